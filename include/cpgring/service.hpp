@@ -1,0 +1,76 @@
+// The embedded CPG service: what corosync's CPG service is to one node, inside this process or run by `cpgring serve`.
+//
+// One node, one total order over all groups. It speaks libqb's IPC, so cpgring handles and unmodified libcpg programs
+// (under the name "cpg", in a network namespace without corosync) both work on it. It has no network: whoever needs several nodes runs corosync.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <cpgring/error.hpp>
+#include <cpgring/log.hpp>
+
+namespace cpgring {
+
+/// What the service does with a member whose unread events have reached `member_backlog_bytes_max`.
+enum class slow_member_policy {
+  disconnect,  ///< end that connection; the others see it leave with reason process_down (default)
+  block,       ///< take no more multicasts from anybody until it has read: memory stays bounded, everybody waits for it
+};
+
+struct embedded_service_options {
+  /// Name of the abstract unix socket, 1..100 bytes. Empty: a name of its own is made ("cpgring-PID-N"); see service name().
+  std::string name;
+  /// The node id that members see; not 0.
+  std::uint32_t node_id = 1;
+  /// Bytes of events kept for one member that does not read, beyond its ring. 0: nothing beyond the ring.
+  std::size_t member_backlog_bytes_max = std::size_t{64} << 20;
+  slow_member_policy slow_member = slow_member_policy::disconnect;
+  /// Also let clients of other users in (default: only root and the user that runs the service).
+  bool any_user = false;
+  /// Gets a line for each refusal, each disconnected member, start and stop.
+  log_callback log;
+};
+
+/// Counters since start. Read from any thread; each is exact, together they are not a snapshot.
+struct embedded_service_stats {
+  std::uint64_t connections = 0;         ///< now open
+  std::uint64_t connections_total = 0;   ///< ever accepted
+  std::uint64_t requests = 0;            ///< requests handled
+  std::uint64_t multicasts = 0;          ///< messages put in order
+  std::uint64_t events = 0;              ///< events handed to members (one message to k members counts k)
+  std::uint64_t events_queued = 0;       ///< of these, how many had to wait outside a full ring
+  std::uint64_t backlog_bytes = 0;       ///< held now outside rings
+  std::uint64_t members_disconnected = 0;///< ended by slow_member_policy::disconnect
+  std::uint64_t requests_refused = 0;    ///< malformed or out-of-state requests
+};
+
+/// Runs from construction to destruction on one thread of its own, named "cpgring-service".
+/// Thread-safe: name(), stats(), thread_cpu_time(), stop(). Construction and destruction: one thread.
+class embedded_service {
+ public:
+  /// Binds the name and starts the thread; when it returns, clients can connect.
+  /// Throws std::system_error: errc::exist when the name is taken, errc::invalid_param, or an errno.
+  explicit embedded_service(embedded_service_options options = {});
+  /// Stops (see stop()) and joins the thread.
+  ~embedded_service();
+  embedded_service(const embedded_service&) = delete;
+  embedded_service& operator=(const embedded_service&) = delete;
+
+  /// The name to give to handle_options::service.
+  [[nodiscard]] const std::string& name() const noexcept;
+  [[nodiscard]] embedded_service_stats stats() const noexcept;
+  /// CPU time that the service's thread has used; to take it out of the process's own.
+  [[nodiscard]] std::chrono::nanoseconds thread_cpu_time() const noexcept;
+  /// Hangs up on all clients, removes their shared memory, ends the thread. Returns when that is done (milliseconds). Later calls do nothing.
+  void stop() noexcept;
+
+ private:
+  struct impl;
+  std::unique_ptr<impl> impl_;
+};
+
+}  // namespace cpgring
