@@ -65,6 +65,13 @@ enum class errc : int {
   overloaded,              ///< a member did not read and the service's limit for it was reached
 };
 
+}  // namespace cpgring
+
+template <>
+struct std::is_error_code_enum<cpgring::errc> : std::true_type {};
+
+namespace cpgring {
+
 /// The category of errc; its name is "cpgring". One object in the process, whatever library asks.
 const std::error_category& error_category() noexcept;
 std::error_code make_error_code(errc code) noexcept;
@@ -95,6 +102,3 @@ inline tl::unexpected<error> fail(error e) { return tl::unexpected<error>(std::m
 tl::unexpected<error> fail_errno(int errno_value, std::string_view what);
 
 }  // namespace cpgring
-
-template <>
-struct std::is_error_code_enum<cpgring::errc> : std::true_type {};

@@ -1,0 +1,78 @@
+// engine: one io_uring (or epoll) loop that dispatches any number of handles.
+//
+// One thread drives an engine: its own (start), the caller's (run, dispatch, poll_once), or a foreign loop's (fd + poll_once). The first of
+// these calls decides which thread that is; from then on the others fail with errc::wrong_thread or errc::wrong_state.
+// No global state, no signal handlers, no thread that was not asked for. Several engines in one process do not know each other.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <cpgring/error.hpp>
+#include <cpgring/handle.hpp>
+#include <cpgring/mode.hpp>
+#include <cpgring/options.hpp>
+#include <cpgring/stats.hpp>
+
+namespace cpgring {
+
+namespace runtime {
+class engine_core;
+}
+
+/// What this machine offers, as `cpgring probe` prints it.
+struct probe_report {
+  wakeup backend = wakeup::automatic;  ///< what `automatic` would choose
+  std::string ring_setup;              ///< the io_uring set-up that works, or "refused"
+  std::vector<std::string> lines;      ///< one finding each; what to change for a better rung included
+};
+
+class engine {
+ public:
+  /// Throws std::system_error (errc::invalid_param) for an option out of its range. Opens nothing yet.
+  explicit engine(engine_options options = {});
+  /// Closes all handles in an orderly way (waits up to close_deadline for the service to take what was multicast), stops the own thread.
+  /// Not inside a callback; no other thread may be inside a call. Callbacks no longer run.
+  ~engine();
+  engine(const engine&) = delete;
+  engine& operator=(const engine&) = delete;
+
+  /// Opens a handle: returns at once, the handshake goes on while the engine is driven; on_state tells ready or lost (with the reason).
+  /// Thousands may be opened one after the other. Any thread. Errors: invalid_param, stopped, forked.
+  result<handle> open(handle_options options, callbacks calls);
+
+  /// Starts a thread of the engine's own that drives it until stop(). Errors: wrong_state, unsupported_kernel.
+  result<void> start();
+  /// Drives the engine on this thread until stop(); then success. The same as dispatch(mode::blocking).
+  result<void> run();
+  /// Takes events of all handles, fairly. See mode.hpp. Blocks only in modes `one` and `blocking`. Errors: try_again (one_nonblocking, nothing
+  /// waits), stopped (also ends a blocked call, within 10 ms), wrong_thread, wrong_state (inside a callback, or the engine has its own thread),
+  /// unsupported_kernel, forked.
+  result<dispatched> dispatch(mode how, budget limit = {});
+  /// dispatch(mode::all, limit), never blocks; for foreign loops: call it when fd() is readable.
+  result<dispatched> poll_once(budget limit = {});
+  /// One descriptor that is readable while poll_once() has something to do; for poll, epoll or io_uring of a foreign loop. Level-triggered use.
+  /// Belongs to the engine: don't read, write or close it. Call it on the driving thread.
+  result<int> fd();
+  /// Ends run(), dispatch() and the own thread; later ones fail with errc::stopped. Any thread, any callback, any number of times; does not wait.
+  void stop() noexcept;
+  [[nodiscard]] bool stopped() const noexcept;
+
+  /// Runs `task` on the driving thread, as one event. Any thread. Errors: try_again (intake full), stopped.
+  result<void> post(std::function<void()> task);
+  /// Runs `task` once, `delay` from now or a little later, on the driving thread, as one event. Any thread.
+  result<void> after(std::chrono::nanoseconds delay, std::function<void()> task);
+
+  [[nodiscard]] engine_stats stats() const noexcept;
+  /// Probes this machine; opens and closes an io_uring. Any thread.
+  static probe_report probe();
+
+ private:
+  std::shared_ptr<runtime::engine_core> core_;
+};
+
+}  // namespace cpgring

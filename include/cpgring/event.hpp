@@ -1,0 +1,83 @@
+// What a callback can be given: a message, a view (view.hpp), a change of state, word of an aborted message.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include <cpgring/error.hpp>
+#include <cpgring/view.hpp>
+
+namespace cpgring {
+
+namespace runtime {
+class pump;
+}
+
+/// One message, in place: its bytes lie where the service wrote them (messages that travelled as fragments: in one pooled
+/// buffer). Valid during the callback only. Not copyable: copy the bytes if they must outlive the callback.
+class message {
+ public:
+  message(const message&) = delete;
+  message& operator=(const message&) = delete;
+
+  /// The payload, 0 bytes or more. Writable on purpose: programs byte-swap in place; nobody else sees it.
+  /// Only 4-byte aligned, because libqb's ring steps in 4-byte words: use memcpy for larger fields.
+  [[nodiscard]] std::span<std::byte> bytes() const noexcept { return {data_, size_}; }
+  /// The payload as characters.
+  [[nodiscard]] std::string_view text() const noexcept { return {reinterpret_cast<const char*>(data_), size_}; }
+  /// Who multicast it, as CPG names processes.
+  [[nodiscard]] std::uint32_t sender_node() const noexcept { return node_; }
+  [[nodiscard]] std::uint32_t sender_pid() const noexcept { return pid_; }
+  /// The group, as joined; may contain NUL bytes.
+  [[nodiscard]] std::string_view group() const noexcept { return group_; }
+  /// 1, 2, 3 ... over the messages delivered on this handle.
+  [[nodiscard]] std::uint64_t sequence() const noexcept { return sequence_; }
+  /// It was larger than the sender's atomic limit and came in fragments (see options.hpp, large_message_max).
+  [[nodiscard]] bool fragmented() const noexcept { return fragmented_; }
+
+ private:
+  friend class runtime::pump;
+  message() = default;
+
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+  std::string_view group_;
+  std::uint64_t sequence_ = 0;
+  std::uint32_t node_ = 0;
+  std::uint32_t pid_ = 0;
+  bool fragmented_ = false;
+};
+
+/// States of a handle, in the order of a normal life.
+enum class handle_state {
+  connecting,  ///< handshake under way
+  ready,       ///< connected, in no group
+  joining,     ///< join asked for, own view not yet seen
+  joined,      ///< own view seen: multicast works, messages arrive
+  leaving,     ///< leave asked for, own leave view not yet seen
+  left,        ///< has left its group; spent: a stock service never lets this connection join again. Open a new handle
+  lost,        ///< the service hung up, refused, or sent bytes that break the protocol; the error says which
+  closed,      ///< close() was called, or a callback threw (then with an error)
+};
+std::string_view to_string(handle_state state) noexcept;
+
+/// A handle went from one state to another. `cause` is null unless something went wrong; valid during the callback only.
+/// `lost` comes after everything that was still in the event ring has been delivered; nothing comes after `lost` or `closed`.
+struct state_change {
+  handle_state from = handle_state::connecting;
+  handle_state to = handle_state::connecting;
+  const error* cause = nullptr;
+};
+
+/// A fragmented message that will not be completed.
+struct aborted_message {
+  std::uint32_t sender_node = 0;
+  std::uint32_t sender_pid = 0;
+  std::uint64_t bytes_received = 0;
+  std::uint64_t bytes_announced = 0;
+  const error* cause = nullptr;  ///< why; valid during the callback only
+};
+
+}  // namespace cpgring

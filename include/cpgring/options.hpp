@@ -1,0 +1,92 @@
+// All options of engine and handle: plain structs, defaults as initialisers, one validate() each.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include <cpgring/error.hpp>
+#include <cpgring/log.hpp>
+
+namespace cpgring {
+
+/// How a reactor learns that an event arrived. Leave it on `automatic`: the best that works here is probed at start.
+enum class wakeup {
+  automatic,
+  futex,   ///< io_uring waits on the event ring's semaphore; the socket is never read (Linux 6.7+, glibc's 64-bit sem_t)
+  socket,  ///< io_uring receives the doorbell bytes (Linux 6.0+)
+  epoll,   ///< no io_uring; chosen automatically only where io_uring is refused
+};
+std::string_view to_string(wakeup backend) noexcept;
+
+/// What a reactor does when nothing waits.
+enum class idle {
+  block,     ///< sleep at once: least CPU
+  adaptive,  ///< look a little longer, as long as that has paid off lately, then sleep (default)
+  spin,      ///< never sleep: lowest latency, one CPU gone. Pointless on a machine with fewer CPUs than busy threads
+  yield,     ///< never sleep, give the CPU to whoever wants it between looks
+};
+std::string_view to_string(idle strategy) noexcept;
+
+struct engine_options {
+  /// Forced backends fail with errc::unsupported_kernel where they cannot work.
+  wakeup wakeup_backend = wakeup::automatic;
+  idle idle_strategy = idle::adaptive;
+  /// Handles to be expected, 1..1000000: sizes the io_uring (completion queue, file table). More work too, a little slower.
+  std::uint32_t handles_expected = 1024;
+  /// Handles that stay polled for good with `spin` and `yield`; the others sleep armed and wake into polling.
+  std::uint32_t polled_handles_max = 64;
+  /// Bytes of events that one handle may take in its turn while others wait, 4096..16777216: the quantum of the deficit round robin.
+  std::uint32_t turn_bytes = 65536;
+  /// Room for requests from other threads on their way to the reactor, 64 KiB..1 GiB, a power of two. Full: errc::try_again.
+  std::size_t intake_bytes = std::size_t{1} << 20;
+  /// Handshakes under way at once, 1..128 (a service's backlog is 128).
+  std::uint32_t handshakes_max = 64;
+  /// How long the destructor waits for the service to take what was multicast, per engine. 0: hang up at once.
+  std::chrono::milliseconds close_deadline{2000};
+  /// Silent by default. Called on the reactor's thread, and by open() and stop() on theirs.
+  log_callback log;
+
+  /// Names the first option that is out of its range.
+  [[nodiscard]] result<void> validate() const;
+};
+
+struct handle_options {
+  /// Largest message, 16384..33554432 bytes, that can ARRIVE on this handle in one piece, plus 184: AN EVENT ABOVE IT WEDGES THE CONNECTION
+  /// INSIDE A STOCK SERVICE WITHOUT A WORD. Keep 1 MiB unless every sender of the group is known to stay below.
+  /// Three rings of this size are in /dev/shm for each handle: 3 MiB at 1 MiB, 0.24 MiB at 64 KiB.
+  /// What is sent: up to max_message_size - 1024 bytes in one atomic message, never more than 1047552; above it as fragments.
+  std::uint32_t max_message_size = std::uint32_t{1} << 20;
+  /// "cpg" is corosync. A name without '/' is an abstract unix socket of this network namespace; with a leading '/' a path.
+  std::string service = "cpg";
+  /// Join this group as soon as the handle is ready; empty: join() does it. 1..128 bytes.
+  std::string group;
+  /// For the handshake, from open() on. A stopped service cannot make it last longer.
+  std::chrono::milliseconds connect_deadline{10000};
+  /// For each join, leave, query. Passing it fails the call with errc::timeout; the handle lives on.
+  std::chrono::milliseconds control_deadline{10000};
+  /// Bytes of multicasts from other threads kept while the service does not take them. Above: errc::try_again.
+  std::size_t send_queue_bytes = std::size_t{4} << 20;
+  /// Messages above the atomic limit travel as fragments; a join meanwhile can tear them (see docs). Limit for sending and for assembling, per sender.
+  std::size_t large_message_max = std::size_t{64} << 20;
+  /// Share of the engine's turns, 1..1000: weight 2 gets twice the bytes of weight 1 when both have more than fits.
+  std::uint32_t weight = 1;
+  /// The process id that members see; 0: our own. Another number lets one process be in a group several times: for simulations only.
+  std::uint32_t pid = 0;
+  /// Touch the rings' pages at open, so that no page fault hits the first lap and a full /dev/shm is an error now instead of SIGBUS later.
+  bool prefault = true;
+
+  /// Names the first option that is out of its range.
+  [[nodiscard]] result<void> validate() const;
+};
+
+/// The smallest and largest max_message_size, and the largest payload of one atomic message on any handle.
+inline constexpr std::uint32_t max_message_size_min = 16384;
+inline constexpr std::uint32_t max_message_size_max = std::uint32_t{32} << 20;
+inline constexpr std::uint32_t atomic_message_max = 1047552;
+/// Longest group name in bytes.
+inline constexpr std::size_t group_name_max = 128;
+
+}  // namespace cpgring
