@@ -1,0 +1,19 @@
+# Install rules, the CMake package and the pkg-config file.
+include(CMakePackageConfigHelpers)
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/cpgring)
+
+foreach(kind shared static)
+  install(TARGETS cpgring_${kind} EXPORT cpgring_${kind})
+  install(EXPORT cpgring_${kind} NAMESPACE cpgring:: DESTINATION ${package_dir} FILE cpgring-${kind}.cmake)
+endforeach()
+if(TARGET cpgring_cli)
+  install(TARGETS cpgring_cli)
+endif()
+install(DIRECTORY include/cpgring TYPE INCLUDE FILES_MATCHING PATTERN *.hpp)
+
+configure_package_config_file(scripts/cmake/cpgring-config.cmake.in cpgring-config.cmake INSTALL_DESTINATION ${package_dir})
+write_basic_package_version_file(cpgring-config-version.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/cpgring-config.cmake ${PROJECT_BINARY_DIR}/cpgring-config-version.cmake DESTINATION ${package_dir})
+
+configure_file(scripts/cmake/cpgring.pc.in cpgring.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/cpgring.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -1,0 +1,21 @@
+# How everything of ours is compiled: C++20, warnings as errors, position independent, sanitizers on request, ccache where it is there.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "Release, RelWithDebInfo or Debug" FORCE)
+endif()
+
+find_program(CPGRING_CCACHE ccache)
+if(CPGRING_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_C_COMPILER_LAUNCHER ${CPGRING_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CPGRING_CCACHE})
+endif()
+
+add_compile_options(-Wall -Wextra -Wpedantic -Wconversion -Werror)
+if(CPGRING_SANITIZE)
+  add_compile_options(-fsanitize=${CPGRING_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${CPGRING_SANITIZE})
+endif()
