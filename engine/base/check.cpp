@@ -12,7 +12,8 @@ void check_failed(const char* expression, const char* file, int line) noexcept {
   char text[512];
   const int n = std::snprintf(text, sizeof text, "cpgring: internal check failed: %s (%s:%d)\n", expression, file, line);
   if (n > 0) {
-    [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text, static_cast<std::size_t>(n) < sizeof text ? static_cast<std::size_t>(n) : sizeof text - 1);
+    [[maybe_unused]] const auto written =
+        ::write(STDERR_FILENO, text, static_cast<std::size_t>(n) < sizeof text ? static_cast<std::size_t>(n) : sizeof text - 1);
   }
   std::abort();
 }

@@ -10,9 +10,9 @@
 namespace cpgring::cpg::wire {
 
 // Every request starts with 16 bytes, every response and event with 24.
-inline constexpr std::size_t header_id = 0;     // i32
-inline constexpr std::size_t header_size = 8;   // i32, the whole message
-inline constexpr std::size_t header_error = 16; // i32, cs_error_t; in requests only where noted, and unused there
+inline constexpr std::size_t header_id = 0;      // i32
+inline constexpr std::size_t header_size = 8;    // i32, the whole message
+inline constexpr std::size_t header_error = 16;  // i32, cs_error_t; in requests only where noted, and unused there
 inline constexpr std::size_t request_header_bytes = 16;
 inline constexpr std::size_t response_header_bytes = 24;
 
@@ -122,14 +122,14 @@ enum class fragment_type : std::uint32_t { first = 1, middle = 2, last = 3 };
 namespace configuration_event {
 // Arrays of addresses from `lists` on: members, then left, then joined.
 inline constexpr std::size_t name = 24, members = 160, joined = 168, left = 176, lists = 184;
-}
+}  // namespace configuration_event
 namespace deliver_event {
 inline constexpr std::size_t name = 24, length = 160, node = 168, pid = 176, data = 184;
 }
 namespace totem_configuration_event {
 // sequence is a u64 at 32; 4-byte node ids from `members` on; 4 bytes of junk at the end.
 inline constexpr std::size_t ring_node = 24, ring_sequence = 32, count = 40, members = 44, fixed_bytes = 48;
-}
+}  // namespace totem_configuration_event
 namespace partial_deliver_event {
 inline constexpr std::size_t name = 24, total = 160, length = 168, node = 176, pid = 184, type = 192, data = 200;
 }

@@ -49,16 +49,17 @@ class engine {
   result<void> start();
   /// Drives the engine on this thread until stop(); then success. The same as dispatch(mode::blocking).
   result<void> run();
-  /// Takes events of all handles, fairly. See mode.hpp. Blocks only in modes `one` and `blocking`. Errors: try_again (one_nonblocking, nothing
-  /// waits), stopped (also ends a blocked call, within 10 ms), wrong_thread, wrong_state (inside a callback, or the engine has its own thread),
-  /// unsupported_kernel, forked.
+  /// Takes events of all handles, fairly. See mode.hpp. Blocks only in modes `one` and `blocking`. Errors: try_again (one_nonblocking,
+  /// nothing waits), stopped (also ends a blocked call, within 10 ms), wrong_thread, wrong_state (inside a callback, or the engine has its
+  /// own thread), unsupported_kernel, forked.
   result<dispatched> dispatch(mode how, budget limit = {});
   /// dispatch(mode::all, limit), never blocks; for foreign loops: call it when fd() is readable.
   result<dispatched> poll_once(budget limit = {});
-  /// One descriptor that is readable while poll_once() has something to do; for poll, epoll or io_uring of a foreign loop. Level-triggered use.
-  /// Belongs to the engine: don't read, write or close it. Call it on the driving thread.
+  /// One descriptor that is readable while poll_once() has something to do; for poll, epoll or io_uring of a foreign loop. Level-triggered
+  /// use. Belongs to the engine: don't read, write or close it. Call it on the driving thread.
   result<int> fd();
-  /// Ends run(), dispatch() and the own thread; later ones fail with errc::stopped. Any thread, any callback, any number of times; does not wait.
+  /// Ends run(), dispatch() and the own thread; later ones fail with errc::stopped. Any thread, any callback, any number of times; does not
+  /// wait.
   void stop() noexcept;
   [[nodiscard]] bool stopped() const noexcept;
 

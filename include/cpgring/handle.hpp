@@ -94,40 +94,42 @@ class handle {
   /// Errors: not_joined; through `done`: timeout, service_lost, closed. Source: cpg_leave(3).
   result<void> leave(completion done = {});
   /// Hangs up in an orderly way: the service is asked to FINALIZE first, so that what was multicast before arrives. on_state(closed)
-  /// is the last callback; it runs at once when called on the engine's thread. The other members see reason::process_down unless leave() came first.
+  /// is the last callback; it runs at once when called on the engine's thread. The other members see reason::process_down unless leave()
+  /// came first.
   void close();
 
-  /// Sends to all members, this one included, in total order. Success means: written for the service, in order behind earlier ones of this thread;
-  /// delivery is what proves that it was taken. 0 bytes are allowed.
-  /// On the engine's thread it is written straight into the request ring; one doorbell follows, at the latest when the present callback turn ends.
-  /// From other threads the bytes are copied into the intake queue.
-  /// Errors: try_again (not writable: flow control, full ring, queue limit; on_writable will tell), not_joined, too_big (above
+  /// Sends to all members, this one included, in total order. Success means: written for the service, in order behind earlier ones of this
+  /// thread; delivery is what proves that it was taken. 0 bytes are allowed. On the engine's thread it is written straight into the request
+  /// ring; one doorbell follows, at the latest when the present callback turn ends. From other threads the bytes are copied into the intake
+  /// queue. Errors: try_again (not writable: flow control, full ring, queue limit; on_writable will tell), not_joined, too_big (above
   /// large_message_max), bad_handle. Above the atomic limit it becomes fragments: see max_atomic_message(). Source: cpg_mcast_joined(3).
   result<void> multicast(std::span<const std::byte> payload);
   result<void> multicast(std::string_view payload) { return multicast(std::as_bytes(std::span(payload.data(), payload.size()))); }
   /// The same for a payload in pieces; any number of them.
   result<void> multicast(std::span<const std::span<const std::byte>> pieces);
-  /// Zero-copy form of multicast: room for `size` bytes in the request ring. Engine's thread only (errc::wrong_thread). One reservation at a time on a handle
-  /// (errc::busy); `size` at most max_atomic_message() (errc::too_big).
+  /// Zero-copy form of multicast: room for `size` bytes in the request ring. Engine's thread only (errc::wrong_thread). One reservation at
+  /// a time on a handle (errc::busy); `size` at most max_atomic_message() (errc::too_big).
   result<reservation> reserve(std::size_t size);
   /// Largest payload that travels as one atomic message on this handle: min(1047552, max_message_size - 1024).
   [[nodiscard]] std::size_t max_atomic_message() const noexcept;
 
-  /// Who is in `group` (any group), as the service sees it now. At most 384 members come back, the wire has no more. Source: cpg_membership_get(3).
+  /// Who is in `group` (any group), as the service sees it now. At most 384 members come back, the wire has no more. Source:
+  /// cpg_membership_get(3).
   result<void> query_members(std::string_view group, answer<std::vector<member>> done);
   /// All processes of all groups. Source: cpg_iteration_initialize(3), CPG_ITERATION_ALL.
   result<void> query_groups(answer<std::vector<group_member>> done);
   /// Asks the service for the local node id. After `ready` local_node() knows it without asking. Source: cpg_local_get(3).
   result<void> query_local_node(answer<std::uint32_t> done);
 
-  /// Takes events of this handle alone; the engine must be driven by the calling thread and not be running. Same meanings as engine::dispatch().
+  /// Takes events of this handle alone; the engine must be driven by the calling thread and not be running. Same meanings as
+  /// engine::dispatch().
   result<dispatched> dispatch(mode how, budget limit = {});
 
-  [[nodiscard]] handle_state state() const noexcept;       ///< any thread; may be old by the time it is read
-  [[nodiscard]] std::uint32_t local_node() const noexcept; ///< 0 before `ready`
-  [[nodiscard]] std::uint32_t pid() const noexcept;        ///< the process id that members see
-  [[nodiscard]] std::string group() const;                 ///< empty before join()
-  [[nodiscard]] std::uint64_t id() const noexcept;         ///< unique in the engine's life
+  [[nodiscard]] handle_state state() const noexcept;        ///< any thread; may be old by the time it is read
+  [[nodiscard]] std::uint32_t local_node() const noexcept;  ///< 0 before `ready`
+  [[nodiscard]] std::uint32_t pid() const noexcept;         ///< the process id that members see
+  [[nodiscard]] std::string group() const;                  ///< empty before join()
+  [[nodiscard]] std::uint64_t id() const noexcept;          ///< unique in the engine's life
   [[nodiscard]] handle_stats stats() const noexcept;
   /// Anything of the user's, kept with the handle; nobody else touches it. Set and read on one thread.
   void set_context(void* context) noexcept;

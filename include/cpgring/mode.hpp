@@ -19,9 +19,9 @@ enum class mode {
 /// whether something still waits. At least one event is taken before `bytes` or `time` end the call.
 /// `mode::blocking` with a budget returns when the budget is used up; without one it never does.
 struct budget {
-  std::uint32_t events = 0;            ///< callbacks
-  std::uint64_t bytes = 0;             ///< payload bytes of messages
-  std::chrono::nanoseconds time{0};    ///< wall time; looked at between turns of handles (a turn takes at most 64 events)
+  std::uint32_t events = 0;          ///< callbacks
+  std::uint64_t bytes = 0;           ///< payload bytes of messages
+  std::chrono::nanoseconds time{0};  ///< wall time; looked at between turns of handles (a turn takes at most 64 events)
 };
 
 /// What a dispatch call did.

@@ -69,7 +69,8 @@ struct handle_options {
   std::chrono::milliseconds control_deadline{10000};
   /// Bytes of multicasts from other threads kept while the service does not take them. Above: errc::try_again.
   std::size_t send_queue_bytes = std::size_t{4} << 20;
-  /// Messages above the atomic limit travel as fragments; a join meanwhile can tear them (see docs). Limit for sending and for assembling, per sender.
+  /// Messages above the atomic limit travel as fragments; a join meanwhile can tear them (see docs). Limit for sending and for assembling,
+  /// per sender.
   std::size_t large_message_max = std::size_t{64} << 20;
   /// Share of the engine's turns, 1..1000: weight 2 gets twice the bytes of weight 1 when both have more than fits.
   std::uint32_t weight = 1;

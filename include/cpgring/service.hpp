@@ -1,7 +1,8 @@
 // The embedded CPG service: what corosync's CPG service is to one node, inside this process or run by `cpgring serve`.
 //
 // One node, one total order over all groups. It speaks libqb's IPC, so cpgring handles and unmodified libcpg programs
-// (under the name "cpg", in a network namespace without corosync) both work on it. It has no network: whoever needs several nodes runs corosync.
+// (under the name "cpg", in a network namespace without corosync) both work on it. It has no network: whoever needs several nodes runs
+// corosync.
 #pragma once
 
 #include <chrono>
@@ -37,15 +38,15 @@ struct embedded_service_options {
 
 /// Counters since start. Read from any thread; each is exact, together they are not a snapshot.
 struct embedded_service_stats {
-  std::uint64_t connections = 0;         ///< now open
-  std::uint64_t connections_total = 0;   ///< ever accepted
-  std::uint64_t requests = 0;            ///< requests handled
-  std::uint64_t multicasts = 0;          ///< messages put in order
-  std::uint64_t events = 0;              ///< events handed to members (one message to k members counts k)
-  std::uint64_t events_queued = 0;       ///< of these, how many had to wait outside a full ring
-  std::uint64_t backlog_bytes = 0;       ///< held now outside rings
-  std::uint64_t members_disconnected = 0;///< ended by slow_member_policy::disconnect
-  std::uint64_t requests_refused = 0;    ///< malformed or out-of-state requests
+  std::uint64_t connections = 0;           ///< now open
+  std::uint64_t connections_total = 0;     ///< ever accepted
+  std::uint64_t requests = 0;              ///< requests handled
+  std::uint64_t multicasts = 0;            ///< messages put in order
+  std::uint64_t events = 0;                ///< events handed to members (one message to k members counts k)
+  std::uint64_t events_queued = 0;         ///< of these, how many had to wait outside a full ring
+  std::uint64_t backlog_bytes = 0;         ///< held now outside rings
+  std::uint64_t members_disconnected = 0;  ///< ended by slow_member_policy::disconnect
+  std::uint64_t requests_refused = 0;      ///< malformed or out-of-state requests
 };
 
 /// Runs from construction to destruction on one thread of its own, named "cpgring-service".
@@ -65,7 +66,8 @@ class embedded_service {
   [[nodiscard]] embedded_service_stats stats() const noexcept;
   /// CPU time that the service's thread has used; to take it out of the process's own.
   [[nodiscard]] std::chrono::nanoseconds thread_cpu_time() const noexcept;
-  /// Hangs up on all clients, removes their shared memory, ends the thread. Returns when that is done (milliseconds). Later calls do nothing.
+  /// Hangs up on all clients, removes their shared memory, ends the thread. Returns when that is done (milliseconds). Later calls do
+  /// nothing.
   void stop() noexcept;
 
  private:

@@ -10,30 +10,30 @@
 namespace cpgring {
 
 struct handle_stats {
-  std::uint64_t messages = 0;             ///< delivered
-  std::uint64_t message_bytes = 0;        ///< payload of these
-  std::uint64_t views = 0;                ///< delivered
-  std::uint64_t multicasts = 0;           ///< written into the request ring
-  std::uint64_t multicast_bytes = 0;      ///< payload of these
-  std::uint64_t refused_not_writable = 0; ///< multicasts answered errc::try_again
-  std::uint64_t doorbells = 0;            ///< sends on the socket; multicasts / doorbells = batching
-  std::uint64_t pokes = 0;                ///< requests made only to make the service look at its queue again
-  std::uint64_t fragments = 0;            ///< received
-  std::uint64_t aborted = 0;              ///< fragmented messages never completed
-  std::uint64_t shm_bytes = 0;            ///< of the three rings
+  std::uint64_t messages = 0;              ///< delivered
+  std::uint64_t message_bytes = 0;         ///< payload of these
+  std::uint64_t views = 0;                 ///< delivered
+  std::uint64_t multicasts = 0;            ///< written into the request ring
+  std::uint64_t multicast_bytes = 0;       ///< payload of these
+  std::uint64_t refused_not_writable = 0;  ///< multicasts answered errc::try_again
+  std::uint64_t doorbells = 0;             ///< sends on the socket; multicasts / doorbells = batching
+  std::uint64_t pokes = 0;                 ///< requests made only to make the service look at its queue again
+  std::uint64_t fragments = 0;             ///< received
+  std::uint64_t aborted = 0;               ///< fragmented messages never completed
+  std::uint64_t shm_bytes = 0;             ///< of the three rings
 };
 
 struct engine_stats {
-  handle_stats total;                     ///< sum over all handles, closed ones included
-  std::uint64_t handles = 0;              ///< open now
-  std::uint64_t turns = 0;                ///< of handles
-  std::uint64_t wakeups = 0;              ///< waits that ended because an event arrived
-  std::uint64_t sleeps = 0;               ///< times the thread slept
-  std::uint64_t enters = 0;               ///< system calls into io_uring or epoll
-  std::uint64_t arms = 0;                 ///< waits armed
-  std::uint64_t overflows = 0;            ///< completion queue overflows (harmless but slow: raise handles_expected)
-  std::uint64_t crossings = 0;            ///< requests that came from other threads
-  wakeup backend = wakeup::automatic;     ///< the one in use; automatic: not yet chosen
+  handle_stats total;                  ///< sum over all handles, closed ones included
+  std::uint64_t handles = 0;           ///< open now
+  std::uint64_t turns = 0;             ///< of handles
+  std::uint64_t wakeups = 0;           ///< waits that ended because an event arrived
+  std::uint64_t sleeps = 0;            ///< times the thread slept
+  std::uint64_t enters = 0;            ///< system calls into io_uring or epoll
+  std::uint64_t arms = 0;              ///< waits armed
+  std::uint64_t overflows = 0;         ///< completion queue overflows (harmless but slow: raise handles_expected)
+  std::uint64_t crossings = 0;         ///< requests that came from other threads
+  wakeup backend = wakeup::automatic;  ///< the one in use; automatic: not yet chosen
 };
 
 }  // namespace cpgring

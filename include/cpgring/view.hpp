@@ -47,7 +47,7 @@ enum class view_cause {
 struct view {
   std::uint64_t number = 0;  ///< 1, 2, 3 ... for this handle
   view_cause cause = view_cause::membership;
-  std::string_view group;    ///< may contain NUL bytes; not NUL-terminated
+  std::string_view group;  ///< may contain NUL bytes; not NUL-terminated
   ring_id ring;
   std::span<const member> members;  ///< everybody after this change, sorted by node_id and pid; any number
   std::span<const member> joined;
