@@ -15,5 +15,8 @@ configure_package_config_file(scripts/cmake/cpgring-config.cmake.in cpgring-conf
 write_basic_package_version_file(cpgring-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/cpgring-config.cmake ${PROJECT_BINARY_DIR}/cpgring-config-version.cmake DESTINATION ${package_dir})
 
+# Relative to where it lies, so that the installed tree can be moved and 'cmake --install --prefix' is enough.
+file(RELATIVE_PATH prefix_from_pkgconfig /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+string(REGEX REPLACE "/$" "" prefix_from_pkgconfig ${prefix_from_pkgconfig})
 configure_file(scripts/cmake/cpgring.pc.in cpgring.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/cpgring.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
