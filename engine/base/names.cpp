@@ -1,0 +1,43 @@
+#include <cpgring/event.hpp>
+#include <cpgring/log.hpp>
+#include <cpgring/view.hpp>
+
+namespace cpgring {
+
+std::string_view to_string(log_level level) noexcept {
+  switch (level) {
+    case log_level::debug: return "debug";
+    case log_level::info: return "info";
+    case log_level::warning: return "warning";
+    case log_level::error: return "error";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(reason why) noexcept {
+  switch (why) {
+    case reason::none: return "none";
+    case reason::join: return "join";
+    case reason::leave: return "leave";
+    case reason::node_down: return "node_down";
+    case reason::node_up: return "node_up";
+    case reason::process_down: return "process_down";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(handle_state state) noexcept {
+  switch (state) {
+    case handle_state::connecting: return "connecting";
+    case handle_state::ready: return "ready";
+    case handle_state::joining: return "joining";
+    case handle_state::joined: return "joined";
+    case handle_state::leaving: return "leaving";
+    case handle_state::left: return "left";
+    case handle_state::lost: return "lost";
+    case handle_state::closed: return "closed";
+  }
+  return "unknown";
+}
+
+}  // namespace cpgring

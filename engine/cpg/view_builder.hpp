@@ -1,0 +1,35 @@
+// Makes numbered views out of configuration and ring events.
+//
+// One thread. Invariants: I1 numbers rise by one. I2 members are sorted by node id and pid, whatever order the service used.
+// I3 a member keeps its incarnation exactly as long as no event names it in `joined` again and each event lists it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <cpgring/view.hpp>
+
+#include "cpg/codec.hpp"
+
+namespace cpgring::cpg {
+
+class view_builder {
+ public:
+  /// The view stays valid until the next call.
+  const view& apply(const configuration& change, std::string_view group);
+  const view& apply(const totem_configuration& change, std::string_view group);
+  /// The ring changed while there was nobody to show it to.
+  void note_ring(ring_id ring) noexcept { view_.ring = ring; }
+  [[nodiscard]] const view& current() const noexcept { return view_; }
+
+ private:
+  const member* find(const member& who) const noexcept;
+
+  std::vector<member> members_, next_, joined_, left_;
+  std::vector<std::uint32_t> nodes_;
+  std::uint64_t incarnations_ = 0;
+  view view_;
+};
+
+}  // namespace cpgring::cpg

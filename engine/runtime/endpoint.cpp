@@ -1,0 +1,520 @@
+#include "runtime/endpoint.hpp"
+
+#include <unistd.h>
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "dispatch/deliver.hpp"
+#include "ipc/connection.hpp"
+#include "runtime/engine_core.hpp"
+
+namespace cpgring::runtime {
+namespace {
+
+// A service whose backlog of 128 is full turns a connect away; it takes about 0.3 ms for each.
+constexpr auto connect_retry = std::chrono::milliseconds(1);
+
+cpg::session_options session_options_of(const handle_options& options, std::uint32_t pid) {
+  return {options.max_message_size, pid, options.send_queue_bytes, options.large_message_max, options.control_deadline};
+}
+
+std::uint32_t pid_of(const handle_options& options) { return options.pid != 0 ? options.pid : static_cast<std::uint32_t>(::getpid()); }
+
+}  // namespace
+
+endpoint::endpoint(std::shared_ptr<engine_core> core, std::uint64_t id, handle_options options, callbacks calls)
+    : core_(std::move(core)),
+      id_(id),
+      options_(std::move(options)),
+      calls_(std::move(calls)),
+      pid_(pid_of(options_)),
+      session_(session_options_of(options_, pid_)),
+      pump_(*this),
+      atomic_max_(session_.atomic_max()) {}
+
+endpoint::~endpoint() = default;
+
+// --- any thread -------------------------------------------------------------------------------------------------------------
+
+std::string endpoint::group() const {
+  const std::lock_guard lock(group_lock_);
+  return group_;
+}
+
+handle_stats endpoint::stats() const noexcept {
+  handle_stats s;
+  s.messages = messages_.get();
+  s.message_bytes = message_bytes_.get();
+  s.views = view_count_.get();
+  s.multicasts = multicasts_.get();
+  s.multicast_bytes = multicast_bytes_.get();
+  s.refused_not_writable = not_writable_.get();
+  s.doorbells = doorbells_.get();
+  s.pokes = pokes_.get();
+  s.fragments = fragments_.get();
+  s.aborted = aborted_.get();
+  s.shm_bytes = shm_bytes_.get();
+  return s;
+}
+
+result<void> endpoint::admit(std::size_t bytes) {
+  if (bytes > options_.large_message_max && bytes > atomic_max_) {
+    return fail(errc::too_big, fmt::format("a message of {} bytes is above large_message_max ({})", bytes, options_.large_message_max));
+  }
+  // One message is always let in, however large, so that send_queue_bytes cannot forbid what large_message_max allows.
+  const std::size_t before = queued_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+  if (before != 0 && before + bytes > options_.send_queue_bytes) {
+    queued_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+    wants_writable();
+    return fail(errc::try_again);
+  }
+  return {};
+}
+
+void endpoint::request_close() {
+  if (core_->on_driver_thread()) {
+    close_now();
+    return;
+  }
+  // SYNC intake_full: stored before the core's flag, so that whoever sees that one finds this one too.
+  close_requested_.store(true, std::memory_order_release);
+  if (!core_->cross([me = shared_from_this()] { me->close_if_requested(); })) {
+    core_->look_at_all();
+  }
+}
+
+void endpoint::close_if_requested() {
+  // SYNC intake_full: whatever the closing thread did before counts as done.
+  if (close_requested_.exchange(false, std::memory_order_acquire)) {
+    close_now();
+  }
+}
+
+// --- requests ---------------------------------------------------------------------------------------------------------------
+
+result<void> endpoint::join(std::string_view group, handle::completion done) {
+  return request([&](cpg::session& s, base::time_point at) { return s.join(group, std::move(done), at); });
+}
+
+result<void> endpoint::leave(handle::completion done) {
+  return request([&](cpg::session& s, base::time_point at) { return s.leave(std::move(done), at); });
+}
+
+result<void> endpoint::multicast(pieces payload, std::size_t bytes) {
+  if (ended_) {
+    return fail(errc::bad_handle);
+  }
+  auto outcome = session_.multicast(payload, bytes);
+  if (!outcome || session_.busy()) {
+    settle_changes();
+  }
+  return outcome;
+}
+
+void endpoint::multicast_crossed(std::span<const std::byte> payload) {
+  const std::size_t bytes = payload.size();
+  if (ended_) {
+    unadmit(bytes);
+    return;
+  }
+  // The sender was told "accepted" while the handle was joined; when it has left or closed since, nobody is there to deliver to.
+  if (!std::exchange(crossed_, true)) {
+    session_.cork();
+    core_->sent_from_outside(*this);
+  }
+  count_result(session_.multicast_or_queue(payload, [this, bytes] { written(bytes); }));
+}
+
+void endpoint::flush_crossed() {
+  crossed_ = false;
+  if (ended_) {
+    return;
+  }
+  count_result(session_.uncork());
+  publish();
+  if (!session_.notices.empty()) {
+    mark_ready();
+  }
+}
+
+void endpoint::written(std::size_t bytes) {
+  unadmit(bytes);
+  if (queued_bytes_.load(std::memory_order_relaxed) <= options_.send_queue_bytes / 2) {
+    say_writable_if_blocked();
+  }
+}
+
+void endpoint::say_writable_if_blocked() {
+  if (ended_ || !blocked_sender_.load(std::memory_order_relaxed) || !blocked_sender_.exchange(false, std::memory_order_relaxed)) {
+    return;
+  }
+  cpg::notice n;
+  n.what = cpg::notice::kind::writable;
+  session_.notices.push_back(std::move(n));
+  mark_ready();
+}
+
+void endpoint::mark_ready() {
+  if (linked_) {
+    core_->reactor().mark_ready(pump_);
+  }
+}
+
+result<std::span<std::byte>> endpoint::reserve(std::size_t bytes) {
+  if (ended_) {
+    return fail(errc::bad_handle);
+  }
+  auto room = session_.reserve(bytes);
+  if (!room) {
+    settle_changes();
+  }
+  return room;
+}
+
+result<void> endpoint::commit(std::size_t bytes) {
+  if (ended_) {
+    return fail(errc::bad_handle, "the handle was closed or lost after the reservation");
+  }
+  return session_.commit(bytes);
+}
+
+void endpoint::abandon() noexcept {
+  if (!ended_) {
+    session_.abandon();
+  }
+}
+
+/// After a request: what it left to do is done by a turn or by the timer.
+void endpoint::settle_changes() {
+  if (ended_) {
+    return;
+  }
+  publish();
+  if (linked_) {
+    core_->touch(*this);
+  } else {
+    hand_over_notices();
+  }
+}
+
+// --- life -------------------------------------------------------------------------------------------------------------------
+
+handle endpoint::self() { return handle(shared_from_this()); }
+base::time_point endpoint::now() const noexcept { return core_->now(); }
+bool endpoint::goes_on() const noexcept { return !ended_ && !core_->stop_requested(); }
+
+void endpoint::release_slot() {
+  if (std::exchange(holds_slot_, false)) {
+    core_->connect_done();
+  }
+}
+
+void endpoint::begin_connect(base::time_point deadline) {
+  holds_slot_ = true;
+  connect_deadline_ = deadline;
+  if (!options_.group.empty()) {
+    auto outcome = session_.join(options_.group, {}, now());
+    if (!outcome) {
+      lose(outcome.error());
+      return;
+    }
+    publish();
+  }
+  auto begun = ipc::handshake::begin(options_.service, options_.max_message_size);
+  if (!begun) {
+    lose(begun.error());
+    return;
+  }
+  handshake_.emplace(std::move(*begun));
+  core_->reactor().schedule(*this, connect_deadline_);
+  advance_handshake();
+}
+
+void endpoint::advance_handshake() {
+  auto step = handshake_->advance();
+  if (!step) {
+    lose(step.error());
+    return;
+  }
+  switch (*step) {
+    case ipc::handshake::step::retry_connect:
+      core_->reactor().schedule(*this, std::min(connect_deadline_, now() + connect_retry));
+      return;
+    case ipc::handshake::step::wait_readable:
+      watching_ = true;
+      if (auto ok = core_->reactor().watch(*this, handshake_->fd()); !ok) {
+        lose(ok.error());
+      }
+      return;
+    case ipc::handshake::step::done: break;
+  }
+  auto connection = handshake_->finish();
+  handshake_.reset();
+  if (!connection) {
+    lose(connection.error());
+    return;
+  }
+  connected(std::move(*connection));
+}
+
+void endpoint::readable() {
+  watching_ = false;
+  advance_handshake();
+}
+
+void endpoint::connected(ipc::connection connection) {
+  auto owned = std::make_unique<ipc::connection>(std::move(connection));
+  shm_bytes_.set(owned->shm_bytes());
+  pump_.target({owned->events().semaphore_word(), owned->responses().semaphore_word(), owned->fd()});
+  pump_.set_weight(options_.weight);
+  session_.attach(std::move(owned), now());
+  if (auto ok = core_->reactor().add(pump_); !ok) {
+    lose(ok.error());
+    return;
+  }
+  linked_ = true;
+  release_slot();
+  count_result(session_.progress(now()));
+  settle_changes();
+}
+
+void endpoint::unlink() {
+  auto& reactor = core_->reactor();
+  reactor.cancel(*this);
+  if (std::exchange(watching_, false)) {
+    reactor.unwatch(*this);
+  }
+  if (std::exchange(linked_, false)) {
+    reactor.remove(pump_);
+  }
+  handshake_.reset();
+  release_slot();
+}
+
+void endpoint::lose(error why) {
+  if (ended_) {
+    linger_over();
+    return;
+  }
+  const bool refused = session_.connection() == nullptr;
+  core_->log(refused ? log_level::warning : log_level::error, fmt::format("handle {} on '{}': {}", id_, options_.service, why.message()));
+  session_.lose(std::move(why));
+  unlink();
+  ended_ = true;
+  if (auto* connection = session_.connection()) {
+    connection->abandon_files();
+    publish();
+    session_.drop_connection();
+  }
+  publish();
+  hand_over_notices();
+  core_->retire(*this);
+}
+
+bool endpoint::lose_if_due() {
+  if (!due_loss_) {
+    return false;
+  }
+  lose(*std::exchange(due_loss_, std::nullopt));
+  return true;
+}
+
+void endpoint::close_now(std::optional<error> cause) {
+  if (ended_) {
+    return;
+  }
+  if (cause) {
+    core_->log(log_level::error, fmt::format("handle {}: {}; it is being closed", id_, cause->message()));
+  }
+  ended_ = true;
+  session_.close(std::move(cause));
+  publish();
+  hand_over_notices();
+  if (!linked_) {
+    unlink();
+    core_->retire(*this);
+    return;
+  }
+  lingering_ = true;
+  linger_until_ = now() + core_->options().close_deadline;
+  session_.finalize(linger_until_, [this] { core_->linger_done(*this); });
+  count_result(session_.progress(now()));
+  schedule();
+}
+
+/// The service has taken everything, or never will.
+void endpoint::linger_over() {
+  if (!std::exchange(lingering_, false)) {
+    return;
+  }
+  unlink();
+  if (auto* connection = session_.connection()) {
+    if (connection->hung_up()) {
+      connection->abandon_files();
+    }
+  }
+  publish();
+  session_.drop_connection();
+  core_->retire(*this);
+}
+
+void endpoint::begin_blocking_close(base::time_point deadline) {
+  if (session_.connection() == nullptr) {
+    return;
+  }
+  if (!ended_) {
+    ended_ = true;
+    session_.close(std::nullopt);
+    session_.notices.clear();
+    lingering_ = true;
+    session_.finalize(deadline, [this] { lingering_ = false; });
+  }
+}
+
+bool endpoint::blocking_close_done() {
+  auto* connection = session_.connection();
+  if (connection == nullptr || !lingering_) {
+    return true;
+  }
+  auto& ring = connection->events();
+  ipc::frame frame;
+  while (ring.ready() != 0 || ring.collect() != 0) {
+    if (ring.next(frame) != ipc::look::frame) {
+      return true;
+    }
+  }
+  ring.reclaim(ring.leased());
+  if (!session_.progress(base::clock::now()) || connection->hung_up()) {
+    lingering_ = false;
+  }
+  return !lingering_;
+}
+
+// --- notices ----------------------------------------------------------------------------------------------------------------
+
+bool endpoint::deliver_notice(const cpg::notice& one) {
+  handle me = self();
+  switch (one.what) {
+    case cpg::notice::kind::state: {
+      if (!calls_.on_state) {
+        return false;
+      }
+      state_change change{one.from, one.to, one.cause ? &*one.cause : nullptr};
+      run([&] { calls_.on_state(me, change); });
+      return true;
+    }
+    case cpg::notice::kind::settled: run(one.settle); return true;
+    case cpg::notice::kind::writable:
+      if (!calls_.on_writable) {
+        return false;
+      }
+      run([&] { calls_.on_writable(me); });
+      return true;
+    case cpg::notice::kind::aborted: {
+      if (!calls_.on_aborted) {
+        return false;
+      }
+      const auto& a = *one.aborted;
+      aborted_message told{a.node, a.pid, a.received, a.announced, &a.cause};
+      run([&] { calls_.on_aborted(me, told); });
+      return true;
+    }
+  }
+  return false;
+}
+
+void endpoint::notice_aborted(cpg::fragment_assembler::aborted one) {
+  aborted_.add();
+  cpg::notice n;
+  n.what = cpg::notice::kind::aborted;
+  n.aborted = std::move(one);
+  session_.notices.push_back(std::move(n));
+}
+
+/// The pump will not run them (not connected, or ended): they become tasks of the engine.
+void endpoint::hand_over_notices() {
+  while (!session_.notices.empty()) {
+    cpg::notice one = std::move(session_.notices.front());
+    session_.notices.pop_front();
+    const bool silent = (one.what == cpg::notice::kind::state && !calls_.on_state) ||
+                        (one.what == cpg::notice::kind::writable && !calls_.on_writable) ||
+                        (one.what == cpg::notice::kind::aborted && !calls_.on_aborted);
+    if (!silent) {
+      core_->add_task(id_, [me = shared_from_this(), one = std::move(one)] { me->deliver_notice(one); });
+    }
+  }
+}
+
+// --- progress ---------------------------------------------------------------------------------------------------------------
+
+void endpoint::publish() {
+  const auto& counts = session_.counts();
+  multicasts_.set(counts.multicasts);
+  multicast_bytes_.set(counts.multicast_bytes);
+  not_writable_.set(counts.not_writable);
+  doorbells_.set(counts.doorbells);
+  pokes_.set(counts.pokes);
+  local_node_.store(session_.local_node(), std::memory_order_relaxed);
+  if (const auto state = session_.state(); state_.load(std::memory_order_relaxed) != state) {
+    {
+      const std::lock_guard lock(group_lock_);
+      group_ = session_.group();
+    }
+    state_.store(state, std::memory_order_relaxed);
+  }
+  if (!ended_ && linked_) {
+    schedule();
+  }
+}
+
+void endpoint::schedule() {
+  pump_.expects_answers(session_.expects_answers());
+  auto at = session_.next_deadline(now());
+  const auto at_the_latest = [&at](base::time_point limit) { at = at ? std::min(*at, limit) : limit; };
+  if (lingering_) {
+    at_the_latest(linger_until_);
+  } else if (session_.state() == handle_state::connecting) {
+    at_the_latest(connect_deadline_);
+  }
+  if (at) {
+    core_->reactor().schedule(*this, *at);
+  } else {
+    core_->reactor().cancel(*this);
+  }
+}
+
+void endpoint::expired() {
+  if (lingering_) {
+    count_result(session_.tick(now()));
+    if (lingering_ && now() >= linger_until_) {
+      linger_over();
+    } else if (lingering_) {
+      schedule();
+    }
+    return;
+  }
+  if (!linked_) {
+    if (now() >= connect_deadline_) {
+      lose(error(errc::timeout, fmt::format("service '{}' took the connection but did not answer within {} ms; is it stopped?", options_.service,
+                                            options_.connect_deadline.count())));
+    } else if (handshake_) {
+      core_->reactor().schedule(*this, connect_deadline_);
+      advance_handshake();
+    }
+    return;
+  }
+  if (session_.state() == handle_state::connecting && now() >= connect_deadline_) {
+    lose(error(errc::timeout, fmt::format("service '{}' accepted but answered nothing within {} ms; is it stopped or in a long sync phase?",
+                                          options_.service, options_.connect_deadline.count())));
+    return;
+  }
+  if (auto ok = session_.tick(now()); !ok) {
+    lose(ok.error());
+    return;
+  }
+  settle_changes();
+}
+
+}  // namespace cpgring::runtime

@@ -1,0 +1,166 @@
+// What a handle refers to: one session, its callbacks, its place in the reactor, from open() to the end of its connection.
+//
+// Everything is the reactor's thread's, but for what is marked "any thread". Kept alive by the registry, by user's handles, and, for the rest of a turn in which it
+// ended, by the core's list of retired endpoints.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include <cpgring/handle.hpp>
+#include <cpgring/options.hpp>
+
+#include "base/clock.hpp"
+#include "cpg/session.hpp"
+#include "ipc/handshake.hpp"
+#include "reactor/reactor.hpp"
+#include "runtime/counters.hpp"
+#include "runtime/pump.hpp"
+
+namespace cpgring::runtime {
+
+class engine_core;
+
+class endpoint final : public std::enable_shared_from_this<endpoint>, private reactor::watcher, private reactor::timer {
+ public:
+  using pieces = cpg::session::pieces;
+
+  endpoint(std::shared_ptr<engine_core> core, std::uint64_t id, handle_options options, callbacks calls);
+  ~endpoint() override;
+
+  // --- any thread: the calls of handle ---------------------------------------------------------------------------------------
+  [[nodiscard]] engine_core& core() noexcept { return *core_; }
+  [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
+  [[nodiscard]] const handle_options& options() const noexcept { return options_; }
+  [[nodiscard]] handle_state state() const noexcept { return state_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint32_t local_node() const noexcept { return local_node_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint32_t pid() const noexcept { return pid_; }
+  [[nodiscard]] std::size_t atomic_max() const noexcept { return atomic_max_; }
+  [[nodiscard]] std::string group() const;
+  [[nodiscard]] handle_stats stats() const noexcept;
+  /// Counts bytes on their way from another thread against the queue limit.
+  result<void> admit(std::size_t bytes);
+  void unadmit(std::size_t bytes) noexcept { queued_bytes_.fetch_sub(bytes, std::memory_order_relaxed); }
+  /// The intake was full: say writable once there is room.
+  void wants_writable() noexcept { blocked_sender_.store(true, std::memory_order_relaxed); }
+  /// Closes on the driving thread; cannot fail: with a full intake a flag tells.
+  void request_close();
+  std::atomic<void*> context{nullptr};
+
+  // --- reactor's thread: requests --------------------------------------------------------------------------------------------
+  result<void> join(std::string_view group, handle::completion done);
+  result<void> leave(handle::completion done);
+  result<void> multicast(pieces payload, std::size_t bytes);
+  void multicast_crossed(std::span<const std::byte> payload);
+  result<std::span<std::byte>> reserve(std::size_t bytes);
+  result<void> commit(std::size_t bytes);
+  void abandon() noexcept;
+  /// Runs `request(session, now)` and looks after what it changed.
+  template <class Request>
+  result<void> request(Request&& ask) {
+    auto outcome = ended_ ? result<void>(fail(errc::bad_handle)) : ask(session_, now());
+    settle_changes();
+    return outcome;
+  }
+
+  // --- reactor's thread: life ------------------------------------------------------------------------------------------------
+  void begin_connect(base::time_point deadline);
+  [[nodiscard]] reactor::source* source() noexcept { return &pump_; }
+  void mark_ready();
+  void flush_crossed();
+  void say_writable_if_blocked();
+  void close_if_requested();
+  /// Lets go of the connection without a word.
+  void drop() noexcept { session_.drop_connection(); }
+  /// No more callbacks but state(lost); the connection goes at once.
+  void lose(error why);
+  /// The same, but behind the batch that has been leased already.
+  void lose_after_batch(error why) { due_loss_ = std::move(why); }
+  bool lose_if_due();
+  /// No more callbacks but state(closed); the connection lingers until the service has taken what was multicast.
+  void close_now(std::optional<error> cause = std::nullopt);
+  void linger_over();
+  [[nodiscard]] bool ended() const noexcept { return ended_; }
+  [[nodiscard]] bool lingering() const noexcept { return lingering_; }
+  [[nodiscard]] bool linked() const noexcept { return linked_; }
+  /// For the end of the engine, when there is no reactor any more: ask for FINALIZE, then go on until answered.
+  void begin_blocking_close(base::time_point deadline);
+  bool blocking_close_done();
+  void forget_reactor() noexcept { linked_ = watching_ = false; }
+
+  // --- for the pump ----------------------------------------------------------------------------------------------------------
+  [[nodiscard]] cpg::session& session() noexcept { return session_; }
+  [[nodiscard]] const callbacks& calls() const noexcept { return calls_; }
+  [[nodiscard]] handle self();
+  [[nodiscard]] base::time_point now() const noexcept;
+  [[nodiscard]] bool goes_on() const noexcept;
+  /// Runs user code; false: it threw or the handle ended in it.
+  template <class Call>
+  bool run(Call&& call) {
+    if (auto thrown = dispatch::deliver(call)) {
+      close_now(std::move(thrown));
+    }
+    return goes_on();
+  }
+  bool deliver_notice(const cpg::notice& one);
+  void notice_aborted(cpg::fragment_assembler::aborted one);
+  void count_messages(std::uint64_t messages, std::uint64_t bytes) noexcept {
+    messages_.add(messages);
+    message_bytes_.add(bytes);
+  }
+  void count_view() noexcept { view_count_.add(); }
+  void count_fragment() noexcept { fragments_.add(); }
+  /// A send that failed means that the socket is gone; the reactor hears of that by itself.
+  void count_result(const result<void>& outcome) noexcept { send_failures_.add(outcome ? 0U : 1U); }
+  /// Makes counters and state visible to other threads and sets the timer.
+  void publish();
+  void schedule();
+
+ private:
+  void readable() override;  // watcher: the handshake's answer
+  void expired() override;   // timer
+  void advance_handshake();
+  void connected(ipc::connection connection);
+  void release_slot();
+  void unlink();
+  void settle_changes();
+  void hand_over_notices();
+  void written(std::size_t bytes);
+
+  const std::shared_ptr<engine_core> core_;
+  const std::uint64_t id_;
+  const handle_options options_;
+  const callbacks calls_;
+  const std::uint32_t pid_;
+  cpg::session session_;
+  pump pump_;
+  const std::size_t atomic_max_;
+  std::optional<ipc::handshake> handshake_;
+  base::time_point connect_deadline_;
+  base::time_point linger_until_;
+  std::optional<error> due_loss_;
+  bool linked_ = false;      // the pump is the reactor's
+  bool watching_ = false;    // the handshake's socket is the reactor's
+  bool holds_slot_ = false;  // counts among the handshakes under way
+  bool crossed_ = false;     // has staged multicasts of other threads
+  bool ended_ = false;
+  bool lingering_ = false;
+
+  std::atomic<handle_state> state_{handle_state::connecting};
+  std::atomic<std::uint32_t> local_node_{0};
+  std::atomic<std::size_t> queued_bytes_{0};
+  std::atomic<bool> blocked_sender_{false};
+  std::atomic<bool> close_requested_{false};
+  mutable std::mutex group_lock_;  // control path only
+  std::string group_;
+  counter messages_, message_bytes_, view_count_, fragments_, aborted_, send_failures_, shm_bytes_;
+  counter multicasts_, multicast_bytes_, not_writable_, doorbells_, pokes_;
+};
+
+}  // namespace cpgring::runtime

@@ -1,0 +1,581 @@
+#include "runtime/engine_core.hpp"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <future>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/check.hpp"
+#include "runtime/endpoint.hpp"
+
+namespace cpgring::runtime {
+namespace {
+
+// Kinds of records in the intake.
+enum record : std::uint32_t { record_open = 1, record_call, record_multicast, record_multicast_large };
+
+// One turn of the intake takes at most this many requests, so that senders cannot keep events from being served.
+constexpr std::uint32_t intake_batch = 256;
+
+reactor::reactor_options reactor_options_of(const engine_options& o) {
+  reactor::reactor_options r;
+  r.backend = o.wakeup_backend;
+  r.idle_strategy = o.idle_strategy;
+  r.expected_sources = o.handles_expected;
+  r.polling_max = o.polled_handles_max;
+  r.quantum_bytes = o.turn_bytes;
+  r.log = o.log;
+  return r;
+}
+
+void add_to(handle_stats& sum, const handle_stats& one) noexcept {
+  sum.messages += one.messages;
+  sum.message_bytes += one.message_bytes;
+  sum.views += one.views;
+  sum.multicasts += one.multicasts;
+  sum.multicast_bytes += one.multicast_bytes;
+  sum.refused_not_writable += one.refused_not_writable;
+  sum.doorbells += one.doorbells;
+  sum.pokes += one.pokes;
+  sum.fragments += one.fragments;
+  sum.aborted += one.aborted;
+  sum.shm_bytes += one.shm_bytes;
+}
+
+}  // namespace
+
+struct engine_core::alarm final : reactor::timer {
+  alarm(engine_core& c, std::function<void()> t) : core(c), task(std::move(t)) {}
+  void expired() override {
+    core.add_task(0, std::move(task));
+    core.alarms_.erase(this);  // destroys this
+  }
+  engine_core& core;
+  std::function<void()> task;
+};
+
+engine_core::engine_core(engine_options options)
+    : options_(std::move(options)),
+      intake_(options_.intake_bytes),
+      tasks_([this](const error& why) { log(log_level::error, fmt::format("a posted task: {}", why.message())); }) {}
+
+engine_core::~engine_core() = default;
+
+std::uintptr_t engine_core::self_tag() noexcept {
+  thread_local const char tag = 0;  // its address is this thread's, and no other's as long as the thread lives
+  return reinterpret_cast<std::uintptr_t>(&tag);
+}
+
+result<void> engine_core::alive() const {
+  if (fork_guard_.in_child()) {
+    return fail(errc::forked);
+  }
+  if (shut_.load(std::memory_order_relaxed)) {
+    return fail(errc::bad_handle, "the engine of this handle is gone");
+  }
+  return {};
+}
+
+// --- the way in for other threads ---------------------------------------------------------------------------------------------
+
+void engine_core::wake() noexcept {
+  // SYNC reactor_alive: a waker that is counted before it looks keeps shut_down() from taking the reactor away under it.
+  wakers_.fetch_add(1, std::memory_order_seq_cst);
+  // SYNC reactor_alive: seq_cst, so that a push before this either finds the reactor or is found by the reactor's first look at the intake.
+  if (auto* r = wakeable_.load(std::memory_order_seq_cst)) {
+    r->wake();
+  }
+  // SYNC reactor_alive: all use of the reactor comes before this.
+  wakers_.fetch_sub(1, std::memory_order_seq_cst);
+}
+
+result<void> engine_core::push_pointer(std::uint32_t kind, std::uint64_t id, void* pointer) {
+  const std::span<const std::byte> bytes[] = {std::as_bytes(std::span(&pointer, 1))};
+  if (!intake_.push(kind, id, bytes, sizeof pointer)) {
+    return fail(errc::try_again, "the intake queue is full: drive the engine, or raise engine_options::intake_bytes");
+  }
+  wake();
+  return {};
+}
+
+result<void> engine_core::cross(std::function<void()> task) {
+  auto owned = std::make_unique<std::function<void()>>(std::move(task));
+  auto pushed = push_pointer(record_call, 0, owned.get());
+  if (pushed) {
+    static_cast<void>(owned.release());
+  }
+  return pushed;
+}
+
+result<void> engine_core::post(std::function<void()> task) {
+  if (stop_requested()) {
+    return fail(errc::stopped);
+  }
+  return cross([this, task = std::move(task)]() mutable { add_task(0, std::move(task)); });
+}
+
+result<void> engine_core::cross_multicast(endpoint& to, dispatch::intake_queue::pieces payload, std::size_t bytes) {
+  if (auto ok = to.admit(bytes); !ok) {
+    return ok;
+  }
+  result<void> pushed;
+  if (bytes <= intake_.record_max()) {
+    if (intake_.push(record_multicast, to.id(), payload, bytes)) {
+      wake();
+      return {};
+    }
+    pushed = fail(errc::try_again);
+  } else {
+    auto copy = std::make_unique<std::vector<std::byte>>();
+    copy->reserve(bytes);
+    for (const auto& piece : payload) {
+      copy->insert(copy->end(), piece.begin(), piece.end());
+    }
+    pushed = push_pointer(record_multicast_large, to.id(), copy.get());
+    if (pushed) {
+      static_cast<void>(copy.release());
+      return {};
+    }
+  }
+  to.unadmit(bytes);
+  to.wants_writable();
+  look_at_all();
+  return pushed;
+}
+
+void engine_core::look_at_all() noexcept {
+  // SYNC intake_full: stored after the handle's own flag, so that whoever sees this one finds that one too.
+  sender_blocked_.store(true, std::memory_order_release);
+  wake();
+}
+
+result<std::shared_ptr<endpoint>> engine_core::open(handle_options options, callbacks calls) {
+  if (auto ok = alive(); !ok) {
+    return fail(ok.error());
+  }
+  if (stop_requested()) {
+    return fail(errc::stopped);
+  }
+  if (auto ok = options.validate(); !ok) {
+    return fail(ok.error());
+  }
+  auto made = std::make_shared<endpoint>(shared_from_this(), next_id_.fetch_add(1, std::memory_order_relaxed), std::move(options), std::move(calls));
+  auto opening = std::make_unique<opening_endpoint>(opening_endpoint{made, base::clock::now() + made->options().connect_deadline});
+  if (auto pushed = push_pointer(record_open, made->id(), opening.get()); !pushed) {
+    return fail(pushed.error());
+  }
+  static_cast<void>(opening.release());
+  return made;
+}
+
+bool engine_core::intake_pending(void* self) noexcept {
+  auto& core = *static_cast<engine_core*>(self);
+  return core.intake_.pending() || core.sender_blocked_.load(std::memory_order_relaxed);
+}
+
+bool engine_core::take_intake(void* self) {
+  auto& core = *static_cast<engine_core*>(self);
+  const std::uint32_t taken = core.intake_.pop(
+      intake_batch, [&core](std::uint32_t kind, std::uint64_t id, std::span<const std::byte> payload) { core.take_record(kind, id, payload); });
+  core.crossings_.add(taken);
+  core.flush_touched();
+  // SYNC intake_full: pairs with cross_multicast: the handles' own flags are seen after this.
+  if (core.sender_blocked_.load(std::memory_order_relaxed) && core.sender_blocked_.exchange(false, std::memory_order_acquire)) {
+    std::vector<std::shared_ptr<endpoint>> all;
+    for (auto& [id, one] : core.endpoints_) {
+      all.push_back(one);
+    }
+    for (auto& one : all) {
+      one->close_if_requested();
+      one->say_writable_if_blocked();
+    }
+  }
+  core.begin_connects();
+  return taken != 0;
+}
+
+void engine_core::take_record(std::uint32_t kind, std::uint64_t id, std::span<const std::byte> payload) {
+  void* pointer = nullptr;
+  if (kind != record_multicast) {
+    CPGRING_CHECK(payload.size() == sizeof pointer);
+    std::memcpy(&pointer, payload.data(), sizeof pointer);
+  }
+  switch (kind) {
+    case record_open: {
+      const std::unique_ptr<opening_endpoint> opening(static_cast<opening_endpoint*>(pointer));
+      {
+        const std::lock_guard lock(registry_lock_);
+        endpoints_.emplace(id, opening->who);
+      }
+      handles_.add();
+      to_connect_.push_back(std::move(*opening));
+      return;
+    }
+    case record_call: {
+      const std::unique_ptr<std::function<void()>> call(static_cast<std::function<void()>*>(pointer));
+      (*call)();
+      return;
+    }
+    case record_multicast:
+      if (const auto to = endpoints_.find(id); to != endpoints_.end()) {
+        to->second->multicast_crossed(payload);
+      }
+      return;
+    case record_multicast_large: {
+      const std::unique_ptr<std::vector<std::byte>> bytes(static_cast<std::vector<std::byte>*>(pointer));
+      if (const auto to = endpoints_.find(id); to != endpoints_.end()) {
+        to->second->multicast_crossed(*bytes);
+      }
+      return;
+    }
+    default: CPGRING_CHECK(!"an intake record of an unknown kind");
+  }
+}
+
+/// What was asked for and will not be done any more still owns memory.
+void engine_core::drop_intake() {
+  while (intake_.pop(intake_batch, [](std::uint32_t kind, std::uint64_t, std::span<const std::byte> payload) {
+    void* pointer = nullptr;
+    if (kind != record_multicast) {
+      std::memcpy(&pointer, payload.data(), sizeof pointer);
+    }
+    switch (kind) {
+      case record_open: delete static_cast<opening_endpoint*>(pointer); break;
+      case record_call: delete static_cast<std::function<void()>*>(pointer); break;
+      case record_multicast_large: delete static_cast<std::vector<std::byte>*>(pointer); break;
+      default: break;
+    }
+  }) != 0) {
+  }
+}
+
+void engine_core::begin_connects() {
+  while (!to_connect_.empty() && handshakes_ < options_.handshakes_max && !stop_requested()) {
+    opening_endpoint next = std::move(to_connect_.front());
+    to_connect_.pop_front();
+    if (next.who->ended()) {
+      continue;
+    }
+    ++handshakes_;
+    next.who->begin_connect(next.deadline);
+  }
+}
+
+void engine_core::connect_done() {
+  CPGRING_CHECK(handshakes_ > 0);
+  --handshakes_;
+}
+
+// --- for endpoints ------------------------------------------------------------------------------------------------------------
+
+void engine_core::add_task(std::uint64_t of, std::function<void()> task) {
+  tasks_.add(of, std::move(task));
+  if (reactor_) {
+    reactor_->mark_ready(tasks_);
+  }
+}
+
+void engine_core::touch(endpoint& which) {
+  if (which.linked()) {
+    which.mark_ready();
+  }
+}
+
+void engine_core::sent_from_outside(endpoint& which) { touched_.push_back(&which); }
+
+void engine_core::flush_touched() {
+  for (auto* one : touched_) {
+    one->flush_crossed();
+  }
+  touched_.clear();
+}
+
+void engine_core::retire(endpoint& which) {
+  auto kept = which.shared_from_this();
+  {
+    const std::lock_guard lock(registry_lock_);
+    const handle_stats s = which.stats();
+    add_to(retired_totals_, s);
+    endpoints_.erase(which.id());
+  }
+  handles_.set(handles_.get() - 1);
+  retired_.push_back(std::move(kept));
+}
+
+void engine_core::linger_done(endpoint& which) { lingered_.push_back(which.shared_from_this()); }
+
+void engine_core::clear_retired() {
+  while (!lingered_.empty()) {
+    auto done = std::exchange(lingered_, {});
+    for (auto& one : done) {
+      one->linger_over();
+    }
+  }
+  retired_.clear();
+}
+
+// --- driving ------------------------------------------------------------------------------------------------------------------
+
+result<void> engine_core::bind() {
+  std::uintptr_t nobody = 0;
+  const std::uintptr_t me = self_tag();
+  if (!driver_.compare_exchange_strong(nobody, me, std::memory_order_relaxed) && nobody != me) {
+    return fail(own_thread_.load(std::memory_order_relaxed) ? errc::wrong_state : errc::wrong_thread,
+                own_thread_.load(std::memory_order_relaxed) ? "the engine was started and is driven by its own thread"
+                                                            : "the engine is driven by the thread that drove it first");
+  }
+  if (reactor_) {
+    return {};
+  }
+  auto made = reactor::reactor::create(reactor_options_of(options_));
+  if (!made) {
+    driver_.store(0, std::memory_order_relaxed);
+    return fail(made.error());
+  }
+  reactor_ = std::move(*made);
+  reactor_->set_intake({this, &take_intake, &intake_pending});
+  if (auto ok = reactor_->add(tasks_); !ok) {
+    return ok;
+  }
+  backend_.store(reactor_->backend(), std::memory_order_relaxed);
+  // SYNC reactor_alive: wakers that find it may use it from here on; what was pushed before is found by the first reap.
+  wakeable_.store(reactor_.get(), std::memory_order_seq_cst);
+  return {};
+}
+
+result<void> engine_core::enter() {
+  if (auto ok = alive(); !ok) {
+    return ok;
+  }
+  if (auto ok = bind(); !ok) {
+    return ok;
+  }
+  if (inside_) {
+    return fail(errc::wrong_state, "dispatch was called from inside a callback of the same engine");
+  }
+  return {};
+}
+
+result<dispatched> engine_core::dispatch(mode how, budget limit, endpoint* only) {
+  if (auto ok = enter(); !ok) {
+    return fail(ok.error());
+  }
+  struct inside_guard {
+    bool& flag;
+    ~inside_guard() { flag = false; }
+  } guard{inside_ = true};
+  dispatch::mode_policy policy(how, limit, base::clock::now());
+  const std::uint64_t pass = policy.only_what_waits() ? ++pass_ : 0;
+  if (pass != 0) {
+    reactor_->begin_pass(pass);
+  }
+  const auto keep = only != nullptr ? only->shared_from_this() : nullptr;
+  for (;;) {
+    if (stop_requested()) {
+      if (policy.done().events != 0) {
+        break;
+      }
+      return fail(errc::stopped);
+    }
+    reactor_->reap();
+    bool more = false;
+    serve(policy, pass, only, more);
+    clear_retired();
+    if (policy.used_up(reactor_->now())) {
+      policy.done().more = more || reactor_->has_ready();
+      break;
+    }
+    if (policy.content()) {
+      policy.done().more = more;
+      break;
+    }
+    if (!policy.sleeps()) {
+      if (policy.only_what_waits() && more) {
+        continue;
+      }
+      break;
+    }
+    if (only != nullptr && only->ended() && !only->lingering() && policy.done().events == 0) {
+      return fail(errc::bad_handle);
+    }
+    if (!more) {
+      reactor_->rest(policy.until().value_or(base::time_point::max()), only != nullptr ? only->source() : nullptr);
+    }
+  }
+  if (foreign_loop_) {
+    reactor_->prepare_foreign_wait();
+  }
+  if (policy.try_again_when_empty() && policy.done().events == 0) {
+    return fail(errc::try_again);
+  }
+  return policy.done();
+}
+
+void engine_core::serve(dispatch::mode_policy& policy, std::uint64_t pass, endpoint* only, bool& more) {
+  if (only != nullptr) {
+    while (policy.events_left() != 0 && tasks_.run_one_of(only->id())) {
+      policy.count(1, 0);
+    }
+    if (policy.events_left() == 0 || !only->linked()) {
+      return;
+    }
+  }
+  reactor::serve_limits limits;
+  limits.events = policy.events_left();
+  limits.bytes = policy.bytes_left();
+  limits.until = policy.until();
+  limits.pass = pass;
+  limits.only = only != nullptr ? only->source() : nullptr;
+  const reactor::served done = reactor_->serve(limits);
+  policy.count(done.events, done.bytes);
+  more = done.more;
+}
+
+result<int> engine_core::fd() {
+  if (auto ok = enter(); !ok) {
+    return fail(ok.error());
+  }
+  foreign_loop_ = true;
+  reactor_->reap();
+  reactor_->prepare_foreign_wait();
+  return reactor_->pollable_fd();
+}
+
+result<void> engine_core::start() {
+  if (auto ok = alive(); !ok) {
+    return ok;
+  }
+  const std::lock_guard lock(life_);
+  if (stop_requested()) {
+    return fail(errc::stopped);
+  }
+  if (thread_.joinable()) {
+    return fail(errc::wrong_state, "the engine has been started already");
+  }
+  if (driver_.load(std::memory_order_relaxed) != 0) {
+    return fail(errc::wrong_state, "another thread drives the engine already");
+  }
+  std::promise<result<void>> bound;
+  auto outcome = bound.get_future();
+  thread_ = std::thread([this, &bound] {
+    ::pthread_setname_np(::pthread_self(), "cpgring-reactor");
+    own_thread_.store(true, std::memory_order_relaxed);
+    auto ok = bind();
+    const bool usable = ok.has_value();
+    bound.set_value(std::move(ok));
+    if (usable) {
+      static_cast<void>(dispatch(mode::blocking, {}, nullptr));  // ends with errc::stopped, and with nothing else
+    }
+  });
+  auto ok = outcome.get();
+  if (!ok) {
+    thread_.join();
+    own_thread_.store(false, std::memory_order_relaxed);
+  }
+  return ok;
+}
+
+void engine_core::stop() noexcept {
+  stopped_.store(true, std::memory_order_relaxed);
+  wake();
+}
+
+result<void> engine_core::after(std::chrono::nanoseconds delay, std::function<void()> task) {
+  if (delay.count() < 0) {
+    return fail(errc::invalid_param, fmt::format("a delay of {} ns is in the past", delay.count()));
+  }
+  if (stop_requested()) {
+    return fail(errc::stopped);
+  }
+  const auto at = base::clock::now() + delay;
+  return cross([this, at, task = std::move(task)]() mutable {
+    auto made = std::make_unique<alarm>(*this, std::move(task));
+    reactor_->schedule(*made, at);
+    alarm* const key = made.get();
+    alarms_.emplace(key, std::move(made));
+  });
+}
+
+engine_stats engine_core::stats() const noexcept {
+  engine_stats s;
+  {
+    const std::lock_guard lock(registry_lock_);
+    s.total = retired_totals_;
+    for (const auto& [id, one] : endpoints_) {
+      add_to(s.total, one->stats());
+    }
+  }
+  s.handles = handles_.get();
+  s.crossings = crossings_.get();
+  s.backend = backend_.load(std::memory_order_relaxed);
+  return s;
+}
+
+// --- the end ------------------------------------------------------------------------------------------------------------------
+
+void engine_core::shut_down() {
+  stop();
+  {
+    const std::lock_guard lock(life_);
+    if (thread_.joinable()) {
+      thread_.join();
+    }
+  }
+  shut_.store(true, std::memory_order_relaxed);
+  // SYNC reactor_alive: from here on no new waker finds the reactor; those that did are waited for. They are a few instructions and one write away.
+  wakeable_.store(nullptr, std::memory_order_seq_cst);
+  while (wakers_.load(std::memory_order_seq_cst) != 0) {
+    std::this_thread::yield();
+  }
+  if (fork_guard_.in_child()) {
+    static_cast<void>(reactor_.release());  // the parent's: this process must not touch it
+    return;
+  }
+  for (auto& [id, one] : endpoints_) {
+    one->forget_reactor();
+  }
+  alarms_.clear();
+  reactor_.reset();
+  close_all_blocking();
+  tasks_.clear();
+  to_connect_.clear();
+  lingered_.clear();
+  retired_.clear();
+  {
+    const std::lock_guard lock(registry_lock_);
+    endpoints_.clear();
+  }
+  drop_intake();
+}
+
+/// No reactor any more: ask every service to FINALIZE, then look at all of them until they have answered.
+void engine_core::close_all_blocking() {
+  const auto until = base::clock::now() + options_.close_deadline;
+  std::vector<std::shared_ptr<endpoint>> open;
+  for (auto& [id, one] : endpoints_) {
+    one->begin_blocking_close(until);
+    open.push_back(one);
+  }
+  auto pause = std::chrono::microseconds(20);
+  for (;;) {
+    std::erase_if(open, [](const auto& one) { return one->blocking_close_done(); });
+    if (open.empty() || base::clock::now() >= until) {
+      break;
+    }
+    std::this_thread::sleep_for(pause);  // answers have no wake-up of their own here
+    pause = std::min(pause * 2, std::chrono::microseconds(1000));
+  }
+  if (!open.empty()) {
+    log(log_level::warning, fmt::format("{} handles were closed before their service had taken everything: it did not answer within close_deadline", open.size()));
+  }
+  for (auto& [id, one] : endpoints_) {
+    one->drop();
+  }
+}
+
+}  // namespace cpgring::runtime

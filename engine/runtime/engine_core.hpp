@@ -1,0 +1,139 @@
+// What an engine is made of: one reactor, the endpoints, the way in for other threads, the dispatch loop.
+//
+// One thread drives it; "any thread" is marked. Shared by the engine object and all handles: a handle that outlives its engine finds a stopped core.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string_view>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include <cpgring/engine.hpp>
+
+#include "base/clock.hpp"
+#include "dispatch/intake_queue.hpp"
+#include "dispatch/mode_policy.hpp"
+#include "reactor/reactor.hpp"
+#include "runtime/counters.hpp"
+#include "runtime/fork_guard.hpp"
+#include "runtime/task_source.hpp"
+
+namespace cpgring::runtime {
+
+class endpoint;
+
+class engine_core final : public std::enable_shared_from_this<engine_core> {
+ public:
+  explicit engine_core(engine_options options);
+  ~engine_core();
+
+  // --- any thread ------------------------------------------------------------------------------------------------------------
+  [[nodiscard]] const engine_options& options() const noexcept { return options_; }
+  result<std::shared_ptr<endpoint>> open(handle_options options, callbacks calls);
+  /// The calling thread is the one that drives the engine.
+  [[nodiscard]] bool on_driver_thread() const noexcept { return driver_.load(std::memory_order_relaxed) == self_tag(); }
+  /// Refuses calls of a child process and of handles that outlived the engine.
+  result<void> alive() const;
+  result<void> post(std::function<void()> task);
+  /// Runs `task` on the driving thread, ahead of events, not counted as one.
+  result<void> cross(std::function<void()> task);
+  /// A multicast from another thread; its bytes are copied.
+  result<void> cross_multicast(endpoint& to, dispatch::intake_queue::pieces payload, std::size_t bytes);
+  /// The intake was full: have the driving thread look at every endpoint's flags.
+  void look_at_all() noexcept;
+  void stop() noexcept;
+  [[nodiscard]] bool stop_requested() const noexcept { return stopped_.load(std::memory_order_relaxed); }
+  [[nodiscard]] engine_stats stats() const noexcept;
+  void log(log_level level, std::string_view text) const {
+    if (options_.log) {
+      options_.log(level, text);
+    }
+  }
+
+  // --- driving ---------------------------------------------------------------------------------------------------------------
+  result<void> start();
+  result<dispatched> dispatch(mode how, budget limit, endpoint* only);
+  result<int> fd();
+  result<void> after(std::chrono::nanoseconds delay, std::function<void()> task);
+  /// The end: own thread joined, reactor gone, every connection flushed and closed. Not inside a callback.
+  void shut_down();
+
+  // --- driving thread: for endpoints -----------------------------------------------------------------------------------------
+  [[nodiscard]] reactor::reactor& reactor() noexcept { return *reactor_; }
+  [[nodiscard]] base::time_point now() const noexcept { return reactor_ ? reactor_->now() : base::clock::now(); }
+  /// One event to run, in the name of endpoint `of` (0: the engine's).
+  void add_task(std::uint64_t of, std::function<void()> task);
+  /// The endpoint has something to do beyond its ring.
+  void touch(endpoint& which);
+  void connect_done();
+  /// Has staged multicasts of other threads: flush them when this batch of the intake is through.
+  void sent_from_outside(endpoint& which);
+  /// Takes it out of the registry; it stays alive until the present turn is over.
+  void retire(endpoint& which);
+  void linger_done(endpoint& which);
+
+ private:
+  struct alarm;
+  struct opening_endpoint {
+    std::shared_ptr<endpoint> who;
+    base::time_point deadline;
+  };
+
+  static std::uintptr_t self_tag() noexcept;
+  void wake() noexcept;
+  result<void> push_pointer(std::uint32_t kind, std::uint64_t id, void* pointer);
+  static bool take_intake(void* self);
+  static bool intake_pending(void* self) noexcept;
+  void take_record(std::uint32_t kind, std::uint64_t id, std::span<const std::byte> payload);
+  void drop_intake();
+  void begin_connects();
+  void flush_touched();
+  void clear_retired();
+  result<void> enter();
+  result<void> bind();
+  void serve(dispatch::mode_policy& policy, std::uint64_t pass, endpoint* only, bool& more);
+  void close_all_blocking();
+
+  const engine_options options_;
+  fork_guard fork_guard_;
+  dispatch::intake_queue intake_;
+
+  // Any thread.
+  std::atomic<reactor::reactor*> wakeable_{nullptr};
+  std::atomic<std::uint32_t> wakers_{0};
+  std::atomic<std::uintptr_t> driver_{0};
+  std::atomic<bool> own_thread_{false};
+  std::atomic<bool> stopped_{false};
+  std::atomic<bool> shut_{false};
+  std::atomic<bool> sender_blocked_{false};
+  std::atomic<std::uint64_t> next_id_{1};
+  std::atomic<wakeup> backend_{wakeup::automatic};
+  std::mutex life_;                   // start against shut_down
+  mutable std::mutex registry_lock_;  // changes of endpoints_ and retired_totals_ against stats(); never on a message's way
+  std::thread thread_;
+  counter handles_, crossings_;
+
+  // The driving thread.
+  std::unique_ptr<reactor::reactor> reactor_;
+  task_source tasks_;
+  std::unordered_map<std::uint64_t, std::shared_ptr<endpoint>> endpoints_;
+  handle_stats retired_totals_;
+  std::deque<opening_endpoint> to_connect_;
+  std::vector<endpoint*> touched_;                                  // have staged multicasts of other threads
+  std::vector<std::shared_ptr<endpoint>> retired_, lingered_;       // ended in this turn; linger no longer
+  std::unordered_map<alarm*, std::unique_ptr<alarm>> alarms_;
+  std::uint64_t pass_ = 0;
+  std::uint32_t handshakes_ = 0;
+  bool inside_ = false;
+  bool foreign_loop_ = false;
+};
+
+}  // namespace cpgring::runtime

@@ -1,0 +1,186 @@
+// Station C1 of 7: from the caller, to dispatch/intake_queue.
+//
+// Every call of a handle: on the engine's thread it goes straight to the session, from any other thread through the intake queue.
+#include <cpgring/handle.hpp>
+
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "runtime/endpoint.hpp"
+#include "runtime/engine_core.hpp"
+
+namespace cpgring {
+namespace {
+
+using runtime::endpoint;
+using endpoint_ptr = std::shared_ptr<endpoint>;
+
+bool ended(handle_state state) noexcept { return state == handle_state::closed || state == handle_state::lost; }
+
+result<void> usable(const endpoint_ptr& of) {
+  if (of == nullptr) {
+    return fail(errc::bad_handle, "the handle object refers to nothing");
+  }
+  if (auto ok = of->core().alive(); !ok) {
+    return ok;
+  }
+  if (ended(of->state())) {
+    return fail(errc::bad_handle, fmt::format("the handle is {}", to_string(of->state())));
+  }
+  return {};
+}
+
+/// Here when this is the engine's thread, else there; the outcome of what happens there can only come through `done`.
+template <class Done, class Request>
+result<void> ask(const endpoint_ptr& of, Done done, Request request) {
+  if (auto ok = usable(of); !ok) {
+    return ok;
+  }
+  if (of->core().on_driver_thread()) {
+    return request(*of, std::move(done));
+  }
+  return of->core().cross([of, done = std::move(done), request = std::move(request)]() mutable {
+    auto told = done;
+    if (auto outcome = request(*of, std::move(done)); !outcome && told) {
+      of->core().add_task(of->id(), [told = std::move(told), why = outcome.error()] { told(fail(why)); });
+    }
+  });
+}
+
+}  // namespace
+
+// --- reservation --------------------------------------------------------------------------------------------------------------
+
+reservation::reservation(std::shared_ptr<endpoint> owner, std::span<std::byte> bytes) noexcept : owner_(std::move(owner)), bytes_(bytes) {}
+reservation::reservation(reservation&& other) noexcept : owner_(std::move(other.owner_)), bytes_(std::exchange(other.bytes_, {})) {}
+reservation& reservation::operator=(reservation&& other) noexcept {
+  if (this != &other) {
+    if (owner_) {
+      owner_->abandon();
+    }
+    owner_ = std::move(other.owner_);
+    bytes_ = std::exchange(other.bytes_, {});
+  }
+  return *this;
+}
+reservation::~reservation() {
+  if (owner_) {
+    owner_->abandon();
+  }
+}
+result<void> reservation::commit() { return commit(bytes_.size()); }
+result<void> reservation::commit(std::size_t size) {
+  if (owner_ == nullptr) {
+    return fail(errc::bad_handle, "the reservation was committed already");
+  }
+  if (size > bytes_.size()) {
+    return fail(errc::too_big, fmt::format("commit of {} bytes into a reservation of {}", size, bytes_.size()));
+  }
+  bytes_ = {};
+  return std::exchange(owner_, nullptr)->commit(size);
+}
+
+// --- handle -------------------------------------------------------------------------------------------------------------------
+
+result<void> handle::join(std::string_view group, completion done) {
+  if (group.empty()) {
+    return fail(errc::invalid_param, "a group name has 1 to 128 bytes; the empty one would leave ghost members behind");
+  }
+  if (group.size() > group_name_max) {
+    return fail(errc::name_too_long, fmt::format("a group name has 1 to {} bytes, this one has {}", group_name_max, group.size()));
+  }
+  return ask(endpoint_, std::move(done),
+             [name = std::string(group)](endpoint& to, completion then) { return to.join(name, std::move(then)); });
+}
+
+result<void> handle::leave(completion done) {
+  return ask(endpoint_, std::move(done), [](endpoint& to, completion then) { return to.leave(std::move(then)); });
+}
+
+void handle::close() {
+  if (endpoint_ == nullptr || !endpoint_->core().alive()) {
+    return;
+  }
+  endpoint_->request_close();
+}
+
+result<void> handle::multicast(std::span<const std::byte> payload) {
+  const std::span<const std::byte> one[] = {payload};
+  return multicast(one);
+}
+
+result<void> handle::multicast(std::span<const std::span<const std::byte>> pieces) {
+  if (auto ok = usable(endpoint_); !ok) {
+    return ok;
+  }
+  std::size_t bytes = 0;
+  for (const auto& piece : pieces) {
+    bytes += piece.size();
+  }
+  auto& core = endpoint_->core();
+  if (core.on_driver_thread()) {
+    return endpoint_->multicast(pieces, bytes);
+  }
+  if (endpoint_->state() != handle_state::joined) {
+    return fail(errc::not_joined);
+  }
+  return core.cross_multicast(*endpoint_, pieces, bytes);
+}
+
+result<reservation> handle::reserve(std::size_t size) {
+  if (auto ok = usable(endpoint_); !ok) {
+    return fail(ok.error());
+  }
+  if (!endpoint_->core().on_driver_thread()) {
+    return fail(errc::wrong_thread, "reserve() writes into the request ring itself: only the thread that drives the engine may");
+  }
+  auto room = endpoint_->reserve(size);
+  if (!room) {
+    return fail(room.error());
+  }
+  return reservation(endpoint_, *room);
+}
+
+std::size_t handle::max_atomic_message() const noexcept { return endpoint_ == nullptr ? 0 : endpoint_->atomic_max(); }
+
+result<void> handle::query_members(std::string_view group, answer<std::vector<member>> done) {
+  return ask(endpoint_, std::move(done), [name = std::string(group)](endpoint& to, answer<std::vector<member>> then) {
+    return to.request([&](cpg::session& s, base::time_point now) { return s.query_members(name, std::move(then), now); });
+  });
+}
+
+result<void> handle::query_groups(answer<std::vector<group_member>> done) {
+  return ask(endpoint_, std::move(done), [](endpoint& to, answer<std::vector<group_member>> then) {
+    return to.request([&](cpg::session& s, base::time_point now) { return s.query_groups(std::move(then), now); });
+  });
+}
+
+result<void> handle::query_local_node(answer<std::uint32_t> done) {
+  return ask(endpoint_, std::move(done), [](endpoint& to, answer<std::uint32_t> then) {
+    return to.request([&](cpg::session& s, base::time_point now) { return s.query_local_node(std::move(then), now); });
+  });
+}
+
+result<dispatched> handle::dispatch(mode how, budget limit) {
+  if (auto ok = usable(endpoint_); !ok && !endpoint_) {
+    return fail(ok.error());
+  }
+  return endpoint_->core().dispatch(how, limit, endpoint_.get());
+}
+
+handle_state handle::state() const noexcept { return endpoint_ == nullptr ? handle_state::closed : endpoint_->state(); }
+std::uint32_t handle::local_node() const noexcept { return endpoint_ == nullptr ? 0 : endpoint_->local_node(); }
+std::uint32_t handle::pid() const noexcept { return endpoint_ == nullptr ? 0 : endpoint_->pid(); }
+std::string handle::group() const { return endpoint_ == nullptr ? std::string() : endpoint_->group(); }
+std::uint64_t handle::id() const noexcept { return endpoint_ == nullptr ? 0 : endpoint_->id(); }
+handle_stats handle::stats() const noexcept { return endpoint_ == nullptr ? handle_stats{} : endpoint_->stats(); }
+void handle::set_context(void* context) noexcept {
+  if (endpoint_ != nullptr) {
+    endpoint_->context.store(context, std::memory_order_relaxed);
+  }
+}
+void* handle::context() const noexcept { return endpoint_ == nullptr ? nullptr : endpoint_->context.load(std::memory_order_relaxed); }
+
+}  // namespace cpgring

@@ -1,0 +1,80 @@
+#include <cpgring/options.hpp>
+
+#include <fmt/format.h>
+
+namespace cpgring {
+namespace {
+
+template <class T>
+result<void> in_range(std::string_view name, T value, T low, T high) {
+  if (value < low || value > high) {
+    return fail(errc::invalid_param, fmt::format("{} is {}, it must be {} to {}", name, value, low, high));
+  }
+  return {};
+}
+
+result<void> not_negative(std::string_view name, std::chrono::milliseconds value) {
+  if (value.count() < 0) {
+    return fail(errc::invalid_param, fmt::format("{} is {} ms, it must not be negative", name, value.count()));
+  }
+  return {};
+}
+
+result<void> first_failure(std::initializer_list<result<void>> all) {
+  for (const auto& one : all) {
+    if (!one) {
+      return one;
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string_view to_string(wakeup backend) noexcept {
+  switch (backend) {
+    case wakeup::automatic: return "automatic";
+    case wakeup::futex: return "futex";
+    case wakeup::socket: return "socket";
+    case wakeup::epoll: return "epoll";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(idle strategy) noexcept {
+  switch (strategy) {
+    case idle::block: return "block";
+    case idle::adaptive: return "adaptive";
+    case idle::spin: return "spin";
+    case idle::yield: return "yield";
+  }
+  return "unknown";
+}
+
+result<void> engine_options::validate() const {
+  if ((intake_bytes & (intake_bytes - 1)) != 0) {
+    return fail(errc::invalid_param, fmt::format("intake_bytes is {}, it must be a power of two", intake_bytes));
+  }
+  return first_failure({in_range<std::uint32_t>("handles_expected", handles_expected, 1, 1000000),
+                        in_range<std::uint32_t>("turn_bytes", turn_bytes, 4096, 16777216),
+                        in_range<std::size_t>("intake_bytes", intake_bytes, std::size_t{1} << 16, std::size_t{1} << 30),
+                        in_range<std::uint32_t>("handshakes_max", handshakes_max, 1, 128), not_negative("close_deadline", close_deadline)});
+}
+
+result<void> handle_options::validate() const {
+  if (service.empty()) {
+    return fail(errc::invalid_param, "service is empty; \"cpg\" is corosync");
+  }
+  if (service.front() != '/' && service.size() > 100) {
+    return fail(errc::invalid_param, fmt::format("service has {} bytes, a socket name has at most 100", service.size()));
+  }
+  if (group.size() > group_name_max) {
+    return fail(errc::name_too_long, fmt::format("group has {} bytes, a group name has 1 to {}", group.size(), group_name_max));
+  }
+  return first_failure({in_range<std::uint32_t>("max_message_size", max_message_size, max_message_size_min, max_message_size_max),
+                        in_range<std::size_t>("large_message_max", large_message_max, 0, UINT32_MAX),
+                        in_range<std::uint32_t>("weight", weight, 1, 1000), not_negative("connect_deadline", connect_deadline),
+                        not_negative("control_deadline", control_deadline)});
+}
+
+}  // namespace cpgring

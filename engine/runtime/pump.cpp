@@ -1,0 +1,258 @@
+#include "runtime/pump.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/check.hpp"
+#include "cpg/session.hpp"
+#include "dispatch/deliver.hpp"
+#include "dispatch/inline_worker.hpp"
+#include "ipc/connection.hpp"
+#include "runtime/endpoint.hpp"
+
+namespace cpgring::runtime {
+
+struct pump::turn_state {
+  turn_state(const reactor::turn_budget& b, handle h, ipc::connection& c) noexcept
+      : budget(b), self(std::move(h)), ring(c.events()), released(ring.capacity_bytes()) {}
+
+  // Events that nobody wants to hear of cost no callback, but they cost the turn's time.
+  static constexpr std::uint32_t taken_max = 4096;
+  [[nodiscard]] bool spent() const noexcept { return events >= budget.events || bytes >= budget.bytes || taken >= taken_max; }
+
+  const reactor::turn_budget& budget;
+  handle self;
+  ipc::ring_reader& ring;
+  dispatch::release_count released;
+  dispatch::descriptor_batch batch;
+  cpg::event decoded;
+  cpg::event_kind rare = cpg::event_kind::deliver;
+  std::uint32_t rare_bytes = 0;
+  std::uint32_t events = 0;  // callbacks run
+  std::uint64_t bytes = 0;   // payload
+  std::uint32_t taken = 0;   // chunks
+};
+
+reactor::turn_result pump::turn(const reactor::turn_budget& budget) {
+  const auto keep = owner_.shared_from_this();
+  if (owner_.lingering()) {
+    discard();
+    return {};
+  }
+  turn_state t(budget, owner_.self(), *owner_.session().connection());
+  begin_pass(budget.pass);
+  if (prepare(t)) {
+    while (!t.spent()) {
+      const step leased = lease_batch(t);                          // D3 lease, D4 decode, D5 hand over
+      if (!work_batch(t)) break;                                   // D6 work, D7 call back, D8 release
+      if (leased == step::ended || !rare_event(t)) break;          // views, ring changes, fragments
+      if (t.released.due()) t.ring.reclaim(t.released.take());     // D9 reclaim
+      if (leased == step::empty) break;
+    }
+  }
+  finish(t);
+  const bool more = !owner_.ended() && (budget.pass != 0 ? pass_left_ != 0 && (t.ring.ready() != 0 || t.ring.waiting() != 0)
+                                                         : t.ring.ready() != 0 || t.ring.waiting() != 0);
+  return {t.events, t.bytes, more || (!owner_.ended() && !owner_.session().notices.empty())};
+}
+
+void pump::begin_pass(std::uint64_t pass) noexcept {
+  if (pass != 0 && pass != pass_) {
+    pass_ = pass;
+    auto& ring = owner_.session().connection()->events();
+    pass_left_ = ring.ready() + ring.waiting();
+  }
+}
+
+/// Answers, requests that can be written now, and the notices that came of them.
+bool pump::prepare(turn_state& t) {
+  auto& session = owner_.session();
+  session.cork();
+  if (session.busy()) {
+    if (auto ok = session.progress(owner_.now()); !ok) {
+      owner_.lose(ok.error());
+      return false;
+    }
+  }
+  return run_notices(t);
+}
+
+pump::step pump::lease_batch(turn_state& t) {
+  t.batch.clear();
+  t.rare = cpg::event_kind::deliver;
+  const std::uint32_t room = t.budget.pass != 0 ? std::min(t.budget.events - t.events, pass_left_) : t.budget.events - t.events;
+  std::uint64_t bytes = t.bytes;
+  ipc::frame frame;
+  while (!t.batch.full() && t.batch.size() < room && bytes < t.budget.bytes) {
+    if (t.ring.ready() == 0 && t.ring.collect() == 0) {
+      return step::empty;
+    }
+    if (t.ring.next(frame) != ipc::look::frame) {
+      owner_.lose_after_batch(t.ring.fault());
+      return step::ended;
+    }
+    ++t.taken;
+    if (t.budget.pass != 0) {
+      --pass_left_;
+    }
+    const cpg::event_kind kind = cpg::decode(frame.data, frame.size, t.decoded);
+    if (kind != cpg::event_kind::deliver) [[unlikely]] {
+      t.rare = kind;
+      t.rare_bytes = frame.size;
+      return step::more;
+    }
+    const cpg::deliver& m = t.decoded.message;
+    t.batch.push({m.data, m.size, m.node, m.pid, frame.size});
+    bytes += m.size;
+  }
+  return room == t.batch.size() && t.budget.pass != 0 && pass_left_ == 0 ? step::empty : step::more;
+}
+
+bool pump::work_batch(turn_state& t) {
+  if (t.batch.empty()) {
+    return !owner_.lose_if_due();
+  }
+  const auto& on_message = owner_.calls().on_message;
+  if (!on_message) {
+    for (const auto& one : t.batch) {
+      t.released.add(one.ring_bytes);
+      t.bytes += one.size;
+    }
+    return !owner_.lose_if_due();
+  }
+  message m;
+  m.group_ = owner_.session().group();
+  const auto call = [&](const dispatch::descriptor& one) {
+    m.data_ = one.data;
+    m.size_ = one.size;
+    m.node_ = one.node;
+    m.pid_ = one.pid;
+    m.sequence_ = ++sequence_;
+    on_message(t.self, m);
+  };
+  auto done = dispatch::work_inline(t.batch, t.released, call, [this] { return owner_.goes_on(); });
+  t.events += done.events;
+  t.bytes += done.bytes;
+  owner_.count_messages(done.events, done.bytes);
+  if (done.failure) {
+    owner_.close_now(std::move(done.failure));
+  }
+  return owner_.goes_on() && !owner_.lose_if_due();
+}
+
+bool pump::rare_event(turn_state& t) {
+  auto& session = owner_.session();
+  const auto shown = [&](const view* v) {
+    if (v != nullptr && owner_.calls().on_view) {
+      owner_.count_view();
+      ++t.events;
+      return owner_.run([&] { owner_.calls().on_view(t.self, *v); });
+    }
+    return owner_.goes_on();
+  };
+  bool go_on = true;
+  switch (t.rare) {
+    case cpg::event_kind::deliver: return true;
+    case cpg::event_kind::broken: owner_.lose(t.decoded.why.to_error()); return false;
+    case cpg::event_kind::configuration: {
+      std::vector<cpg::fragment_assembler::aborted> aborted;
+      go_on = shown(session.configuration_changed(t.decoded.membership, aborted));
+      for (auto& one : aborted) {
+        owner_.notice_aborted(std::move(one));
+      }
+      if (go_on && session.removed()) {
+        owner_.lose(error(errc::not_joined, "another process's leave named this one: the service no longer counts this handle as a member; open a new one"));
+        return false;
+      }
+      break;
+    }
+    case cpg::event_kind::totem_configuration: go_on = shown(session.ring_changed(t.decoded.ring)); break;
+    case cpg::event_kind::fragment: {
+      owner_.count_fragment();
+      auto outcome = session.piece(t.decoded.piece);
+      if (outcome.given_up) {
+        owner_.notice_aborted(std::move(*outcome.given_up));
+      }
+      if (outcome.message && owner_.calls().on_message) {
+        message m;
+        m.group_ = session.group();
+        m.data_ = outcome.message->data();
+        m.size_ = outcome.message->size();
+        m.node_ = t.decoded.piece.node;
+        m.pid_ = t.decoded.piece.pid;
+        m.sequence_ = ++sequence_;
+        m.fragmented_ = true;
+        ++t.events;
+        t.bytes += m.size_;
+        owner_.count_messages(1, m.size_);
+        go_on = owner_.run([&] { owner_.calls().on_message(t.self, m); });
+      }
+      break;
+    }
+  }
+  t.released.add(t.rare_bytes);
+  return go_on && run_notices(t);
+}
+
+bool pump::run_notices(turn_state& t) {
+  auto& notices = owner_.session().notices;
+  while (!notices.empty() && t.events < t.budget.events) {
+    cpg::notice one = std::move(notices.front());
+    notices.pop_front();
+    t.events += owner_.deliver_notice(one) ? 1U : 0U;
+    if (!owner_.goes_on()) {
+      return false;
+    }
+  }
+  return notices.empty();
+}
+
+void pump::finish(turn_state& t) {
+  if (owner_.ended() && !owner_.lingering()) {
+    return;  // the connection is gone, and its ring with it
+  }
+  t.ring.reclaim(t.released.take());
+  const bool drained = t.ring.ready() == 0 && t.ring.waiting() == 0;
+  auto& session = owner_.session();
+  if (drained && t.ring.nearly_full_seen()) {
+    session.poke();
+    owner_.count_result(session.progress(owner_.now()));
+  }
+  owner_.count_result(session.uncork());
+  if (drained && hung_up_ && session.notices.empty() && !owner_.ended()) {
+    owner_.lose(error(errc::service_lost, "the service hung up; what it had delivered before has been handed out"));
+  }
+  owner_.publish();
+}
+
+/// After close(): events are taken off the ring, so that the service gets on with what was multicast, but nobody hears of them.
+void pump::discard() {
+  auto& session = owner_.session();
+  auto& ring = session.connection()->events();
+  ipc::frame frame;
+  bool broken = false;
+  while (!broken && (ring.ready() != 0 || ring.collect() != 0)) {
+    broken = ring.next(frame) != ipc::look::frame;
+    if (ring.leased() >= 64) {
+      ring.reclaim(ring.leased());
+    }
+  }
+  ring.reclaim(ring.leased());
+  if (broken || hung_up_ || !session.progress(owner_.now())) {
+    owner_.linger_over();
+    return;
+  }
+  owner_.schedule();
+}
+
+bool pump::waiting() const noexcept {
+  const auto& session = owner_.session();
+  const auto* connection = session.connection();
+  return connection != nullptr && (connection->events().waiting() != 0 || connection->events().ready() != 0 || !session.notices.empty());
+}
+
+void pump::hung_up() { hung_up_ = true; }
+
+}  // namespace cpgring::runtime

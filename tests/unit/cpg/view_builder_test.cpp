@@ -1,0 +1,123 @@
+#include "cpg/view_builder.hpp"
+
+#include <algorithm>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include "cpg/encode.hpp"
+
+namespace {
+
+using namespace cpgring;
+using namespace cpgring::cpg;
+
+struct who {
+  std::uint32_t node, pid, reason;
+};
+
+/// The lists of a configuration event, and the decoded form that points into them.
+struct change {
+  change(const std::vector<who>& members, const std::vector<who>& left, const std::vector<who>& joined) {
+    for (const auto* list : {&members, &left, &joined}) {
+      for (const who& w : *list) {
+        const std::size_t at = bytes.size();
+        bytes.resize(at + wire::address_bytes);
+        put(bytes.data() + at + wire::address_node, w.node);
+        put(bytes.data() + at + wire::address_pid, w.pid);
+        put(bytes.data() + at + wire::address_reason, w.reason);
+      }
+    }
+    decoded.lists = bytes.data();
+    decoded.members = static_cast<std::uint32_t>(members.size());
+    decoded.left = static_cast<std::uint32_t>(left.size());
+    decoded.joined = static_cast<std::uint32_t>(joined.size());
+  }
+  std::vector<std::byte> bytes;
+  configuration decoded;
+};
+
+TEST(view_builder, numbers_views_from_one_and_sorts_members) {
+  view_builder b;
+  const change first({{2, 20, 0}, {1, 10, 0}}, {}, {{1, 10, 1}});
+  const view& v = b.apply(first.decoded, "g");
+  EXPECT_EQ(v.number, 1U);
+  ASSERT_EQ(v.members.size(), 2U);
+  EXPECT_EQ(v.members[0].node_id, 1U);
+  EXPECT_EQ(v.joined[0].why, reason::join);
+  EXPECT_EQ(v.group, "g");
+}
+
+TEST(view_builder, keeps_an_incarnation_while_a_member_stays_and_renews_it_when_it_comes_back) {
+  view_builder b;
+  const change one({{1, 10, 0}, {1, 11, 0}}, {}, {{1, 11, 1}});
+  const auto stay = b.apply(one.decoded, "g").members[0].incarnation;
+  const auto before = b.current().members[1].incarnation;
+  const change again({{1, 10, 0}, {1, 11, 0}}, {{1, 11, 3}}, {{1, 11, 4}});  // down and up in one event
+  const view& v = b.apply(again.decoded, "g");
+  EXPECT_EQ(v.members[0].incarnation, stay);
+  EXPECT_NE(v.members[1].incarnation, before);
+  EXPECT_EQ(v.left[0].incarnation, before);
+  EXPECT_EQ(v.joined[0].incarnation, v.members[1].incarnation);
+}
+
+TEST(view_builder, shows_a_ring_change_with_the_members_unchanged) {
+  view_builder b;
+  const change one({{1, 10, 0}}, {}, {{1, 10, 1}});
+  b.apply(one.decoded, "g");
+  std::vector<std::byte> nodes(8);
+  put(nodes.data(), std::uint32_t{1});
+  put(nodes.data() + 4, std::uint32_t{3});
+  totem_configuration ring;
+  ring.ring = {1, 44};
+  ring.nodes = nodes.data();
+  ring.count = 2;
+  const view& v = b.apply(ring, "g");
+  EXPECT_EQ(v.cause, view_cause::ring);
+  EXPECT_EQ(v.number, 2U);
+  EXPECT_EQ(v.members.size(), 1U);
+  EXPECT_EQ(std::vector<std::uint32_t>(v.ring_nodes.begin(), v.ring_nodes.end()), (std::vector<std::uint32_t>{1, 3}));
+  const change two({{1, 10, 0}, {1, 12, 0}}, {}, {{1, 12, 1}});
+  EXPECT_EQ(b.apply(two.decoded, "g").ring, (ring_id{1, 44}));
+}
+
+TEST(view_builder, has_no_limit_of_128_members) {
+  std::vector<who> many;
+  for (std::uint32_t i = 0; i < 1000; ++i) {
+    many.push_back({1, 5000 - i, 0});
+  }
+  const change all(many, {}, many);
+  view_builder b;
+  const view& v = b.apply(all.decoded, "g");
+  EXPECT_EQ(v.members.size(), 1000U);
+  EXPECT_TRUE(std::is_sorted(v.members.begin(), v.members.end(), [](const member& x, const member& y) { return x.pid < y.pid; }));
+}
+
+RC_GTEST_PROP(view_builder, incarnations_are_unique_among_members, ()) {
+  view_builder b;
+  std::vector<who> members;
+  const auto steps = *rc::gen::container<std::vector<std::uint32_t>>(30, rc::gen::inRange<std::uint32_t>(1, 8));
+  for (const std::uint32_t pid : steps) {
+    const auto there = std::find_if(members.begin(), members.end(), [pid](const who& w) { return w.pid == pid; });
+    std::vector<who> left, joined;
+    if (there != members.end()) {
+      left.push_back({1, pid, 2});
+      members.erase(there);
+    } else {
+      joined.push_back({1, pid, 1});
+      members.push_back({1, pid, 0});
+    }
+    const change c(members, left, joined);
+    const view& v = b.apply(c.decoded, "g");
+    std::vector<std::uint64_t> numbers;
+    for (const member& m : v.members) {
+      numbers.push_back(m.incarnation);
+    }
+    std::sort(numbers.begin(), numbers.end());
+    RC_ASSERT(std::adjacent_find(numbers.begin(), numbers.end()) == numbers.end());
+    RC_ASSERT(v.members.size() == members.size());
+  }
+}
+
+}  // namespace
