@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# scripts/deps against a pretended dpkg and apt: asks for what is missing, for nothing else, and for nothing at all where all is there.
+set -uo pipefail
+deps=$(readlink -f "$(dirname "$0")/../../scripts/deps")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/bin"
+failures=0
+
+expect() {  # what, expected, got
+  if [ "$2" != "$3" ]; then
+    echo "FAILED: $1: expected '$2', got '$3'"
+    failures=$((failures + 1))
+  fi
+}
+
+cat >"$work/bin/dpkg-query" <<PRETENDED
+#!/bin/sh
+for package; do :; done
+grep -qx "\$package" $work/missing || printf 'ii '
+PRETENDED
+cat >"$work/bin/apt-get" <<PRETENDED
+#!/bin/sh
+echo "\$DEBIAN_FRONTEND \$* \$(test -x /usr/sbin/policy-rc.d && echo guarded)" >>$work/calls
+: >$work/missing
+PRETENDED
+printf '#!/bin/sh\necho "$USER_ID"\n' >"$work/bin/id"
+chmod 755 "$work"/bin/*
+export PATH=$work/bin:$PATH
+calls() { cat "$work/calls" 2>/dev/null; }
+
+: >"$work/missing"
+expect "quiet where all is there, without root" "" "$(USER_ID=1000 "$deps" 2>&1)"
+expect "no call of apt" "" "$(calls)"
+
+echo spin >"$work/missing"
+mkdir "$work/nosudo"
+for tool in bash sed grep id dpkg-query; do ln -s "$(command -v $tool)" "$work/nosudo/$tool"; done
+output=$(USER_ID=1000 PATH=$work/nosudo "$deps" 2>&1)
+expect "without root and sudo it fails" 1 $?
+expect "and says what to do" 1 "$(grep -c 'apt-get install.* spin$' <<<"$output")"
+
+if [ -w /usr/sbin ]; then
+  policy_before=$(cat /usr/sbin/policy-rc.d 2>/dev/null)
+  USER_ID=0 "$deps" >/dev/null
+  expect "root gets it installed" 0 $?
+  expect "quietly, that package alone, with no service started" "noninteractive install -y -qq --no-install-recommends spin guarded" \
+    "$(calls | tail -n 1)"
+  expect "the guard is as it was" "$policy_before" "$(cat /usr/sbin/policy-rc.d 2>/dev/null)"
+fi
+
+[ $failures = 0 ]
