@@ -1,0 +1,86 @@
+// One libqb connection: a socket and three rings, from the end of the handshake to the end.
+//
+// Move-only; the rings' addresses stay the same. One thread, but for what other layers wait on (semaphore words, the socket).
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <cpgring/error.hpp>
+
+#include "base/owned.hpp"
+#include "ipc/doorbell.hpp"
+#include "ipc/flow_control.hpp"
+#include "ipc/response_reader.hpp"
+#include "ipc/ring_reader.hpp"
+#include "ipc/ring_writer.hpp"
+#include "ipc/shared_ring.hpp"
+
+namespace cpgring::ipc {
+
+/// What the handshake found out.
+struct connection_facts {
+  std::string request_base, response_base, event_base;
+  std::uint32_t max_message_size = 0;
+  pid_t service_pid = 0;  // 0: not known here (another pid namespace)
+};
+
+class connection {
+ public:
+  /// Maps the rings. The socket is hung up when that fails.
+  static result<connection> open(base::unique_fd socket, connection_facts facts, bool prefault);
+
+  [[nodiscard]] int fd() const noexcept { return socket_.get(); }
+  [[nodiscard]] ring_reader& events() noexcept { return parts_->events; }
+  [[nodiscard]] const ring_reader& events() const noexcept { return parts_->events; }
+  [[nodiscard]] ring_reader& responses() noexcept { return parts_->responses; }
+  [[nodiscard]] response_reader& answers() noexcept { return parts_->answers; }
+
+  [[nodiscard]] enum writable writable() noexcept;
+  /// See ring_writer.
+  [[nodiscard]] std::byte* reserve(std::uint32_t bytes) noexcept { return parts_->requests.reserve(bytes); }
+  void stage(std::uint32_t bytes) noexcept { parts_->requests.stage(bytes); }
+  void abandon() noexcept { parts_->requests.abandon(); }
+  [[nodiscard]] std::uint32_t staged() const noexcept { return parts_->requests.staged(); }
+  /// Publishes what is staged and rings once for all of it. Errors: service_lost, malformed.
+  result<void> flush() noexcept;
+
+  /// Looks at the socket: the other side is gone.
+  [[nodiscard]] bool hung_up() const noexcept;
+  /// After a hang-up: removes the files that a service which died has left in /dev/shm. One that lives has done so itself; then this finds nothing.
+  void abandon_files() noexcept;
+
+  [[nodiscard]] pid_t service_pid() const noexcept { return facts_.service_pid; }
+  [[nodiscard]] std::uint32_t max_message_size() const noexcept { return facts_.max_message_size; }
+  [[nodiscard]] std::size_t shm_bytes() const noexcept {
+    return parts_->request_ring.shm_bytes() + parts_->response_ring.shm_bytes() + parts_->event_ring.shm_bytes();
+  }
+
+ private:
+  struct parts {  // apart, so that a moved connection keeps its rings where they are
+    parts(shared_ring request, shared_ring response, shared_ring event) noexcept
+        : request_ring(std::move(request)),
+          response_ring(std::move(response)),
+          event_ring(std::move(event)),
+          requests(request_ring),
+          responses(response_ring),
+          events(event_ring),
+          answers(responses) {}
+    shared_ring request_ring, response_ring, event_ring;
+    ring_writer requests;
+    ring_reader responses, events;
+    response_reader answers;
+    doorbell bell;
+  };
+  connection(base::unique_fd socket, connection_facts facts, std::unique_ptr<parts> made) noexcept
+      : parts_(std::move(made)), socket_(std::move(socket)), facts_(std::move(facts)) {}
+
+  std::unique_ptr<parts> parts_;
+  base::unique_fd socket_;  // closed before the rings go: the service hears of it first
+  connection_facts facts_;
+};
+
+}  // namespace cpgring::ipc

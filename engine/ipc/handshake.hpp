@@ -1,0 +1,66 @@
+// Connecting to a libqb service in steps that never block; deadlines are the caller's, who just drops the object.
+//
+// begin() -> advance() until `done`, waiting in between as it says -> finish(). One thread; any number of them at a time. A dropped
+// handshake leaves nothing behind: the service sees a hang-up.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <sys/un.h>
+
+#include <cpgring/error.hpp>
+
+#include "base/owned.hpp"
+#include "ipc/connection.hpp"
+
+namespace cpgring::ipc {
+
+class handshake {
+ public:
+  enum class step {
+    wait_readable,  ///< call advance() when fd() is readable
+    retry_connect,  ///< the service's backlog is full: call advance() in a millisecond
+    done,           ///< call finish()
+  };
+
+  /// `service`: the name of an abstract socket, or a path when it begins with '/'. Where /etc/libqb/force-filesystem-sockets exists, names
+  /// are files in libqb's socket directory, as for libqb itself. Errors: invalid_param, no_descriptors, or an errno.
+  static result<handshake> begin(std::string_view service, std::uint32_t max_message_size, bool prefault = true);
+  handshake(handshake&&) = default;
+  handshake& operator=(handshake&&) = default;
+
+  /// Errors: service_absent, access, service_not_ready, no_space, no_descriptors, not_supported, malformed, service_lost, or an errno.
+  result<step> advance();
+  [[nodiscard]] int fd() const noexcept { return socket_.get(); }
+  /// Maps the rings. Errors: see shared_ring::open. The object is used up.
+  result<connection> finish();
+
+ private:
+  // Offsets in libqb's answer, which always has its full length.
+  static constexpr std::size_t answer_bytes = 12328;
+  enum class phase { connecting, sending, receiving, complete };
+
+  handshake() = default;
+  result<step> connect_step();
+  result<step> send_step();
+  result<step> receive_step();
+  result<step> look_at_answer();
+
+  phase phase_ = phase::connecting;
+  base::unique_fd socket_;
+  sockaddr_un address_{};
+  socklen_t address_bytes_ = 0;
+  std::string service_;
+  std::uint32_t max_message_size_ = 0;
+  bool prefault_ = true;
+  std::unique_ptr<std::array<std::byte, answer_bytes>> answer_;
+  std::size_t received_ = 0;
+  connection_facts facts_;
+};
+
+}  // namespace cpgring::ipc

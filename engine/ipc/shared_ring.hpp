@@ -1,0 +1,59 @@
+// One libqb ring in shared memory: opened, checked, mapped, let go.
+//
+// Move-only. What the header file says is read once and checked against the files' real sizes; afterwards only the checked values are used. The service can still
+// truncate the files under us: that is SIGBUS, as it is for every user of shared memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include <cpgring/error.hpp>
+
+#include "base/owned.hpp"
+#include "ipc/chunk_format.hpp"
+
+namespace cpgring::ipc {
+
+class shared_ring {
+ public:
+  /// `base`: the name that the service gave, without "-header" and "-data". `max_message_size`: what the ring must at least hold.
+  /// Errors: no_space (/dev/shm full, found while touching the pages), no_descriptors, no_mappings, malformed (sizes), or an errno.
+  static result<shared_ring> open(const std::string& base, std::uint32_t max_message_size, bool prefault);
+  shared_ring(shared_ring&& other) noexcept
+      : header_(std::move(other.header_)), data_(std::move(other.data_)), words_(std::exchange(other.words_, 0)) {}
+  shared_ring& operator=(shared_ring&&) = delete;
+  ~shared_ring();
+
+  [[nodiscard]] std::uint32_t words() const noexcept { return words_; }
+  [[nodiscard]] std::uint32_t bytes() const noexcept { return words_ * 4; }
+  /// `position` below 2 * words(): the data is there twice.
+  [[nodiscard]] std::byte* at(std::uint32_t position) const noexcept { return data_.data() + std::size_t{position} * 4; }
+  [[nodiscard]] std::uint32_t* word(std::uint32_t position) const noexcept { return reinterpret_cast<std::uint32_t*>(at(position)); }
+  [[nodiscard]] std::uint32_t after(std::uint32_t position, std::uint32_t step) const noexcept {
+    const std::uint32_t next = position + step;
+    return next >= words_ ? next - words_ : next;
+  }
+
+  [[nodiscard]] std::uint32_t* write_position() const noexcept { return header_word(chunk_format::write_position); }
+  [[nodiscard]] std::uint32_t* read_position() const noexcept { return header_word(chunk_format::read_position); }
+  [[nodiscard]] std::uint32_t* reference_count() const noexcept { return header_word(chunk_format::reference_count); }
+  [[nodiscard]] std::uint32_t* user_word() const noexcept { return header_word(chunk_format::user_word); }
+  [[nodiscard]] std::uint64_t* semaphore() const noexcept {
+    return reinterpret_cast<std::uint64_t*>(header_.data() + chunk_format::semaphore);
+  }
+  /// Of /dev/shm, both files.
+  [[nodiscard]] std::size_t shm_bytes() const noexcept { return header_.size() + bytes(); }
+
+ private:
+  shared_ring(base::unique_mapping header, base::unique_mapping data, std::uint32_t words) noexcept
+      : header_(std::move(header)), data_(std::move(data)), words_(words) {}
+  [[nodiscard]] std::uint32_t* header_word(std::size_t at) const noexcept { return reinterpret_cast<std::uint32_t*>(header_.data() + at); }
+
+  base::unique_mapping header_;
+  base::unique_mapping data_;
+  std::uint32_t words_ = 0;
+};
+
+}  // namespace cpgring::ipc
