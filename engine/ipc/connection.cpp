@@ -1,6 +1,7 @@
 #include "ipc/connection.hpp"
 
 #include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <utility>
@@ -23,36 +24,53 @@ result<connection> connection::open(base::unique_fd socket, connection_facts fac
     return fail(event.error());
   }
   auto made = std::make_unique<parts>(std::move(*request), std::move(*response), std::move(*event));
+  made->outstanding_limit = doorbell::outstanding_limit(socket.get());
   return connection(std::move(socket), std::move(facts), std::move(made));
 }
 
 enum writable connection::writable() noexcept {
+  auto& requests = parts_->requests;
+  if (parts_->bell.owed() != 0 && !parts_->bell.settle(socket_.get())) {
+    return writable::hung_up;
+  }
   flow_signals s{};
   s.control_word = base::read_once_u32(parts_->request_ring.user_word());
   s.reference_count = base::read_once_u32(parts_->request_ring.reference_count());
-  s.outstanding = parts_->requests.outstanding() + parts_->requests.staged();
-  s.outstanding_max = doorbell::outstanding_max;
+  s.has_room = requests.has_room();
+  s.outstanding = requests.outstanding() + requests.staged();
+  s.outstanding_max = parts_->outstanding_limit;
   s.doorbells_owed = parts_->bell.owed();
-  const auto verdict = may_write(s);
-  if (s.doorbells_owed != 0 && (verdict == writable::outstanding) && parts_->bell.settle(socket_.get())) {
-    s.doorbells_owed = parts_->bell.owed();
-    return may_write(s);
-  }
-  return verdict;
+  return requests.broken() ? writable::hung_up : may_write(s);
 }
 
 result<void> connection::flush() noexcept {
+  auto& bell = parts_->bell;
+  if (bell.owed() != 0) {
+    if (auto ok = bell.settle(socket_.get()); !ok || bell.owed() != 0) {
+      return ok;
+    }
+  }
+  if (parts_->requests.broken()) {
+    return fault();
+  }
   // Nothing may come between these two lines: see doorbell.hpp.
   const std::uint32_t published = parts_->requests.publish();
-  return parts_->bell.ring(socket_.get(), published);
+  return bell.ring(socket_.get(), published);
 }
+
+result<void> connection::fault() const { return parts_->requests.broken() ? result<void>(fail(parts_->requests.fault())) : result<void>(); }
 
 bool connection::hung_up() const noexcept {
   pollfd p{socket_.get(), POLLRDHUP, 0};
   return ::poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLRDHUP | POLLERR)) != 0;
 }
 
+void connection::shut_down() noexcept { ::shutdown(socket_.get(), SHUT_RDWR); }
+
 void connection::abandon_files() noexcept {
+  if (!hung_up()) {
+    return;
+  }
   for (const auto* base : {&facts_.request_base, &facts_.response_base, &facts_.event_base}) {
     for (const char* kind : {"-header", "-data"}) {
       ::unlink((*base + kind).c_str());

@@ -1,6 +1,9 @@
 // One libqb connection: a socket and three rings, from the end of the handshake to the end.
 //
-// Move-only; the rings' addresses stay the same. One thread, but for what other layers wait on (semaphore words, the socket).
+// Move-only; the rings' addresses stay the same, so references to events() and answers() outlive a move. One thread, but for what other
+// layers wait on (semaphore words, the socket). Its end is a hang-up: requests that the service has not taken are lost then, so whoever
+// wants them to arrive waits for an answer first (FINALIZE). The service removes the files when it sees the hang-up; only one that died
+// leaves them to abandon_files().
 #pragma once
 
 #include <sys/types.h>
@@ -30,27 +33,37 @@ struct connection_facts {
 
 class connection {
  public:
-  /// Maps the rings. The socket is hung up when that fails.
+  /// Maps the rings. The socket is hung up when that fails. Errors: see shared_ring::open.
   static result<connection> open(base::unique_fd socket, connection_facts facts, bool prefault);
 
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
   [[nodiscard]] ring_reader& events() noexcept { return parts_->events; }
   [[nodiscard]] const ring_reader& events() const noexcept { return parts_->events; }
   [[nodiscard]] ring_reader& responses() noexcept { return parts_->responses; }
+  [[nodiscard]] const ring_reader& responses() const noexcept { return parts_->responses; }
   [[nodiscard]] response_reader& answers() noexcept { return parts_->answers; }
 
+  /// May a request be written now? A service that broke the request ring reads as hung_up, and fault() names the field.
   [[nodiscard]] enum writable writable() noexcept;
-  /// See ring_writer.
+  /// See ring_writer. `bytes` at most request_bytes_max().
   [[nodiscard]] std::byte* reserve(std::uint32_t bytes) noexcept { return parts_->requests.reserve(bytes); }
   void stage(std::uint32_t bytes) noexcept { parts_->requests.stage(bytes); }
   void abandon() noexcept { parts_->requests.abandon(); }
   [[nodiscard]] std::uint32_t staged() const noexcept { return parts_->requests.staged(); }
-  /// Publishes what is staged and rings once for all of it. Errors: service_lost, malformed.
+  [[nodiscard]] std::uint32_t request_bytes_max() const noexcept { return parts_->requests.bytes_max(); }
+  /// Publishes what is staged and rings once for all of it. Where doorbells of before are owed and still not taken by the socket, what is
+  /// staged stays so: then, as must_flush() says, it is to be called again. Errors: service_lost, malformed.
   result<void> flush() noexcept;
+  [[nodiscard]] bool must_flush() const noexcept { return parts_->requests.staged() != 0 || parts_->bell.owed() != 0; }
+  /// What is wrong with the request ring, if anything is.
+  [[nodiscard]] result<void> fault() const;
 
   /// Looks at the socket: the other side is gone.
   [[nodiscard]] bool hung_up() const noexcept;
-  /// After a hang-up: removes the files that a service which died has left in /dev/shm. One that lives has done so itself; then this finds nothing.
+  /// Hangs up without letting go of the rings: what the service has delivered can still be read.
+  void shut_down() noexcept;
+  /// After a hang-up by the service: removes the files that it left in /dev/shm if it died. One that lives removes them itself, and then
+  /// this finds nothing; while it has not hung up this does nothing at all.
   void abandon_files() noexcept;
 
   [[nodiscard]] pid_t service_pid() const noexcept { return facts_.service_pid; }
@@ -65,15 +78,16 @@ class connection {
         : request_ring(std::move(request)),
           response_ring(std::move(response)),
           event_ring(std::move(event)),
-          requests(request_ring),
-          responses(response_ring),
-          events(event_ring),
+          requests(request_ring, "request ring"),
+          responses(response_ring, "response ring"),
+          events(event_ring, "event ring"),
           answers(responses) {}
     shared_ring request_ring, response_ring, event_ring;
     ring_writer requests;
     ring_reader responses, events;
     response_reader answers;
     doorbell bell;
+    std::uint32_t outstanding_limit = 1;
   };
   connection(base::unique_fd socket, connection_facts facts, std::unique_ptr<parts> made) noexcept
       : parts_(std::move(made)), socket_(std::move(socket)), facts_(std::move(facts)) {}

@@ -8,6 +8,17 @@
 
 namespace cpgring::ipc {
 
+std::uint32_t doorbell::outstanding_limit(int fd) noexcept {
+  constexpr int one_byte_send = 768;
+  int buffer = 0;
+  socklen_t size = sizeof buffer;
+  if (::getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, &size) != 0) {
+    return 1;
+  }
+  const int sends = buffer / one_byte_send - static_cast<int>(service_batch_max);
+  return static_cast<std::uint32_t>(std::clamp(sends, 1, static_cast<int>(outstanding_max)));
+}
+
 result<void> doorbell::ring(int fd, std::uint32_t requests) noexcept {
   static constexpr std::array<char, 256> bytes{};  // their values mean nothing
   owed_ += requests;
@@ -20,11 +31,33 @@ result<void> doorbell::ring(int fd, std::uint32_t requests) noexcept {
     } else if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
       return {};
     } else {
-      owed_ = 0;
       return fail(errc::service_lost);
     }
   }
   return {};
+}
+
+result<std::uint64_t> doorbell::drain(int fd) noexcept {
+  std::array<char, 4096> bytes;
+  std::uint64_t total = 0;
+  for (;;) {
+    const auto got = ::recv(fd, bytes.data(), bytes.size(), MSG_DONTWAIT);
+    if (got > 0) {
+      total += static_cast<std::uint64_t>(got);
+      // Less than was asked for: that was all. Each further call would cost a system call to hear it.
+      if (static_cast<std::size_t>(got) < bytes.size()) {
+        return total;
+      }
+    } else if (got < 0 && errno == EINTR) {
+      continue;
+    } else if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+      return total;
+    } else if (total != 0) {
+      return total;  // the next call tells of the end
+    } else {
+      return fail(errc::service_lost);
+    }
+  }
 }
 
 }  // namespace cpgring::ipc

@@ -37,12 +37,17 @@ T field(const std::byte* answer, std::size_t at) noexcept {
 error refusal(std::string_view service, std::int32_t code) {
   switch (-code) {
     case EACCES:
-      return {errc::access, fmt::format("service '{}' refuses this user; run as root, or allow the uid: corosync's uidgid.d, or cmap uidgid.uid.N = 1", service)};
-    case EAGAIN: return {errc::service_not_ready, fmt::format("service '{}' takes no clients yet (before its first sync); try again", service)};
+      return {errc::access,
+              fmt::format("service '{}' refuses this user; run as root, or allow the uid: corosync's uidgid.d, or cmap uidgid.uid.N = 1",
+                          service)};
+    case EAGAIN:
+      return {errc::service_not_ready, fmt::format("service '{}' takes no clients yet (before its first sync); try again", service)};
     case ENOSPC:
-      return {errc::no_space, fmt::format("service '{}' found no room in /dev/shm for the rings; enlarge it or use a smaller max_message_size", service)};
+      return {errc::no_space,
+              fmt::format("service '{}' found no room in /dev/shm for the rings; enlarge it or use a smaller max_message_size", service)};
     case EMFILE:
-    case ENFILE: return {errc::no_descriptors, fmt::format("service '{}' is out of file descriptors; raise the service's RLIMIT_NOFILE", service)};
+    case ENFILE:
+      return {errc::no_descriptors, fmt::format("service '{}' is out of file descriptors; raise the service's RLIMIT_NOFILE", service)};
     case ENOSYS: return {errc::service_absent, fmt::format("the process behind '{}' has no such service", service)};
     case ENOMEM: return {errc::no_memory, fmt::format("service '{}' is out of memory", service)};
     default: break;
@@ -83,7 +88,8 @@ result<handshake> handshake::begin(std::string_view service, std::uint32_t max_m
   h.address_.sun_family = AF_UNIX;
   // An abstract name starts with a NUL and is compared over the whole field, trailing NULs included.
   std::memcpy(h.address_.sun_path + (file ? 0 : 1), path.data(), path.size());
-  h.address_bytes_ = file ? static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size()) : static_cast<socklen_t>(sizeof h.address_);
+  h.address_bytes_ =
+      file ? static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size()) : static_cast<socklen_t>(sizeof h.address_);
   h.socket_.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!h.socket_) {
     if (errno == EMFILE || errno == ENFILE) {
@@ -116,7 +122,8 @@ result<handshake::step> handshake::connect_step() {
       case ECONNREFUSED:
       case ENOENT:
         return fail(errc::service_absent,
-                    fmt::format("no service listens under '{}'; start it (corosync, or cpgring serve), or check name and network namespace", service_));
+                    fmt::format("no service listens under '{}'; start it (corosync, or cpgring serve), or check name and network namespace",
+                                service_));
       case EACCES: return fail(errc::access, fmt::format("no permission to connect to '{}'", service_));
       default: return fail_errno(errno, fmt::format("connecting to service '{}'", service_));
     }
@@ -155,7 +162,8 @@ result<handshake::step> handshake::receive_step() {
     } else if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
       return step::wait_readable;
     } else {
-      return fail(errc::service_lost, fmt::format("service '{}' hung up after {} of {} bytes of its handshake", service_, received_, answer_bytes));
+      return fail(errc::service_lost,
+                  fmt::format("service '{}' hung up after {} of {} bytes of its handshake", service_, received_, answer_bytes));
     }
   }
   return look_at_answer();
@@ -186,8 +194,10 @@ result<handshake::step> handshake::look_at_answer() {
   }
   const auto request = ring_name(a, at_request), response = ring_name(a, at_response), event = ring_name(a, at_event);
   if (!request || !response || !event) {
-    return malformed(!request ? "request ring name" : !response ? "response ring name" : "event ring name", "not terminated or not absolute",
-                     "an absolute path");
+    return malformed(!request    ? "request ring name"
+                     : !response ? "response ring name"
+                                 : "event ring name",
+                     "not terminated or not absolute", "an absolute path");
   }
   if (directory_of(*request) != directory_of(*response) || directory_of(*request) != directory_of(*event)) {
     return malformed("ring directory", directory_of(*event), directory_of(*request));

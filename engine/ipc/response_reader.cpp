@@ -1,42 +1,68 @@
 #include "ipc/response_reader.hpp"
 
-#include <fmt/format.h>
-
 namespace cpgring::ipc {
+namespace {
 
-look response_reader::refuse(const char* field, std::uint64_t value, std::uint64_t expected) {
-  fault_ = error(errc::malformed, fmt::format("the service answered with a {} of {}, expected {}; this connection ended", field, value, expected));
+constexpr std::size_t at_id = 0, at_size = 8, at_error = 16;
+
+constexpr std::uint64_t ring_bytes(std::uint32_t payload) noexcept { return std::uint64_t{chunk_format::words_of(payload)} * 4; }
+
+}  // namespace
+
+void response_reader::expect(std::uint32_t id, std::uint32_t size, std::uint64_t token) {
+  expected_.push_back({id, size, token});
+  expected_bytes_ += ring_bytes(size);
+}
+
+bool response_reader::room_for(std::uint32_t size) const noexcept {
+  return expected_bytes_ + ring_.leased_bytes() + size + chunk_format::spare_bytes < ring_.capacity_bytes();
+}
+
+look response_reader::refuse(base::refusal what) noexcept {
+  if (!refused_) {
+    refused_ = what;
+  }
   return look::broken;
 }
 
+error response_reader::fault() const { return ring_.broken() ? ring_.fault() : refused_.to_error("an answer of the service"); }
+
 look response_reader::next(answer& out) {
+  if (refused_) {
+    return look::broken;
+  }
   ring_.reclaim(ring_.leased());
   if (ring_.ready() == 0 && ring_.collect() == 0) {
     return look::empty;
   }
   frame bytes;
-  switch (ring_.next(bytes)) {
-    case look::empty: return look::empty;
-    case look::broken: fault_ = ring_.fault(); return look::broken;
-    case look::frame: break;
+  if (ring_.next(bytes) != look::frame) {
+    return look::broken;
   }
   if (expected_.empty()) {
-    return refuse("number of open requests", 0, 1);
+    return refuse({"the number of answers beyond the requests", 1, 0, 0});
   }
   if (bytes.size < header_bytes) {
-    return refuse("size", bytes.size, header_bytes);
+    return refuse({"the length of the chunk", bytes.size, header_bytes, header_bytes});
   }
-  const expectation& oldest = expected_.front();
-  const std::uint32_t id = base::read_once_u32(bytes.data);
-  const bool bare = bytes.size == header_bytes;
-  if (!bare && bytes.size < oldest.size) {
-    return refuse("size", bytes.size, oldest.size);
+  const expectation oldest = expected_.front();
+  const std::uint32_t id = base::read_once_u32(bytes.data + at_id);
+  const std::uint32_t size = base::read_once_u32(bytes.data + at_size);
+  const std::int32_t code = base::read_once_i32(bytes.data + at_error);
+  // A bare error: `id` 0 where the service's dispatcher answered in place of the request's own code.
+  const bool bare = bytes.size == header_bytes && (id == 0 || id == oldest.id) && code != error_ok;
+  if (id != oldest.id && !bare) {
+    return refuse({"the id", id, oldest.id, oldest.id});
   }
-  if (id != oldest.id && !(bare && id == 0)) {
-    return refuse("id", id, oldest.id);
+  if (bytes.size != oldest.size && !bare) {
+    return refuse({"the length of the chunk", bytes.size, oldest.size, oldest.size});
   }
-  out = {oldest.token, bytes};
+  if (size != bytes.size) {
+    return refuse({"the size in the header", size, bytes.size, bytes.size});
+  }
+  out = {oldest.token, bytes, code};
   expected_.pop_front();
+  expected_bytes_ -= ring_bytes(oldest.size);
   return look::frame;
 }
 

@@ -1,41 +1,54 @@
 // Station D9 of 9: from dispatch/release_count, to the service.
 //
-// Gives chunks back to the writer, oldest first, many at a time: lengths zeroed, magics dead, then the read position once. The read position shares
-// a cache line with the write position in libqb's header, which we cannot change: each store of it costs the service a miss, hence the batches.
+// Gives chunks back to the writer, oldest first, many at a time: lengths zeroed, magics dead, then the read position once. The read
+// position shares a cache line with the write position in libqb's header, which we cannot change: each store of it costs the service a
+// miss, hence the batches.
+//
+// The lengths stand in the ring, where the service can change them after they were checked. So they are checked again, against the sum of
+// what was leased: a changed one breaks the reader, and all it can ever damage is the service's own ring.
+#include <algorithm>
+
 #include "base/check.hpp"
 #include "ipc/ring_reader.hpp"
 
 namespace cpgring::ipc {
 
+namespace cf = chunk_format;
+
 void ring_reader::reclaim(std::uint32_t oldest_chunks) noexcept {
   CPGRING_CHECK(oldest_chunks <= leased_);
-  if (oldest_chunks == 0) {
+  if (oldest_chunks == 0 || broken()) {
     return;
   }
-  look_at_fill();
+  const std::uint32_t write_before = base::read_once_u32(write_position_);
+  const std::uint32_t read_before = read_;
   for (std::uint32_t i = 0; i < oldest_chunks; ++i) {
-    const std::uint32_t step = steps_[first_];
-    first_ = (first_ + 1) % window;
-    __atomic_store_n(ring_.word(read_), 0U, __ATOMIC_RELAXED);
-    // SYNC chunk_dead: the length is 0 before the magic says consumed, as libqb's own reader leaves a chunk.
-    __atomic_store_n(ring_.word(read_ + 1), chunk_format::magic_consumed, __ATOMIC_RELEASE);
-    read_ = ring_.after(read_, step);
+    std::uint32_t* const at = word(read_);
+    const std::uint32_t length = base::read_once_u32(at);
+    const std::uint32_t step = cf::words_of(length);
+    --leased_;
+    const std::uint32_t behind = leased_ * cf::words_ahead;  // at least so much belongs to the leased chunks behind it
+    if (step + behind > leased_words_ || (leased_ == 0 && step != leased_words_)) {
+      refuse({"the length of a leased chunk, changed since", length, 0, (leased_words_ - behind - cf::words_ahead) * 4});
+      return;
+    }
+    __atomic_store_n(at, 0U, __ATOMIC_RELAXED);
+    __atomic_store_n(at + 1, cf::magic_consumed, __ATOMIC_RELAXED);
+    read_ += step;
+    read_ = read_ >= words_ ? read_ - words_ : read_;
     leased_words_ -= step;
+    largest_words_ = std::max(largest_words_, step);
   }
-  leased_ -= oldest_chunks;
-  // SYNC ring_space: everything read from these chunks, and their marks, come before the writer may use the room again.
-  __atomic_store_n(ring_.read_position(), read_, __ATOMIC_RELEASE);
-}
-
-/// The service begins to queue when an event does not fit. What it found in the way is unread words; less than a quarter of the ring free is taken as
-/// a sign, because events above that size are rare and a poke too many costs one request in a ring's length of events.
-void ring_reader::look_at_fill() noexcept {
-  // SYNC ring_written: a hint only; nothing is read by it.
-  const std::uint32_t write = __atomic_load_n(ring_.write_position(), __ATOMIC_ACQUIRE);
-  if (write < ring_.words()) {
-    const std::uint32_t used = write >= read_ ? write - read_ : write + ring_.words() - read_;
-    nearly_full_ = nearly_full_ || used > ring_.words() / 4 * 3;
+  // SYNC ring_space: all reading of these chunks, and their marks, come before the writer may use the room again. Full order: see below.
+  __atomic_store_n(read_position_, read_, __ATOMIC_SEQ_CST);
+  // SYNC ring_space: read behind that store, so a service that found too little room before it saw the store has its last chunk in here.
+  const std::uint32_t write_after = __atomic_load_n(write_position_, __ATOMIC_SEQ_CST);
+  if (write_before >= words_ || write_after >= words_) {
+    refuse({"the write position", std::max(write_before, write_after), 0, words_ - 1});
+    return;
   }
+  const std::uint32_t most_used = cf::distance(read_before, write_before, words_) + cf::distance(write_before, write_after, words_);
+  nearly_full_ = nearly_full_ || most_used + largest_words_ + cf::words_ahead > words_;
 }
 
 }  // namespace cpgring::ipc

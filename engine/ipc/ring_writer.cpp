@@ -4,8 +4,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <climits>
-
 #include <fmt/format.h>
 
 #include "base/check.hpp"
@@ -15,55 +13,87 @@ namespace cpgring::ipc {
 
 namespace cf = chunk_format;
 
-ring_writer::ring_writer(const shared_ring& ring) noexcept : ring_(ring) {
-  const std::uint32_t at = base::read_once_u32(ring.write_position());
-  broken_ = at >= ring.words();
-  fault_value_ = at;
-  position_ = broken_ ? 0 : at;
+ring_writer::ring_writer(const shared_ring& ring, std::string_view name) noexcept
+    : data_(ring.word(0)),
+      semaphore_(ring.semaphore()),
+      write_position_(ring.write_position()),
+      read_position_(ring.read_position()),
+      words_(ring.words()),
+      name_(name) {
+  const std::uint32_t write = base::read_once_u32(write_position_);
+  const std::uint32_t read = base::read_once_u32(read_position_);
+  if (write >= words_ || read >= words_) {
+    refuse({write >= words_ ? "the write position" : "the read position", write >= words_ ? write : read, 0, words_ - 1});
+    return;
+  }
+  published_ = position_ = write;
+  last_read_ = read;
+  outstanding_most_ = cf::distance(read, write, words_) / cf::words_ahead;
 }
 
-error ring_writer::fault() const {
-  return {errc::malformed, fmt::format("a position of the request ring is {:#x}, at most {:#x} is allowed; this connection ended", fault_value_,
-                                       ring_.words() - 1)};
+void ring_writer::refuse(base::refusal what) noexcept {
+  if (!broken()) {
+    refused_ = what;
+  }
 }
 
-std::uint32_t ring_writer::free_bytes() noexcept {
-  // SYNC ring_space: room that the reader gave back is written to only after it has read it.
-  const std::uint32_t read = __atomic_load_n(ring_.read_position(), __ATOMIC_ACQUIRE);
-  if (read >= ring_.words()) {
-    broken_ = true;
-    fault_value_ = read;
+error ring_writer::fault() const { return refused_.to_error(fmt::format("the service's {}", name_)); }
+
+std::uint32_t ring_writer::outstanding() noexcept {
+  // SYNC ring_semaphore: nothing is read by it; acquire keeps it in step with the read position that is looked at next.
+  const std::uint32_t value = cf::value_of(__atomic_load_n(semaphore_, __ATOMIC_ACQUIRE));
+  if (value > outstanding_most_) {
+    refuse({"the semaphore's count of open requests", value, 0, outstanding_most_});
+    return value;
+  }
+  return outstanding_most_ = value;
+}
+
+/// As libqb counts: one word less than there is, so that a full ring and an empty one are told apart.
+std::uint32_t ring_writer::free_words() noexcept {
+  if (broken()) {
     return 0;
   }
-  if (position_ > read) {
-    return (read + ring_.words() - position_ - 1) * 4;
+  // SYNC ring_space: the service has read what stood in the room that it gave back; only then is it written to again.
+  const std::uint32_t read = __atomic_load_n(read_position_, __ATOMIC_ACQUIRE);
+  if (read >= words_ || cf::distance(last_read_, read, words_) > cf::distance(last_read_, published_, words_)) {
+    refuse({"the read position", read, last_read_, published_});
+    return 0;
   }
-  if (position_ < read) {
-    return (read - position_ - 1) * 4;
+  last_read_ = read;
+  if (position_ != read) {
+    return cf::distance(position_, read, words_) - 1;
   }
-  // Equal: empty, unless chunks are counted that the reader has passed already (then wait), or all of the ring is staged.
-  return staged_ != 0 || outstanding() != 0 ? 0 : ring_.bytes();
+  // Empty, unless requests are counted that the service's read position has passed already: then it is between two steps, and the ring
+  // counts as full.
+  return outstanding() == 0 ? words_ : 0;
 }
 
 std::byte* ring_writer::reserve(std::uint32_t bytes) noexcept {
-  CPGRING_CHECK(!has_reservation_);
-  if (broken_ || staged_ == staged_max || bytes > ring_.bytes() || free_bytes() < bytes + cf::spare_bytes) {
+  CPGRING_CHECK(!has_reservation_ && bytes <= bytes_max());
+  if (staged_ == staged_max) {
     return nullptr;
   }
+  if (!fits(bytes)) {
+    wanted_ = bytes + 1;
+    return nullptr;
+  }
+  wanted_ = 0;
   has_reservation_ = true;
   reserved_ = bytes;
-  __atomic_store_n(ring_.word(position_), 0U, __ATOMIC_RELAXED);
-  // SYNC chunk_dead: the length is 0 before the magic says that it is being written.
-  __atomic_store_n(ring_.word(position_ + 1), cf::magic_being_written, __ATOMIC_RELEASE);
-  return ring_.at(position_ + cf::words_ahead);
+  std::uint32_t* const at = word(position_);
+  __atomic_store_n(at, 0U, __ATOMIC_RELAXED);
+  __atomic_store_n(at + 1, cf::magic_being_written, __ATOMIC_RELAXED);
+  return reinterpret_cast<std::byte*>(at + cf::words_ahead);
 }
 
 void ring_writer::stage(std::uint32_t bytes) noexcept {
   CPGRING_CHECK(has_reservation_ && bytes <= reserved_);
   has_reservation_ = false;
-  __atomic_store_n(ring_.word(position_), bytes, __ATOMIC_RELAXED);
+  __atomic_store_n(word(position_), bytes, __ATOMIC_RELAXED);
   starts_[staged_++] = position_;
-  position_ = ring_.after(position_, cf::words_of(bytes));
+  const std::uint32_t next = position_ + cf::words_of(bytes);
+  position_ = next >= words_ ? next - words_ : next;
 }
 
 std::uint32_t ring_writer::publish() noexcept {
@@ -71,18 +101,19 @@ std::uint32_t ring_writer::publish() noexcept {
   if (count == 0) {
     return 0;
   }
-  // A reservation that is open stands behind what is staged and stays invisible.
-  // SYNC ring_written: libqb moves the write position before it marks the chunk ready; so do we.
-  __atomic_store_n(ring_.write_position(), position_, __ATOMIC_RELEASE);
+  // libqb moves the write position before it marks the chunk ready; so do we. Nobody may conclude anything from it: the semaphore counts.
+  __atomic_store_n(write_position_, position_, __ATOMIC_RELAXED);
+  published_ = position_;
   for (std::uint32_t i = 0; i < count; ++i) {
     // SYNC chunk_ready: payload and length come before the magic that vouches for them.
-    __atomic_store_n(ring_.word(starts_[i] + 1), cf::magic_ready, __ATOMIC_RELEASE);
+    __atomic_store_n(word(starts_[i] + 1), cf::magic_ready, __ATOMIC_RELEASE);
   }
   staged_ = 0;
-  // SYNC request_semaphore: the chunks are complete before they are counted.
-  const std::uint64_t before = __atomic_fetch_add(ring_.semaphore(), std::uint64_t{count}, __ATOMIC_ACQ_REL);
-  if (cf::waiters_of(before) != 0) {
-    ::syscall(SYS_futex, ring_.semaphore(), FUTEX_WAKE, static_cast<int>(count), nullptr, nullptr, 0);
+  outstanding_most_ += count;
+  // SYNC ring_semaphore: the chunks are complete before they are counted.
+  const std::uint64_t before = __atomic_fetch_add(semaphore_, std::uint64_t{count}, __ATOMIC_RELEASE);
+  if (cf::waiters_of(before) != 0) [[unlikely]] {  // stock services do not wait here: they sleep on the socket
+    ::syscall(SYS_futex, semaphore_, FUTEX_WAKE, static_cast<int>(count), nullptr, nullptr, 0);
   }
   return count;
 }

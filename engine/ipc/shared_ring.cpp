@@ -25,7 +25,7 @@ struct opened_file {
 
 result<opened_file> open_file(const std::string& path) {
   opened_file file;
-  file.fd.reset(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  file.fd.reset(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (!file.fd) {
     const int why = errno;
     if (why == EMFILE || why == ENFILE) {
@@ -47,7 +47,9 @@ result<opened_file> open_file(const std::string& path) {
 result<void> map_failed(const std::string& path) {
   const int why = errno;
   if (why == ENOMEM) {
-    return fail(errc::no_mappings, fmt::format("mapping {}: out of memory mappings; raise vm.max_map_count (10 for each handle)", path));
+    return fail(
+        errc::no_mappings,
+        fmt::format("mapping {}: out of memory mappings or address space; raise vm.max_map_count (10 for each handle) or RLIMIT_AS", path));
   }
   return fail_errno(why, fmt::format("mapping {}", path));
 }
@@ -56,10 +58,40 @@ result<void> touch(void* at, std::size_t size, const std::string& path) {
   if (::madvise(at, size, MADV_POPULATE_WRITE) == 0 || errno == EINVAL) {
     return {};  // EINVAL: a kernel before 5.14; pages are then touched on first use
   }
-  if (errno == EFAULT || errno == ENOMEM) {
-    return fail(errc::no_space, fmt::format("touching the pages of {}: /dev/shm is full; enlarge it or use a smaller max_message_size", path));
+  if (errno == EFAULT) {  // where a plain access would be SIGBUS
+    return fail(errc::no_space,
+                fmt::format("touching the pages of {}: /dev/shm is full; enlarge it or use a smaller max_message_size", path));
   }
   return fail_errno(errno, fmt::format("touching the pages of {}", path));
+}
+
+/// The header's word count is foreign: it has to agree with the size of the file and with what the handshake promised.
+result<void> check_size(const std::string& base, std::uint32_t words, std::size_t file_size, std::uint32_t max_message_size) {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const std::size_t size = std::size_t{words} * 4;
+  const std::size_t least = std::size_t{max_message_size} + chunk_format::data_slack;
+  if (size != file_size || size % page != 0 || size < least || words > chunk_format::data_words_max) {
+    return fail(errc::malformed,
+                fmt::format("ring {}: the header's word count is {} ({} bytes), its data file has {} bytes; allowed are whole pages of at "
+                            "least {} bytes, the same in both; this connection ended",
+                            base, words, size, file_size, least));
+  }
+  return {};
+}
+
+/// Twice back to back, so that a chunk is contiguous wherever it starts.
+result<base::unique_mapping> map_twice(const opened_file& file, const std::string& path) {
+  void* reserved = ::mmap(nullptr, 2 * file.size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (reserved == MAP_FAILED) {
+    return fail(map_failed(path).error());
+  }
+  base::unique_mapping data(reserved, 2 * file.size);
+  for (std::size_t half = 0; half < 2; ++half) {
+    if (::mmap(data.data() + half * file.size, file.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file.fd.get(), 0) == MAP_FAILED) {
+      return fail(map_failed(path).error());
+    }
+  }
+  return data;
 }
 
 }  // namespace
@@ -70,46 +102,39 @@ result<shared_ring> shared_ring::open(const std::string& base, std::uint32_t max
   if (!header_file) {
     return fail(header_file.error());
   }
-  if (header_file->size < chunk_format::header_bytes_with_user_word) {
-    return fail(errc::malformed, fmt::format("{} has {} bytes, a ring header has at least {}", header_path, header_file->size,
-                                             chunk_format::header_bytes_with_user_word));
+  if (header_file->size < chunk_format::header_bytes) {
+    return fail(errc::malformed,
+                fmt::format("{} has {} bytes, a ring header has at least {}", header_path, header_file->size, chunk_format::header_bytes));
   }
   auto data_file = open_file(data_path);
   if (!data_file) {
     return fail(data_file.error());
   }
-  void* header_at = ::mmap(nullptr, header_file->size, PROT_READ | PROT_WRITE, MAP_SHARED, header_file->fd.get(), 0);
+  // No more of the header than is known, however long the file is.
+  void* header_at = ::mmap(nullptr, chunk_format::header_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, header_file->fd.get(), 0);
   if (header_at == MAP_FAILED) {
     return fail(map_failed(header_path).error());
   }
-  base::unique_mapping header(header_at, header_file->size);
-
-  const std::uint32_t words = base::read_once_u32(header.data() + chunk_format::data_words);
-  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  const std::size_t size = std::size_t{words} * 4;
-  const std::size_t least = std::size_t{max_message_size} + chunk_format::data_slack;
-  if (size != data_file->size || size % page != 0 || size < least || size > UINT32_MAX / 4) {
-    return fail(errc::malformed, fmt::format("the header of ring {} says {} bytes of data; the file has {}, {} are needed", base, size,
-                                             data_file->size, least));
-  }
-  void* reserved = ::mmap(nullptr, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (reserved == MAP_FAILED) {
-    return fail(map_failed(data_path).error());
-  }
-  base::unique_mapping data(reserved, 2 * size);
-  for (std::size_t half = 0; half < 2; ++half) {
-    if (::mmap(data.data() + half * size, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, data_file->fd.get(), 0) == MAP_FAILED) {
-      return fail(map_failed(data_path).error());
+  base::unique_mapping header(header_at, chunk_format::header_bytes);
+  if (prefault) {
+    if (auto ok = touch(header.data(), header.size(), header_path); !ok) {
+      return fail(ok.error());
     }
+  }
+  const std::uint32_t words = base::read_once_u32(header.data() + chunk_format::data_words);
+  if (auto ok = check_size(base, words, data_file->size, max_message_size); !ok) {
+    return fail(ok.error());
+  }
+  auto data = map_twice(*data_file, data_path);
+  if (!data) {
+    return fail(data.error());
   }
   if (prefault) {
-    for (auto ok : {touch(header.data(), header.size(), header_path), touch(data.data(), data.size(), data_path)}) {
-      if (!ok) {
-        return fail(ok.error());
-      }
+    if (auto ok = touch(data->data(), data->size(), data_path); !ok) {
+      return fail(ok.error());
     }
   }
-  shared_ring ring(std::move(header), std::move(data), words);
+  shared_ring ring(std::move(header), std::move(*data), words, header_file->size + data_file->size);
   // SYNC ring_references: the service looks at the count to tell whether we are there; it reads nothing else by it.
   __atomic_fetch_add(ring.reference_count(), 1, __ATOMIC_ACQ_REL);
   return ring;

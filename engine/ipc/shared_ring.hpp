@@ -1,7 +1,8 @@
 // One libqb ring in shared memory: opened, checked, mapped, let go.
 //
-// Move-only. What the header file says is read once and checked against the files' real sizes; afterwards only the checked values are used. The service can still
-// truncate the files under us: that is SIGBUS, as it is for every user of shared memory.
+// Move-only; the mapping stays where it is. What the header file says is read once and checked against the files' real sizes; afterwards
+// only the checked values are used. The paths inside of it are not read. The service can still truncate the files under us: that is SIGBUS,
+// as for every user of shared memory.
 #pragma once
 
 #include <cstddef>
@@ -19,10 +20,15 @@ namespace cpgring::ipc {
 class shared_ring {
  public:
   /// `base`: the name that the service gave, without "-header" and "-data". `max_message_size`: what the ring must at least hold.
+  /// `prefault`: touch all pages now, so that none faults on the first lap and a full /dev/shm is an error here instead of SIGBUS later.
+  /// Counts us in the ring's reference count; the destructor counts us out. Nothing is created, truncated or unlinked.
   /// Errors: no_space (/dev/shm full, found while touching the pages), no_descriptors, no_mappings, malformed (sizes), or an errno.
   static result<shared_ring> open(const std::string& base, std::uint32_t max_message_size, bool prefault);
   shared_ring(shared_ring&& other) noexcept
-      : header_(std::move(other.header_)), data_(std::move(other.data_)), words_(std::exchange(other.words_, 0)) {}
+      : header_(std::move(other.header_)),
+        data_(std::move(other.data_)),
+        words_(std::exchange(other.words_, 0)),
+        shm_bytes_(std::exchange(other.shm_bytes_, 0)) {}
   shared_ring& operator=(shared_ring&&) = delete;
   ~shared_ring();
 
@@ -31,11 +37,6 @@ class shared_ring {
   /// `position` below 2 * words(): the data is there twice.
   [[nodiscard]] std::byte* at(std::uint32_t position) const noexcept { return data_.data() + std::size_t{position} * 4; }
   [[nodiscard]] std::uint32_t* word(std::uint32_t position) const noexcept { return reinterpret_cast<std::uint32_t*>(at(position)); }
-  [[nodiscard]] std::uint32_t after(std::uint32_t position, std::uint32_t step) const noexcept {
-    const std::uint32_t next = position + step;
-    return next >= words_ ? next - words_ : next;
-  }
-
   [[nodiscard]] std::uint32_t* write_position() const noexcept { return header_word(chunk_format::write_position); }
   [[nodiscard]] std::uint32_t* read_position() const noexcept { return header_word(chunk_format::read_position); }
   [[nodiscard]] std::uint32_t* reference_count() const noexcept { return header_word(chunk_format::reference_count); }
@@ -44,16 +45,17 @@ class shared_ring {
     return reinterpret_cast<std::uint64_t*>(header_.data() + chunk_format::semaphore);
   }
   /// Of /dev/shm, both files.
-  [[nodiscard]] std::size_t shm_bytes() const noexcept { return header_.size() + bytes(); }
+  [[nodiscard]] std::size_t shm_bytes() const noexcept { return shm_bytes_; }
 
  private:
-  shared_ring(base::unique_mapping header, base::unique_mapping data, std::uint32_t words) noexcept
-      : header_(std::move(header)), data_(std::move(data)), words_(words) {}
+  shared_ring(base::unique_mapping header, base::unique_mapping data, std::uint32_t words, std::size_t shm_bytes) noexcept
+      : header_(std::move(header)), data_(std::move(data)), words_(words), shm_bytes_(shm_bytes) {}
   [[nodiscard]] std::uint32_t* header_word(std::size_t at) const noexcept { return reinterpret_cast<std::uint32_t*>(header_.data() + at); }
 
   base::unique_mapping header_;
   base::unique_mapping data_;
   std::uint32_t words_ = 0;
+  std::size_t shm_bytes_ = 0;
 };
 
 }  // namespace cpgring::ipc

@@ -18,9 +18,10 @@
 
 #include "base/clock.hpp"
 #include "cpg/session.hpp"
+#include "dispatch/deliver.hpp"
 #include "ipc/handshake.hpp"
 #include "reactor/reactor.hpp"
-#include "runtime/counters.hpp"
+#include "base/counter.hpp"
 #include "runtime/pump.hpp"
 
 namespace cpgring::runtime {
@@ -159,8 +160,8 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   std::atomic<bool> close_requested_{false};
   mutable std::mutex group_lock_;  // control path only
   std::string group_;
-  counter messages_, message_bytes_, view_count_, fragments_, aborted_, send_failures_, shm_bytes_;
-  counter multicasts_, multicast_bytes_, not_writable_, doorbells_, pokes_;
+  base::counter messages_, message_bytes_, view_count_, fragments_, aborted_, send_failures_, shm_bytes_;
+  base::counter multicasts_, multicast_bytes_, not_writable_, doorbells_, pokes_;
 };
 
 }  // namespace cpgring::runtime

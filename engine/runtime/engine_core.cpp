@@ -371,9 +371,6 @@ result<dispatched> engine_core::dispatch(mode how, budget limit, endpoint* only)
   } guard{inside_ = true};
   dispatch::mode_policy policy(how, limit, base::clock::now());
   const std::uint64_t pass = policy.only_what_waits() ? ++pass_ : 0;
-  if (pass != 0) {
-    reactor_->begin_pass(pass);
-  }
   const auto keep = only != nullptr ? only->shared_from_this() : nullptr;
   for (;;) {
     if (stop_requested()) {
@@ -387,7 +384,7 @@ result<dispatched> engine_core::dispatch(mode how, budget limit, endpoint* only)
     serve(policy, pass, only, more);
     clear_retired();
     if (policy.used_up(reactor_->now())) {
-      policy.done().more = more || reactor_->has_ready();
+      policy.done().more = more;
       break;
     }
     if (policy.content()) {

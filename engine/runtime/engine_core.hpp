@@ -22,7 +22,7 @@
 #include "dispatch/intake_queue.hpp"
 #include "dispatch/mode_policy.hpp"
 #include "reactor/reactor.hpp"
-#include "runtime/counters.hpp"
+#include "base/counter.hpp"
 #include "runtime/fork_guard.hpp"
 #include "runtime/task_source.hpp"
 
@@ -119,7 +119,7 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   std::mutex life_;                   // start against shut_down
   mutable std::mutex registry_lock_;  // changes of endpoints_ and retired_totals_ against stats(); never on a message's way
   std::thread thread_;
-  counter handles_, crossings_;
+  base::counter handles_, crossings_;
 
   // The driving thread.
   std::unique_ptr<reactor::reactor> reactor_;

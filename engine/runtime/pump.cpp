@@ -250,7 +250,8 @@ void pump::discard() {
 bool pump::waiting() const noexcept {
   const auto& session = owner_.session();
   const auto* connection = session.connection();
-  return connection != nullptr && (connection->events().waiting() != 0 || connection->events().ready() != 0 || !session.notices.empty());
+  return connection != nullptr && (connection->events().waiting() != 0 || connection->events().ready() != 0 || !session.notices.empty() ||
+                                   (session.expects_answers() && connection->responses().waiting() != 0));
 }
 
 void pump::hung_up() { hung_up_ = true; }

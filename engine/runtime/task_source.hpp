@@ -6,6 +6,8 @@
 #include <deque>
 #include <functional>
 
+#include <cpgring/error.hpp>
+
 #include "reactor/source.hpp"
 
 namespace cpgring::runtime {

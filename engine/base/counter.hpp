@@ -4,7 +4,7 @@
 #include <atomic>
 #include <cstdint>
 
-namespace cpgring::runtime {
+namespace cpgring::base {
 
 class counter {
  public:
@@ -17,4 +17,4 @@ class counter {
   std::atomic<std::uint64_t> value_{0};
 };
 
-}  // namespace cpgring::runtime
+}  // namespace cpgring::base

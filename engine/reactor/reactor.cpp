@@ -1,0 +1,348 @@
+#include "reactor/reactor.hpp"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.hpp"
+#include "reactor/probe.hpp"
+
+namespace cpgring::reactor {
+namespace {
+
+// Where nothing announces an answer (no semaphore wait), the ring is looked at in growing steps.
+constexpr base::nanoseconds answer_pause_min{50000}, answer_pause_max{1000000};
+
+constexpr std::uint32_t quiet_max = 16;
+
+void relax() noexcept {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+}  // namespace
+
+result<std::unique_ptr<reactor>> reactor::create(reactor_options options) {
+  auto backend = choose_backend(options.backend, options.expected_sources, options.log);
+  if (!backend) {
+    return fail(backend.error());
+  }
+  return std::unique_ptr<reactor>(new reactor(std::move(options), std::move(*backend)));
+}
+
+reactor::reactor(reactor_options options, std::unique_ptr<wake_backend> backend)
+    : options_(std::move(options)), backend_(std::move(backend)), idle_(options_.idle_strategy), now_(base::clock::now()) {}
+
+reactor::~reactor() { active_.clear(); }
+
+// --- sources --------------------------------------------------------------------------------------------------------------------
+
+std::uint32_t reactor::take_slot() {
+  if (free_slots_.empty()) {
+    slots_.emplace_back();
+    return static_cast<std::uint32_t>(slots_.size() - 1);
+  }
+  const std::uint32_t index = free_slots_.back();
+  free_slots_.pop_back();
+  return index;
+}
+
+void reactor::give_slot(std::uint32_t index) {
+  slots_[index] = {};
+  free_slots_.push_back(index);
+}
+
+result<void> reactor::add(source& what) {
+  CPGRING_CHECK(what.slot_ == source::no_slot);
+  const std::uint32_t index = take_slot();
+  if (auto ok = backend_->add(index, what.target_); !ok) {
+    backend_->remove(index);
+    give_slot(index);
+    return ok;
+  }
+  slots_[index].what = &what;
+  what.slot_ = index;
+  activate(what);
+  return {};
+}
+
+void reactor::remove(source& what) {
+  CPGRING_CHECK(what.slot_ != source::no_slot);
+  backend_->remove(what.slot_);
+  give_slot(what.slot_);
+  what.slot_ = source::no_slot;
+  what.events_armed_ = what.answers_armed_ = what.has_work_ = false;
+  if (what.active_hook_.is_linked()) {
+    active_.erase(active_.iterator_to(what));
+  }
+  if (in_turn_ == &what) {
+    in_turn_ = nullptr;
+  }
+}
+
+void reactor::activate(source& what) noexcept {
+  what.quiet_ = 0;
+  if (!what.active_hook_.is_linked() && in_turn_ != &what) {
+    active_.push_back(what);
+  }
+}
+
+void reactor::mark_ready(source& what) {
+  if (what.slot_ == source::no_slot) {
+    return;
+  }
+  what.has_work_ = true;
+  activate(what);
+}
+
+result<void> reactor::watch(watcher& who, int fd) {
+  const std::uint32_t index = take_slot();
+  if (auto ok = backend_->watch(index, fd); !ok) {
+    backend_->unwatch(index);
+    give_slot(index);
+    return ok;
+  }
+  slots_[index].who = &who;
+  who.slot_ = index;
+  return {};
+}
+
+void reactor::unwatch(watcher& who) {
+  backend_->unwatch(who.slot_);
+  give_slot(std::exchange(who.slot_, UINT32_MAX));
+}
+
+// --- reaping --------------------------------------------------------------------------------------------------------------------
+
+void reactor::complete(const completion& one) {
+  if (one.kind == completion_kind::cross || one.slot >= slots_.size()) {
+    return;
+  }
+  const slot& s = slots_[one.slot];
+  if (one.kind == completion_kind::readable) {
+    if (watcher* who = s.who) {
+      unwatch(*who);
+      who->readable();
+    }
+    return;
+  }
+  source* what = s.what;
+  if (what == nullptr) {
+    return;
+  }
+  switch (one.kind) {
+    case completion_kind::event:
+      what->events_armed_ = false;
+      counters_.wakeups.add();
+      activate(*what);
+      return;
+    case completion_kind::answer:
+      what->answers_armed_ = false;
+      mark_ready(*what);
+      return;
+    case completion_kind::hang_up:
+      what->hung_up();
+      mark_ready(*what);
+      return;
+    case completion_kind::readable:
+    case completion_kind::cross: return;
+  }
+}
+
+void reactor::reap() {
+  sleeping_.awake();
+  if (backend_->pending()) {
+    completions_.clear();
+    backend_->reap(completions_);
+    // By index: a watcher may open further handshakes, whose completions come with the next reap.
+    for (std::size_t i = 0; i < completions_.size(); ++i) {
+      complete(completions_[i]);
+    }
+  }
+  now_ = base::clock::now();
+  timers_.run_due(now_);
+  if (intake_.take != nullptr && intake_.pending(intake_.context)) {
+    intake_.take(intake_.context);
+  }
+}
+
+void reactor::wake() noexcept {
+  if (sleeping_.must_wake()) {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const auto written = ::write(backend_->wake_fd(), &one, sizeof one);
+  }
+}
+
+// --- serving --------------------------------------------------------------------------------------------------------------------
+
+void reactor::serve_one(source& what, const serve_limits& limits, served& done) {
+  const std::uint64_t quantum = std::uint64_t{options_.quantum_bytes} * what.weight_;
+  what.deficit_ += quantum;
+  turn_budget budget;
+  budget.events = std::min(turn_events_max, limits.events - done.events);
+  budget.bytes = std::min(what.deficit_, limits.bytes - done.bytes);
+  budget.pass = limits.pass;
+  what.has_work_ = false;
+  in_turn_ = &what;
+  const turn_result got = what.turn(budget);
+  counters_.turns.add();
+  done.events += got.events;
+  done.bytes += got.bytes;
+  if (in_turn_ == nullptr) {
+    return;  // it was removed; it may not even exist any more
+  }
+  in_turn_ = nullptr;
+  what.deficit_ = got.more ? what.deficit_ - std::min(what.deficit_, got.bytes) : 0;
+  what.deficit_ = std::min(what.deficit_, quantum);
+  what.quiet_ = got.events != 0 || got.more ? 0 : what.quiet_ + 1;
+  done.more = done.more || got.more;
+  active_.push_back(what);
+}
+
+served reactor::serve(const serve_limits& limits) {
+  served done;
+  const auto full = [&] {
+    return done.events >= limits.events || done.bytes >= limits.bytes || (limits.until && done.events != 0 && base::clock::now() >= *limits.until);
+  };
+  if (limits.only != nullptr) {
+    source& one = *limits.only;
+    if (one.slot_ != source::no_slot && (one.has_work_ || one.waiting())) {
+      if (one.active_hook_.is_linked()) {
+        active_.erase(active_.iterator_to(one));
+      }
+      serve_one(one, limits, done);
+    }
+    return done;
+  }
+  for (std::size_t round = active_.size(); round > 0 && !active_.empty(); --round) {
+    if (full()) {
+      done.more = done.more || something_waits(nullptr);
+      break;
+    }
+    source& front = active_.front();
+    active_.pop_front();
+    if (!front.has_work_ && !front.waiting()) {
+      // Whoever never rests still must not look at thousands of quiet rings in each round.
+      if (++front.quiet_ < quiet_max || active_.size() < options_.polling_max || arm(front) || front.expects_answers_) {
+        active_.push_back(front);
+      }
+      continue;
+    }
+    serve_one(front, limits, done);
+  }
+  return done;
+}
+
+// --- resting --------------------------------------------------------------------------------------------------------------------
+
+bool reactor::something_waits(const source* only) const noexcept {
+  if (only != nullptr) {
+    return only->slot_ != source::no_slot && (only->has_work_ || only->waiting());
+  }
+  return std::any_of(active_.begin(), active_.end(), [](const source& s) { return s.has_work_ || s.waiting(); });
+}
+
+/// True: after the arming there is something after all.
+bool reactor::arm(source& what) {
+  if (!std::exchange(what.events_armed_, true)) {
+    backend_->arm_event(what.slot_);
+  }
+  if (what.expects_answers_ && !what.answers_armed_) {
+    what.answers_armed_ = backend_->arm_answer(what.slot_);
+    answers_unannounced_ = answers_unannounced_ || !what.answers_armed_;
+  }
+  return what.has_work_ || what.waiting();  // the second look
+}
+
+/// Arms everything that is active and has nothing; such sources leave the active list. True: one of them had something in the second look.
+bool reactor::arm_quiet(const source* only) {
+  bool found = false;
+  answers_unannounced_ = false;
+  for (auto at = active_.begin(); at != active_.end();) {
+    source& what = *at;
+    const bool waits = what.has_work_ || what.waiting();
+    if (waits || arm(what)) {
+      found = found || only == nullptr || only == &what;
+      ++at;
+    } else if (what.expects_answers_ && !what.answers_armed_) {
+      ++at;  // nothing will announce its answer: it stays to be looked at
+    } else {
+      at = active_.erase(at);
+    }
+  }
+  return found;
+}
+
+bool reactor::look_a_while(base::time_point until, const source* only) {
+  const base::nanoseconds window = idle_.window();
+  if (window.count() == 0) {
+    return false;
+  }
+  const auto end = std::min(until, base::clock::now() + window);
+  for (std::uint32_t round = 1;; ++round) {
+    if (something_waits(only) || (backend_->kind() != wakeup::epoll && backend_->pending()) ||
+        (intake_.pending != nullptr && intake_.pending(intake_.context))) {
+      return true;
+    }
+    relax();
+    if (round % 16 == 0 && base::clock::now() >= end) {
+      idle_.looked_in_vain();
+      return false;
+    }
+  }
+}
+
+std::optional<base::time_point> reactor::wake_time(base::time_point until) const noexcept {
+  std::optional<base::time_point> at = timers_.next();
+  if (until != base::time_point::max() && (!at || until < *at)) {
+    at = until;
+  }
+  if (answers_unannounced_ && (!at || base::clock::now() + answer_pause_ < *at)) {
+    at = base::clock::now() + answer_pause_;
+  }
+  return at;
+}
+
+void reactor::rest(base::time_point until, const source* only) {
+  if (!idle_.sleeps()) {
+    // Never asleep: sources beyond polling_max are armed, so that a round stays short however many there are.
+    if (active_.size() > options_.polling_max) {
+      arm_quiet(only);
+    }
+    if (idle_.yields()) {
+      ::sched_yield();
+    } else {
+      relax();
+    }
+    return;
+  }
+  if (look_a_while(until, only) || arm_quiet(only)) {
+    return;
+  }
+  answer_pause_ = answers_unannounced_ ? std::clamp(answer_pause_ * 2, answer_pause_min, answer_pause_max) : base::nanoseconds(0);
+  sleeping_.announce();
+  if (intake_.pending != nullptr && intake_.pending(intake_.context)) {
+    sleeping_.awake();
+    return;
+  }
+  const auto began = base::clock::now();
+  counters_.sleeps.add();
+  backend_->sleep(wake_time(until));
+  sleeping_.awake();
+  idle_.slept(base::clock::now() - began);
+}
+
+void reactor::prepare_foreign_wait() {
+  const bool leftover = arm_quiet(nullptr);
+  if (answers_unannounced_) {
+    answer_pause_ = std::clamp(answer_pause_ * 2, answer_pause_min, answer_pause_max);
+  }
+  sleeping_.announce();
+  const bool now = leftover || (intake_.pending != nullptr && intake_.pending(intake_.context));
+  backend_->prepare_foreign_wait(wake_time(base::time_point::max()), now);
+}
+
+}  // namespace cpgring::reactor

@@ -1,0 +1,52 @@
+// Owns one io_uring: the ladder of set-ups, the probe, entering the kernel as seldom as possible.
+//
+// Belongs to the thread that made it (SINGLE_ISSUER). Not inherited by children (dontfork).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <cpgring/error.hpp>
+
+#include "base/clock.hpp"
+#include "reactor/uring_abi.hpp"
+
+namespace cpgring::reactor {
+
+class uring {
+ public:
+  /// Climbs down from the best set-up to the plainest; `entries` of the submission queue, `completions` of the completion queue.
+  /// Errors: unsupported_kernel (refused; the text says by what and how to allow it), no_descriptors, no_memory, or an errno.
+  static result<std::unique_ptr<uring>> create(unsigned entries, unsigned completions);
+  ~uring();
+  uring(const uring&) = delete;
+  uring& operator=(const uring&) = delete;
+
+  [[nodiscard]] io_uring* get() noexcept { return &ring_; }
+  [[nodiscard]] const std::string& setup() const noexcept { return setup_; }
+  [[nodiscard]] bool supports(std::uint8_t opcode) const noexcept;
+
+  /// Never null: a full submission queue is submitted first.
+  io_uring_sqe* next_sqe() noexcept;
+  /// Nothing to submit, nothing completed, no work of the kernel's waiting to be run: entering would be for nothing.
+  [[nodiscard]] bool quiet() const noexcept;
+  /// Submits and lets the kernel post completions; does not block.
+  void enter() noexcept;
+  /// The same, then waits for a completion or `timeout` (none: no limit).
+  void wait(std::optional<base::nanoseconds> timeout) noexcept;
+  [[nodiscard]] bool overflowed() const noexcept;
+
+ private:
+  uring() = default;
+  io_uring ring_{};
+  io_uring_probe* probe_ = nullptr;
+  std::string setup_;
+  bool defer_ = false;
+};
+
+/// What an errno of io_uring_setup means here, and what to do.
+error uring_refused(int errno_value);
+
+}  // namespace cpgring::reactor
