@@ -60,8 +60,6 @@ class connection {
 
   /// Looks at the socket: the other side is gone.
   [[nodiscard]] bool hung_up() const noexcept;
-  /// Hangs up without letting go of the rings: what the service has delivered can still be read.
-  void shut_down() noexcept;
   /// After a hang-up by the service: removes the files that it left in /dev/shm if it died. One that lives removes them itself, and then
   /// this finds nothing; while it has not hung up this does nothing at all.
   void abandon_files() noexcept;

@@ -9,6 +9,9 @@
 
 #include <fmt/format.h>
 
+#include "base/check.hpp"
+#include "ipc/chunk_format.hpp"
+
 namespace cpgring::ipc {
 namespace {
 
@@ -52,8 +55,7 @@ error refusal(std::string_view service, std::int32_t code) {
     case ENOMEM: return {errc::no_memory, fmt::format("service '{}' is out of memory", service)};
     default: break;
   }
-  return {std::error_code(code < 0 ? -code : EPROTO, std::system_category()),
-          fmt::format("service '{}' refused the connection with code {}", service, code)};
+  return fail_errno(-code, fmt::format("service '{}' refused the connection", service)).value();
 }
 
 /// A ring's base name: NUL-terminated, absolute, in the directory of the others.
@@ -82,8 +84,9 @@ result<handshake> handshake::begin(std::string_view service, std::uint32_t max_m
     path = "/tmp/" + path;
     file = true;
   }
-  if (path.empty() || path.size() >= sizeof h.address_.sun_path - 1) {
-    return fail(errc::invalid_param, fmt::format("service '{}': a socket name has 1 to {} bytes", service, sizeof h.address_.sun_path - 2));
+  if (path.empty() || path.size() >= sizeof h.address_.sun_path - 1 || path.find('\0') != std::string::npos) {
+    return fail(errc::invalid_param, fmt::format("service '{}': a socket name has 1 to {} bytes and no NUL among them", service,
+                                                 sizeof h.address_.sun_path - 2));
   }
   h.address_.sun_family = AF_UNIX;
   // An abstract name starts with a NUL and is compared over the whole field, trailing NULs included.
@@ -180,7 +183,9 @@ result<handshake::step> handshake::look_at_answer() {
   if (const auto size = field<std::int32_t>(a, 8); size != static_cast<std::int32_t>(answer_bytes)) {
     return malformed("size", size, answer_bytes);
   }
-  if (const auto code = field<std::int32_t>(a, at_error); code != 0) {
+  if (const auto code = field<std::int32_t>(a, at_error); code > 0) {
+    return malformed("error", code, "0 or a negative errno");
+  } else if (code < 0) {
     return fail(refusal(service_, code));
   }
   if (const auto type = field<std::uint32_t>(a, at_type); type != type_shared_memory) {
@@ -189,8 +194,9 @@ result<handshake::step> handshake::look_at_answer() {
                                                  service_, type));
   }
   facts_.max_message_size = field<std::uint32_t>(a, at_max_message_size);
-  if (facts_.max_message_size < max_message_size_ || facts_.max_message_size > UINT32_MAX / 8) {
-    return malformed("max_msg_size", facts_.max_message_size, fmt::format("at least {}", max_message_size_));
+  constexpr std::uint32_t most = chunk_format::data_words_max * 4 - 65536;
+  if (facts_.max_message_size < max_message_size_ || facts_.max_message_size > most) {
+    return malformed("max_msg_size", facts_.max_message_size, fmt::format("{} (as asked for) to {}", max_message_size_, most));
   }
   const auto request = ring_name(a, at_request), response = ring_name(a, at_response), event = ring_name(a, at_event);
   if (!request || !response || !event) {
@@ -212,6 +218,9 @@ result<handshake::step> handshake::look_at_answer() {
   return step::done;
 }
 
-result<connection> handshake::finish() { return connection::open(std::move(socket_), std::move(facts_), prefault_); }
+result<connection> handshake::finish() {
+  CPGRING_CHECK(phase_ == phase::complete && socket_);
+  return connection::open(std::move(socket_), std::move(facts_), prefault_);
+}
 
 }  // namespace cpgring::ipc
