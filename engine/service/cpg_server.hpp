@@ -1,0 +1,106 @@
+// The CPG service on libqb's server: requests in, one total order (that of handling them, in one thread), events out.
+//
+// One thread, that of the event loop. What clients write is foreign: each request is checked against its size, a bad one is answered with an error where it has an answer,
+// else its client is disconnected; nobody else notices.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include <sys/uio.h>
+
+#include <cpgring/service.hpp>
+
+#include "base/counter.hpp"
+#include "service/event_loop.hpp"
+#include "service/events.hpp"
+#include "service/groups.hpp"
+#include "service/member.hpp"
+
+namespace cpgring::service {
+
+struct server_counters {
+  base::counter connections, connections_total, requests, multicasts, events, events_queued, backlog_bytes, members_disconnected, requests_refused;
+};
+
+class cpg_server {
+ public:
+  cpg_server(const embedded_service_options& options, std::string name, event_loop& loop, server_counters& counters);
+  ~cpg_server();
+  cpg_server(const cpg_server&) = delete;
+  cpg_server& operator=(const cpg_server&) = delete;
+
+  /// Binds the name; on the loop's thread. Errors: exist, or an errno.
+  result<void> listen();
+  /// Hangs up on everybody, removes their files.
+  void close();
+
+ private:
+  struct iteration {
+    const member* owner;
+    std::size_t next = 0;
+    std::vector<std::pair<std::string, std::uint32_t>> rows;  // pid 0: the group's name alone
+  };
+  using bytes = std::span<const std::byte>;
+
+  static std::int32_t on_accept(qb_ipcs_connection_t* c, uid_t uid, gid_t gid);
+  static void on_created(qb_ipcs_connection_t* c);
+  static std::int32_t on_message(qb_ipcs_connection_t* c, void* data, std::size_t size);
+  static std::int32_t on_closed(qb_ipcs_connection_t* c);
+  static void on_destroyed(qb_ipcs_connection_t* c);
+  static cpg_server& of(qb_ipcs_connection_t* c);
+
+  void handle(member& from, bytes request);
+  void join(member& from, bytes request);
+  void leave(member& from, bytes request);
+  void multicast(member& from, bytes request);
+  void partial_multicast(member& from, bytes request);
+  void membership(member& from, bytes request);
+  void local_get(member& from);
+  void iteration_initialize(member& from, bytes request);
+  void iteration_next(member& from, bytes request);
+  void iteration_finalize(member& from, bytes request);
+  void zero_copy_alloc(member& from, bytes request);
+  void zero_copy_free(member& from, bytes request);
+  void zero_copy_execute(member& from, bytes request);
+
+  void answer(member& to, wire::response id, std::int32_t error);
+  void respond(member& to, bytes response);
+  void refuse(member& from, std::string_view field, std::uint64_t value, std::uint64_t allowed);
+  void deliver(member& from, bytes payload);
+  void tell_group(groups<member>::group& g, const changed* joined, const changed* left, member* also);
+  void depart(member& who, wire::reason why);
+  void send(member& to, const iovec* parts, std::size_t count, std::size_t total);
+  void flush_backlog(member& of);
+  void flush_all();
+  void keep_flushing();
+  void throttle();
+  void doom(member& who, std::string_view why);
+  void bury();
+  void log(log_level level, std::string_view text) const;
+  static bool name_at(bytes request, std::size_t at, std::string_view& out);
+
+  const embedded_service_options& options_;
+  const std::string name_;
+  event_loop& loop_;
+  server_counters& counters_;
+  qb_ipcs_service_t* service_ = nullptr;
+  std::unordered_map<qb_ipcs_connection_t*, std::unique_ptr<member>> members_;
+  groups<member> groups_;
+  std::unordered_map<std::uint64_t, iteration> iterations_;
+  std::vector<member*> waiting_;  // have a backlog
+  std::vector<qb_ipcs_connection_t*> doomed_;
+  std::uint64_t next_token_ = 1;
+  base::nanoseconds flush_pause_{0};
+  bool flushing_ = false;
+  bool throttled_ = false;
+  bool closing_ = false;
+};
+
+}  // namespace cpgring::service

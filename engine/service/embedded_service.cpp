@@ -1,0 +1,121 @@
+// The public face of the service: one thread that runs an event loop with a CPG server on it.
+#include <pthread.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <ctime>
+#include <future>
+#include <mutex>
+#include <system_error>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include <cpgring/service.hpp>
+
+#include "service/cpg_server.hpp"
+#include "service/event_loop.hpp"
+
+namespace cpgring {
+namespace {
+
+std::string name_of(const embedded_service_options& options) {
+  static std::atomic<unsigned> next{0};
+  return options.name.empty() ? fmt::format("cpgring-{}-{}", ::getpid(), next.fetch_add(1, std::memory_order_relaxed) + 1) : options.name;
+}
+
+void check(const embedded_service_options& options) {
+  const auto refuse = [](const char* what) { throw std::system_error(make_error_code(errc::invalid_param), what); };
+  if (options.name.size() > 100) {
+    refuse("embedded_service_options::name has more than 100 bytes");
+  }
+  if (options.name.find('\0') != std::string::npos || options.name.find('/') != std::string::npos) {
+    refuse("embedded_service_options::name contains a '/' or a NUL byte");
+  }
+  if (options.node_id == 0) {
+    refuse("embedded_service_options::node_id is 0, which means 'none'");
+  }
+}
+
+}  // namespace
+
+struct embedded_service::impl {
+  explicit impl(embedded_service_options given) : options(std::move(given)), name(name_of(options)) {}
+
+  void run(std::promise<result<void>> started) {
+    ::pthread_setname_np(::pthread_self(), "cpgring-service");
+    service::cpg_server server(options, name, loop, counters);
+    loop.enter();
+    auto ok = server.listen();
+    const bool up = ok.has_value();
+    started.set_value(std::move(ok));
+    if (up) {
+      loop.run();
+    }
+    server.close();
+  }
+
+  const embedded_service_options options;
+  const std::string name;
+  service::server_counters counters;
+  service::event_loop loop;
+  std::thread thread;
+  std::mutex stopping;
+  std::atomic<std::int64_t> cpu_at_end{-1};
+};
+
+embedded_service::embedded_service(embedded_service_options options) {
+  check(options);
+  impl_ = std::make_unique<impl>(std::move(options));
+  std::promise<result<void>> started;
+  auto outcome = started.get_future();
+  impl_->thread = std::thread([this, started = std::move(started)]() mutable { impl_->run(std::move(started)); });
+  if (auto ok = outcome.get(); !ok) {
+    impl_->thread.join();
+    throw std::system_error(ok.error().code, ok.error().message());
+  }
+}
+
+embedded_service::~embedded_service() { stop(); }
+
+const std::string& embedded_service::name() const noexcept { return impl_->name; }
+
+embedded_service_stats embedded_service::stats() const noexcept {
+  const auto& c = impl_->counters;
+  embedded_service_stats s;
+  s.connections = c.connections.get();
+  s.connections_total = c.connections_total.get();
+  s.requests = c.requests.get();
+  s.multicasts = c.multicasts.get();
+  s.events = c.events.get();
+  s.events_queued = c.events_queued.get();
+  s.backlog_bytes = c.backlog_bytes.get();
+  s.members_disconnected = c.members_disconnected.get();
+  s.requests_refused = c.requests_refused.get();
+  return s;
+}
+
+std::chrono::nanoseconds embedded_service::thread_cpu_time() const noexcept {
+  const std::lock_guard lock(impl_->stopping);
+  if (!impl_->thread.joinable()) {
+    return std::chrono::nanoseconds(impl_->cpu_at_end.load(std::memory_order_relaxed));
+  }
+  clockid_t clock{};
+  timespec used{};
+  if (::pthread_getcpuclockid(impl_->thread.native_handle(), &clock) != 0 || ::clock_gettime(clock, &used) != 0) {
+    return std::chrono::nanoseconds(0);
+  }
+  return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
+}
+
+void embedded_service::stop() noexcept {
+  const auto used = thread_cpu_time();
+  const std::lock_guard lock(impl_->stopping);
+  if (impl_->thread.joinable()) {
+    impl_->loop.stop();
+    impl_->thread.join();
+    impl_->cpu_at_end.store(used.count(), std::memory_order_relaxed);
+  }
+}
+
+}  // namespace cpgring

@@ -1,0 +1,108 @@
+// Events and responses as bytes: what cpg/codec reads, written. Padding is zeroed, so that no earlier bytes leak to clients.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "cpg/wire_format.hpp"
+#include "service/member.hpp"
+
+namespace cpgring::service {
+
+namespace wire = cpg::wire;
+
+template <class T>
+inline void put(std::byte* at, T value) noexcept {
+  std::memcpy(at, &value, sizeof value);
+}
+
+template <class Id>
+inline void put_header(std::byte* at, Id id, std::size_t size, std::int32_t error) noexcept {
+  put(at + wire::header_id, static_cast<std::int32_t>(id));
+  put(at + wire::header_size, static_cast<std::int32_t>(size));
+  put(at + wire::header_error, error);
+}
+
+inline void put_name(std::byte* at, std::string_view name) noexcept {
+  put(at + wire::name_length, static_cast<std::uint32_t>(name.size()));
+  std::memcpy(at + wire::name_text, name.data(), name.size());
+}
+
+struct changed {
+  std::uint32_t pid;
+  wire::reason why;
+};
+
+/// A group's members after a change, and the one that joined or left.
+inline std::vector<std::byte> configuration_event(std::uint32_t node, const groups<member>::group& g, const changed* joined, const changed* left) {
+  namespace w = wire::configuration_event;
+  const std::size_t rows = g.members.size() + (joined != nullptr ? 1U : 0U) + (left != nullptr ? 1U : 0U);
+  std::vector<std::byte> bytes(w::lists + rows * wire::address_bytes);
+  put_header(bytes.data(), wire::event::configuration, bytes.size(), 1);
+  put_name(bytes.data() + w::name, g.name);
+  put(bytes.data() + w::members, static_cast<std::uint32_t>(g.members.size()));
+  put(bytes.data() + w::joined, joined != nullptr ? 1U : 0U);
+  put(bytes.data() + w::left, left != nullptr ? 1U : 0U);
+  std::byte* at = bytes.data() + w::lists;
+  const auto row = [&](std::uint32_t pid, wire::reason why) {
+    put(at + wire::address_node, node);
+    put(at + wire::address_pid, pid);
+    put(at + wire::address_reason, static_cast<std::uint32_t>(why));
+    at += wire::address_bytes;
+  };
+  for (const member* m : g.members) {
+    row(m->pid, wire::reason::none);
+  }
+  for (const changed* one : {left, joined}) {
+    if (one != nullptr) {
+      row(one->pid, one->why);
+    }
+  }
+  return bytes;
+}
+
+/// The one ring there is: this node alone.
+inline std::vector<std::byte> ring_event(std::uint32_t node) {
+  namespace w = wire::totem_configuration_event;
+  std::vector<std::byte> bytes(w::fixed_bytes + 4);
+  put_header(bytes.data(), wire::event::totem_configuration, bytes.size(), 1);
+  put(bytes.data() + w::ring_node, node);
+  put(bytes.data() + w::ring_sequence, std::uint64_t{1});
+  put(bytes.data() + w::count, 1U);
+  put(bytes.data() + w::members, node);
+  return bytes;
+}
+
+/// What stands ahead of a message's payload.
+inline std::array<std::byte, wire::deliver_event::data> deliver_header(std::uint32_t node, const member& from, std::size_t payload) {
+  namespace w = wire::deliver_event;
+  std::array<std::byte, w::data> bytes{};
+  put_header(bytes.data(), wire::event::deliver, w::data + payload, 1);
+  put_name(bytes.data() + w::name, from.group->name);
+  put(bytes.data() + w::length, static_cast<std::uint32_t>(payload));
+  put(bytes.data() + w::node, node);
+  put(bytes.data() + w::pid, from.pid);
+  return bytes;
+}
+
+/// What stands ahead of a fragment's payload.
+inline std::array<std::byte, wire::partial_deliver_event::data> fragment_header(std::uint32_t node, const member& from, std::size_t payload,
+                                                                                std::uint32_t total, std::uint32_t type) {
+  namespace w = wire::partial_deliver_event;
+  std::array<std::byte, w::data> bytes{};
+  put_header(bytes.data(), wire::event::partial_deliver, w::data + payload, 1);
+  put_name(bytes.data() + w::name, from.group->name);
+  put(bytes.data() + w::total, total);
+  put(bytes.data() + w::length, static_cast<std::uint32_t>(payload));
+  put(bytes.data() + w::node, node);
+  put(bytes.data() + w::pid, from.pid);
+  put(bytes.data() + w::type, type);
+  return bytes;
+}
+
+}  // namespace cpgring::service

@@ -1,0 +1,34 @@
+// One client of the service: its place in a group, what waits for it outside its ring, its iterations and zero-copy buffers.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <unordered_map>
+#include <vector>
+
+#include <qb/qbipcs.h>
+
+#include "base/owned.hpp"
+#include "service/groups.hpp"
+
+namespace cpgring::service {
+
+struct member {
+  qb_ipcs_connection_t* connection = nullptr;
+  uid_t uid = 0;
+  std::uint32_t pid = 0;
+  std::uint32_t event_max = 0;  // the largest event that its ring can hold
+  groups<member>::group* group = nullptr;
+  bool finalized = false;       // has said goodbye: nothing more is sent to it
+  bool doomed = false;          // will be disconnected at the end of this turn
+  bool in_large_message = false;
+  bool interrupted = false;     // a view came since the first fragment
+  std::deque<std::vector<std::byte>> backlog;  // events that did not fit into its ring
+  std::size_t backlog_bytes = 0;
+  std::unordered_map<std::uint64_t, base::unique_mapping> buffers;  // zero-copy sends of old libcpg
+};
+
+}  // namespace cpgring::service

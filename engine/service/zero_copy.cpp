@@ -1,0 +1,87 @@
+// Zero-copy sends of libcpg up to 3.1.10: the client makes a file, the service maps it, the client names the mapping in its sends. Stock trusts an address that
+// it is given back; here a token stands in its place, the file is checked, and lengths are read once.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include <fmt/format.h>
+
+#include "base/checked_read.hpp"
+#include "service/cpg_server.hpp"
+
+namespace cpgring::service {
+namespace {
+
+// In the mapping: i32 its size, u64 at 8 the address (our token), at 16 a multicast request.
+constexpr std::size_t at_token = 8, at_request = 16;
+constexpr std::size_t head_bytes = at_request + wire::multicast_request::data;
+constexpr std::uint64_t buffer_bytes_max = std::uint64_t{2} << 20;
+constexpr std::size_t path_bytes = 128, buffers_max = 64;
+constexpr std::int32_t cs_ok = 1, cs_try_again = 6, cs_invalid_param = 7, cs_not_exist = 12;
+
+}  // namespace
+
+void cpg_server::zero_copy_alloc(member& from, bytes request) {
+  namespace w = wire::zc_alloc_request;
+  std::array<std::byte, wire::response_header_bytes> reply{};
+  const auto done = [&](std::int32_t code) {
+    put_header(reply.data(), 0, reply.size(), code);
+    respond(from, reply);
+  };
+  const std::uint64_t size = base::read_once_u64(request.data() + w::map_size);
+  const auto* text = reinterpret_cast<const char*>(request.data()) + w::path;
+  const std::string path(text, ::strnlen(text, path_bytes));
+  if (size < head_bytes || size > buffer_bytes_max || path.size() == path_bytes || from.buffers.size() >= buffers_max) {
+    counters_.requests_refused.add();
+    return done(cs_invalid_param);
+  }
+  const base::unique_fd file(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  struct stat st {};
+  if (!file || ::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != from.uid || static_cast<std::uint64_t>(st.st_size) < size) {
+    counters_.requests_refused.add();
+    log(log_level::warning, fmt::format("zero-copy file of process {} refused: it must be a regular file of its own with {} bytes", from.pid, size));
+    return done(cs_invalid_param);
+  }
+  void* at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  if (at == MAP_FAILED) {
+    return done(cs_try_again);
+  }
+  ::unlink(path.c_str());
+  base::unique_mapping mapping(at, size);
+  const std::uint64_t token = next_token_++;
+  put(mapping.data() + at_token, token);
+  from.buffers.emplace(token, std::move(mapping));
+  done(cs_ok);
+}
+
+void cpg_server::zero_copy_free(member& from, bytes request) {
+  from.buffers.erase(base::read_once_u64(request.data() + wire::zc_free_request::address));
+  std::array<std::byte, wire::response_header_bytes> reply{};
+  put_header(reply.data(), 0, reply.size(), cs_ok);
+  respond(from, reply);
+}
+
+void cpg_server::zero_copy_execute(member& from, bytes request) {
+  const auto found = from.buffers.find(base::read_once_u64(request.data() + wire::zc_execute_request::address));
+  if (found == from.buffers.end() || from.group == nullptr || from.finalized) {
+    return answer(from, wire::response::zc_execute, cs_not_exist);
+  }
+  if (throttled_) {
+    return answer(from, wire::response::zc_execute, cs_try_again);
+  }
+  const auto& mapping = found->second;
+  const std::uint32_t length = base::read_once_u32(mapping.data() + at_request + wire::multicast_request::length);
+  if (length > mapping.size() - head_bytes || length > wire::atomic_payload_max) {
+    counters_.requests_refused.add();
+    return answer(from, wire::response::zc_execute, cs_invalid_param);
+  }
+  answer(from, wire::response::zc_execute, cs_ok);
+  deliver(from, bytes(mapping.data() + head_bytes, length));
+}
+
+}  // namespace cpgring::service
