@@ -29,7 +29,7 @@ void ring_reader::reclaim(std::uint32_t oldest_chunks) noexcept {
     --leased_;
     const std::uint32_t behind = leased_ * cf::words_ahead;  // at least so much belongs to the leased chunks behind it
     if (step + behind > leased_words_ || (leased_ == 0 && step != leased_words_)) {
-      refuse({"the length of a leased chunk, changed since", length, 0, (leased_words_ - behind - cf::words_ahead) * 4});
+      refuse({"the length of a chunk, changed while it was leased,", length, 0, (leased_words_ - behind - cf::words_ahead) * 4});
       return;
     }
     __atomic_store_n(at, 0U, __ATOMIC_RELAXED);
