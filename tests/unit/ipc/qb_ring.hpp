@@ -93,6 +93,23 @@ inline std::string pattern(std::size_t size, std::uint64_t seed) {
   return bytes;
 }
 
+/// `size` bytes of which every second word is the magic of a ready chunk, behind a length that would fit: once read, it lies in wait in the
+/// ring for a reader who looks ahead by magics.
+inline std::string bait(std::size_t size, std::uint64_t seed) {
+  std::string bytes;
+  while (bytes.size() < size) {
+    const std::uint32_t length = static_cast<std::uint32_t>(seed++ % 41);
+    const std::uint32_t words[] = {seed % 2 != 0 ? length : cf::magic_ready, seed % 2 != 0 ? cf::magic_ready : length};
+    bytes.append(reinterpret_cast<const char*>(words), sizeof words);
+    seed = seed * 6364136223846793005U + 1442695040888963407U;
+  }
+  bytes.resize(size);
+  return bytes;
+}
+
+/// Either of them.
+inline std::string payload(std::size_t size, std::uint64_t seed) { return seed % 3 == 0 ? pattern(size, seed) : bait(size, seed); }
+
 template <class Frame>
 inline std::string_view text(const Frame& f) {
   return {reinterpret_cast<const char*>(f.data), f.size};

@@ -248,7 +248,7 @@ RC_GTEST_PROP(ring_reader, hands_out_what_libqb_wrote_in_order_whatever_the_inte
       case act::write_small:
       case act::write_any: {
         const std::uint32_t size = random % (what == act::write_small ? 80 : pages * 4096 - 12);
-        std::string bytes = pattern(size, ++seed);
+        std::string bytes = payload(size, ++seed);
         if (qb.write(bytes)) {
           written.push_back(std::move(bytes));
         } else {
