@@ -3,8 +3,9 @@
 //   sleeper: announce(), look for work once more, sleep only if there is none, awake()
 //   waker:   make the work visible, then: if must_wake(), wake the sleeper by a system call
 //
-// Invariant: if the waker finds the flag down, the sleeper's second look finds the work. Both sides use a read-modify-write on the one flag, so one of them comes
-// first: either the sleeper's reads what the waker's wrote, and with it the work, or the waker's reads the raised flag.
+// Invariant: if the waker finds the flag down, the sleeper's second look finds the work. Both sides use a read-modify-write on the one
+// flag, so one of them comes first: either the sleeper's reads what the waker's wrote, and with it the work, or the waker's reads the
+// raised flag.
 #pragma once
 
 #include <atomic>

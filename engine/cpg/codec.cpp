@@ -89,7 +89,8 @@ event_kind decode_fragment(std::byte* data, std::uint32_t size, event& out) noex
 }  // namespace
 
 error refusal::to_error() const {
-  return {errc::malformed, fmt::format("the service sent an event whose {} is {}, allowed is {}; this connection ended", field, value, allowed)};
+  return {errc::malformed,
+          fmt::format("the service sent an event whose {} is {}, allowed is {}; this connection ended", field, value, allowed)};
 }
 
 member configuration::member_at(std::uint32_t index) const noexcept { return address_at(nth(lists, index)); }

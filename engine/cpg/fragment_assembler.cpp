@@ -12,7 +12,8 @@ std::optional<fragment_assembler::aborted> fragment_assembler::give_up(std::uint
     return std::nullopt;
   }
   const std::uint64_t received = found->second.bytes.size();
-  aborted result{static_cast<std::uint32_t>(sender >> 32), static_cast<std::uint32_t>(sender), received, found->second.announced, std::move(cause)};
+  aborted result{static_cast<std::uint32_t>(sender >> 32), static_cast<std::uint32_t>(sender), received, found->second.announced,
+                 std::move(cause)};
   held_ -= found->second.bytes.size();
   open_.erase(found);
   return result;
@@ -26,7 +27,8 @@ fragment_assembler::outcome fragment_assembler::push(const fragment& piece) {
     if (piece.total > message_max_) {
       result.given_up = aborted{
           piece.node, piece.pid, piece.size, piece.total,
-          error(errc::too_big, fmt::format("a message of {} bytes is above large_message_max ({}); raise it to receive such messages", piece.total, message_max_))};
+          error(errc::too_big, fmt::format("a message of {} bytes is above large_message_max ({}); raise it to receive such messages",
+                                           piece.total, message_max_))};
       return result;
     }
     open_[sender].announced = piece.total;
@@ -41,7 +43,8 @@ fragment_assembler::outcome fragment_assembler::push(const fragment& piece) {
     return result;
   }
   if (held_ + piece.size > 2 * message_max_) {
-    result.given_up = give_up(sender, error(errc::no_memory, fmt::format("unfinished messages of all senders hold {} bytes, twice large_message_max", held_)));
+    result.given_up = give_up(
+        sender, error(errc::no_memory, fmt::format("unfinished messages of all senders hold {} bytes, twice large_message_max", held_)));
     return result;
   }
   a.bytes.insert(a.bytes.end(), piece.data, piece.data + piece.size);

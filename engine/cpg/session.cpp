@@ -299,13 +299,13 @@ result<void> session::query_local_node(handle::answer<std::uint32_t> done, base:
 
 /// One walk over all groups: initialize, next ... until the end, finalize; one request at a time.
 struct iteration {
-  handle::answer<std::vector<group_member>> done;
+  handle::answer<std::vector<group_entry>> done;
   base::time_point deadline;
   std::uint64_t service_handle = 0;
-  std::vector<group_member> found;
+  std::vector<group_entry> found;
 };
 
-result<void> session::query_groups(handle::answer<std::vector<group_member>> done, base::time_point now) {
+result<void> session::query_groups(handle::answer<std::vector<group_entry>> done, base::time_point now) {
   if (auto ok = usable(); !ok) {
     return ok;
   }
@@ -319,7 +319,7 @@ result<void> session::query_groups(handle::answer<std::vector<group_member>> don
       walk->deadline, [this, walk](result<answer_bytes> answer) {
         if (!answer || answer_error(*answer) != cs_ok || answer->size() < wire::iteration_initialize_response::bytes) {
           const error why = answer ? service_error(answer_error(*answer), "to list groups") : answer.error();
-          notices.push_back(settled<std::vector<group_member>>(walk->done, fail(why)));
+          notices.push_back(settled<std::vector<group_entry>>(walk->done, fail(why)));
           return;
         }
         walk->service_handle = base::read_once_u64(answer->data() + wire::iteration_initialize_response::handle);
@@ -344,14 +344,14 @@ void session::iterate(std::shared_ptr<iteration> walk) {
         auto finish = make_request(wire::request::iteration_finalize, wire::iteration_finalize_request::bytes);
         put(finish.data() + wire::iteration_finalize_request::handle, walk->service_handle);
         if (answer) {
-          ask(std::move(finish), static_cast<std::uint32_t>(wire::response::iteration_finalize), wire::response_header_bytes, walk->deadline,
-              nullptr);
+          ask(std::move(finish), static_cast<std::uint32_t>(wire::response::iteration_finalize), wire::response_header_bytes,
+              walk->deadline, nullptr);
         }
         if (answer && answer_error(*answer) == static_cast<std::int32_t>(errc::no_sections)) {
-          notices.push_back(settled<std::vector<group_member>>(walk->done, std::move(walk->found)));
+          notices.push_back(settled<std::vector<group_entry>>(walk->done, std::move(walk->found)));
         } else {
           const error why = answer ? service_error(answer_error(*answer), "to go on listing groups") : answer.error();
-          notices.push_back(settled<std::vector<group_member>>(walk->done, fail(why)));
+          notices.push_back(settled<std::vector<group_entry>>(walk->done, fail(why)));
         }
       });
 }
@@ -538,7 +538,8 @@ void session::write_fragment(entry& front) {
   connection_->stage(static_cast<std::uint32_t>(size));
   front.offset += part;
   fragment_in_flight_ = true;
-  const std::uint64_t token = pending_.add(base::time_point::max(), [this](result<answer_bytes> answer) { fragment_answered(std::move(answer)); });
+  const std::uint64_t token =
+      pending_.add(base::time_point::max(), [this](result<answer_bytes> answer) { fragment_answered(std::move(answer)); });
   connection_->answers().expect(static_cast<std::uint32_t>(wire::response::partial_multicast), wire::response_header_bytes, token);
 }
 
@@ -557,7 +558,8 @@ void session::fragment_answered(result<answer_bytes> answer) {
     ++counts_.multicasts;
     counts_.multicast_bytes += front.bytes.size();
   } else if ((code == cs_try_again || code == cs_interrupt) && now_ < front.deadline) {
-    // TRY_AGAIN: this fragment was not taken. INTERRUPT: a membership change tore the message; receivers drop their half at the next `first`.
+    // TRY_AGAIN: this fragment was not taken. INTERRUPT: a membership change tore the message; receivers drop their half at the next
+    // `first`.
     const std::size_t part = front.offset % atomic_max_ == 0 ? atomic_max_ : front.offset % atomic_max_;
     front.offset = code == cs_interrupt ? 0 : front.offset - part;
     fragment_retry_at_ = now_ + retry_pause;
@@ -675,7 +677,8 @@ result<void> session::progress(base::time_point now) {
 result<void> session::tick(base::time_point now) {
   now_ = now;
   const auto timed_out = [](std::string_view what) {
-    return fail(errc::timeout, fmt::format("{} did not come through before the deadline; is the service stopped or in a long sync phase?", what));
+    return fail(errc::timeout,
+                fmt::format("{} did not come through before the deadline; is the service stopped or in a long sync phase?", what));
   };
   pending_.expire(now);
   for (auto& one : outbox_) {  // asked, but held back by flow control until now

@@ -85,7 +85,7 @@ class session {
   result<void> commit(std::size_t bytes);
   void abandon() noexcept;
   result<void> query_members(std::string_view group, handle::answer<std::vector<member>> done, base::time_point now);
-  result<void> query_groups(handle::answer<std::vector<group_member>> done, base::time_point now);
+  result<void> query_groups(handle::answer<std::vector<group_entry>> done, base::time_point now);
   result<void> query_local_node(handle::answer<std::uint32_t> done, base::time_point now);
 
   // --- progress -------------------------------------------------------------------------------------------------------------
@@ -133,9 +133,9 @@ class session {
     std::uint32_t response_id = 0;
     std::uint32_t response_size = 0;
     base::time_point deadline;
-    settle_function settle;             // control
-    std::function<void()> written;      // message and large: its bytes no longer count against the queue
-    std::size_t offset = 0;             // large: sent so far
+    settle_function settle;         // control
+    std::function<void()> written;  // message and large: its bytes no longer count against the queue
+    std::size_t offset = 0;         // large: sent so far
   };
   struct operation {  // a join or leave from its request to its view
     base::time_point deadline;
@@ -144,7 +144,8 @@ class session {
   };
 
   void settle_operation(std::optional<operation>& which, result<void> outcome);
-  void ask(std::vector<std::byte> request, std::uint32_t response_id, std::uint32_t response_size, base::time_point deadline, settle_function settle);
+  void ask(std::vector<std::byte> request, std::uint32_t response_id, std::uint32_t response_size, base::time_point deadline,
+           settle_function settle);
   void ask_join(base::time_point now);
   void join_answered(result<answer_bytes> answer);
   void leave_answered(result<answer_bytes> answer);

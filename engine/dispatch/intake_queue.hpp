@@ -1,9 +1,10 @@
 // Station C2 of 7: from runtime/handle, to cpg/session.
 //
-// Brings requests from other threads to the reactor's thread: a bounded ring of bytes, many producers, one consumer, no lock, no allocation.
-// A record is claimed by moving `tail`, filled, and made visible by its length word. Any thread pushes, the reactor's thread pops.
-// Invariants: I1 memory between head and tail that no producer has committed reads 0 where a length word can stand: the consumer zeroes what it has
-// taken before it gives it back. I2 a record never wraps: a padding record fills the rest. I3 records of one thread stay in order.
+// Brings requests from other threads to the reactor's thread: a bounded ring of bytes, many producers, one consumer, no lock, no
+// allocation. A record is claimed by moving `tail`, filled, and made visible by its length word. Any thread pushes, the reactor's thread
+// pops. Invariants: I1 memory between head and tail that no producer has committed reads 0 where a length word can stand: the consumer
+// zeroes what it has taken before it gives it back. I2 a record never wraps: a padding record fills the rest. I3 records of one thread stay
+// in order.
 #pragma once
 
 #include <atomic>
@@ -24,7 +25,7 @@ class intake_queue {
 
   /// `capacity`: bytes, a power of two, at least 4096.
   explicit intake_queue(std::size_t capacity)
-      : capacity_(capacity), memory_(static_cast<std::byte*>(::operator new(capacity, std::align_val_t{base::cache_line}))) {
+      : capacity_(capacity), memory_(static_cast<std::byte*>(::operator new (capacity, std::align_val_t{base::cache_line}))) {
     CPGRING_CHECK(capacity >= 4096 && (capacity & (capacity - 1)) == 0);
     std::memset(memory_.get(), 0, capacity);
   }
@@ -115,7 +116,7 @@ class intake_queue {
   header* at(std::uint64_t position) const noexcept { return reinterpret_cast<header*>(memory_.get() + (position & (capacity_ - 1))); }
 
   struct free_memory {
-    void operator()(std::byte* p) const noexcept { ::operator delete(p, std::align_val_t{base::cache_line}); }
+    void operator()(std::byte* p) const noexcept { ::operator delete (p, std::align_val_t{base::cache_line}); }
   };
 
   const std::size_t capacity_;

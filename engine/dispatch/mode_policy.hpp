@@ -13,7 +13,9 @@ namespace cpgring::dispatch {
 class mode_policy {
  public:
   mode_policy(mode how, const budget& limit, base::time_point now) noexcept
-      : events_left_(how == mode::one || how == mode::one_nonblocking ? 1 : limit.events == 0 ? UINT32_MAX : limit.events),
+      : events_left_(how == mode::one || how == mode::one_nonblocking ? 1
+                     : limit.events == 0                              ? UINT32_MAX
+                                                                      : limit.events),
         bytes_left_(limit.bytes == 0 ? UINT64_MAX : limit.bytes),
         sleeps_(how == mode::one || how == mode::blocking),
         only_what_waits_(how == mode::all),

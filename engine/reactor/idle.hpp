@@ -1,7 +1,7 @@
 // How long to look before sleeping. One thread.
 //
-// adaptive: a window that doubles when something came soon after we had slept (looking a little longer would have saved the sleep), and halves when looking
-// was in vain. The same law as the kernel's haltpoll.
+// adaptive: a window that doubles when something came soon after we had slept (looking a little longer would have saved the sleep), and
+// halves when looking was in vain. The same law as the kernel's haltpoll.
 #pragma once
 
 #include <algorithm>

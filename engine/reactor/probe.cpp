@@ -43,7 +43,8 @@ result<std::unique_ptr<wake_backend>> choose_backend(wakeup wanted, std::uint32_
       return std::unique_ptr<wake_backend>(std::move(*made));
     }
     if (!any) {
-      return fail(error(made.error().code, fmt::format("the wake-up backend {} was asked for: {}", to_string(kind), made.error().message())));
+      return fail(
+          error(made.error().code, fmt::format("the wake-up backend {} was asked for: {}", to_string(kind), made.error().message())));
     }
     say(log, log_level::warning, fmt::format("wake-up backend {} not taken: {}", to_string(kind), made.error().message()));
   }

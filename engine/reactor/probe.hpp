@@ -10,7 +10,8 @@
 
 namespace cpgring::reactor {
 
-/// Tries the backends from the best down, or the forced one alone; says through `log` what was found, what was taken and what to change for a better rung.
+/// Tries the backends from the best down, or the forced one alone; says through `log` what was found, what was taken and what to change for
+/// a better rung.
 result<std::unique_ptr<wake_backend>> choose_backend(wakeup wanted, std::uint32_t expected_sources, const log_callback& log);
 
 probe_report probe();

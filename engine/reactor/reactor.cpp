@@ -205,7 +205,8 @@ void reactor::serve_one(source& what, const serve_limits& limits, served& done) 
 served reactor::serve(const serve_limits& limits) {
   served done;
   const auto full = [&] {
-    return done.events >= limits.events || done.bytes >= limits.bytes || (limits.until && done.events != 0 && base::clock::now() >= *limits.until);
+    return done.events >= limits.events || done.bytes >= limits.bytes ||
+           (limits.until && done.events != 0 && base::clock::now() >= *limits.until);
   };
   if (limits.only != nullptr) {
     source& one = *limits.only;

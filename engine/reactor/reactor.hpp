@@ -1,11 +1,12 @@
 // Station D2 of 9: from reactor/wake_backend, to ipc/ring_reader.
 //
-// One thread's loop: completions are reaped into lists, then sources get their turns, then the thread rests. A source is either armed (one wait pending, its ring
-// not looked at) or active (its ring looked at in each round, no wait pending). A completion makes it active; rest() arms those that were quiet.
+// One thread's loop: completions are reaped into lists, then sources get their turns, then the thread rests. A source is either armed (one
+// wait pending, its ring not looked at) or active (its ring looked at in each round, no wait pending). A completion makes it active; rest()
+// arms those that were quiet.
 //
-// Invariants: I1 user code never runs inside reap(). I2 after a wait is armed the source is looked at once more before the thread sleeps. I3 no source gets more
-// than its quantum while others wait (deficit round robin). I4 a removed source is not touched again, even if it is removed in its own turn.
-// Everything is for the thread that created it, but for wake().
+// Invariants: I1 user code never runs inside reap(). I2 after a wait is armed the source is looked at once more before the thread sleeps.
+// I3 no source gets more than its quantum while others wait (deficit round robin). I4 a removed source is not touched again, even if it is
+// removed in its own turn. Everything is for the thread that created it, but for wake().
 #pragma once
 
 #include <boost/intrusive/list.hpp>
@@ -127,7 +128,7 @@ class reactor {
   std::vector<std::uint32_t> free_slots_;
   std::vector<completion> completions_;
   boost::intrusive::list<source, source::active_list_option> active_;
-  source* in_turn_ = nullptr;   // reset when it is removed in its turn
+  source* in_turn_ = nullptr;  // reset when it is removed in its turn
   base::time_point now_;
   base::nanoseconds answer_pause_{0};  // how long to sleep while an answer is expected that nothing announces
   bool answers_unannounced_ = false;

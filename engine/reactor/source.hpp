@@ -1,6 +1,7 @@
 // What a reactor serves, waits for and calls: sources, watchers, timers.
 //
-// A source is something with a semaphore in shared memory and a socket of doorbell bytes; what its events mean is its own affair. All calls come on the reactor's thread.
+// A source is something with a semaphore in shared memory and a socket of doorbell bytes; what its events mean is its own affair. All calls
+// come on the reactor's thread.
 #pragma once
 
 #include <boost/intrusive/list_hook.hpp>
@@ -66,11 +67,11 @@ class source {
   std::uint32_t slot_ = no_slot;
   std::uint32_t weight_ = 1;
   std::uint64_t deficit_ = 0;
-  std::uint32_t quiet_ = 0;        // looks in a row that found nothing
-  bool events_armed_ = false;      // a wait for an event is pending
-  bool answers_armed_ = false;     // a wait for an answer is pending
+  std::uint32_t quiet_ = 0;     // looks in a row that found nothing
+  bool events_armed_ = false;   // a wait for an event is pending
+  bool answers_armed_ = false;  // a wait for an answer is pending
   bool expects_answers_ = false;
-  bool has_work_ = false;          // a turn is due whatever waiting() says
+  bool has_work_ = false;  // a turn is due whatever waiting() says
 
  public:
   using active_list_option = boost::intrusive::member_hook<source, list_hook, &source::active_hook_>;

@@ -13,11 +13,12 @@ struct rung {
   std::string_view name;
 };
 
-// From the best down. DEFER_TASKRUN: completions are made when we ask, in our own thread, in batches; TASKRUN_FLAG: a look in user memory tells that there
-// are some; SINGLE_ISSUER: the kernel need not lock against others.
+// From the best down. DEFER_TASKRUN: completions are made when we ask, in our own thread, in batches; TASKRUN_FLAG: a look in user memory
+// tells that there are some; SINGLE_ISSUER: the kernel need not lock against others.
 constexpr unsigned sizes = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL;
 constexpr std::array<rung, 3> ladder{{
-    {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG | sizes, "SINGLE_ISSUER, DEFER_TASKRUN, TASKRUN_FLAG"},
+    {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG | sizes,
+     "SINGLE_ISSUER, DEFER_TASKRUN, TASKRUN_FLAG"},
     {IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | sizes, "COOP_TASKRUN, TASKRUN_FLAG"},
     {IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP, "plain"},
 }};

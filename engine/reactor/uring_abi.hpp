@@ -1,5 +1,5 @@
-// What the kernel has and Debian's liburing 2.3 does not name. Values are the kernel's ABI (include/uapi/linux/io_uring.h, futex.h); each feature
-// behind them is probed at start.
+// What the kernel has and Debian's liburing 2.3 does not name. Values are the kernel's ABI (include/uapi/linux/io_uring.h, futex.h); each
+// feature behind them is probed at start.
 #pragma once
 
 #include <liburing.h>
@@ -9,11 +9,11 @@
 
 namespace cpgring::reactor::abi {
 
-inline constexpr std::uint8_t op_futex_wait = 51;            // Linux 6.7
-inline constexpr std::uint32_t futex2_size_u32 = 0x02;       // shared: FUTEX2_PRIVATE not set
+inline constexpr std::uint8_t op_futex_wait = 51;       // Linux 6.7
+inline constexpr std::uint32_t futex2_size_u32 = 0x02;  // shared: FUTEX2_PRIVATE not set
 inline constexpr std::uint64_t futex_match_any = 0xffffffff;
-inline constexpr std::uint32_t enter_no_iowait = 1U << 7;    // IORING_ENTER_NO_IOWAIT
-inline constexpr std::uint32_t feature_no_iowait = 1U << 17; // IORING_FEAT_NO_IOWAIT
+inline constexpr std::uint32_t enter_no_iowait = 1U << 7;     // IORING_ENTER_NO_IOWAIT
+inline constexpr std::uint32_t feature_no_iowait = 1U << 17;  // IORING_FEAT_NO_IOWAIT
 
 static_assert(sizeof(io_uring_sqe) == 64 && offsetof(io_uring_sqe, addr3) == 48, "futex waits put their mask into addr3");
 

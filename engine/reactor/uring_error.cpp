@@ -22,17 +22,21 @@ error uring_refused(int errno_value) {
   switch (errno_value) {
     case EPERM:
       return {errc::unsupported_kernel,
-              fmt::format("io_uring is refused (EPERM): a seccomp filter (containers' default) or the sysctl kernel.io_uring_disabled (now {}); "
-                          "allow io_uring_setup, io_uring_enter and io_uring_register, or set the sysctl to 0",
-                          sysctl_io_uring_disabled())};
+              fmt::format(
+                  "io_uring is refused (EPERM): a seccomp filter (containers' default) or the sysctl kernel.io_uring_disabled (now {}); "
+                  "allow io_uring_setup, io_uring_enter and io_uring_register, or set the sysctl to 0",
+                  sysctl_io_uring_disabled())};
     case ENOSYS:
       return {errc::unsupported_kernel,
-              "io_uring is not there (ENOSYS): a kernel without it, or a seccomp filter that hides it; allow io_uring_setup, io_uring_enter and "
+              "io_uring is not there (ENOSYS): a kernel without it, or a seccomp filter that hides it; allow io_uring_setup, "
+              "io_uring_enter and "
               "io_uring_register"};
     case EMFILE:
     case ENFILE: return {errc::no_descriptors, "out of file descriptors for an io_uring; raise RLIMIT_NOFILE"};
-    case ENOMEM: return {errc::no_memory, "no memory for an io_uring: RLIMIT_MEMLOCK (kernels before 5.12), or handles_expected is too large"};
-    case EINVAL: return {errc::unsupported_kernel, "the kernel knows none of the io_uring set-ups that are needed; Linux 6.0 or newer has them"};
+    case ENOMEM:
+      return {errc::no_memory, "no memory for an io_uring: RLIMIT_MEMLOCK (kernels before 5.12), or handles_expected is too large"};
+    case EINVAL:
+      return {errc::unsupported_kernel, "the kernel knows none of the io_uring set-ups that are needed; Linux 6.0 or newer has them"};
     default:
       return {std::error_code(errno_value, std::system_category()), fmt::format("setting an io_uring up: {}", std::strerror(errno_value))};
   }

@@ -3,9 +3,9 @@
 // How a reactor learns that an event arrived: arm a wait, sleep until one completes, say which did. Three ways stand behind this interface:
 // wake_uring (on a semaphore, by futex; or on the socket, by receive) and wake_epoll. One thread, but for the wake-up descriptor.
 //
-// Invariants: I1 between arm() and the completion that is reported for it, whatever the service posts leads to that completion. I2 a completion may
-// be spurious: the source is always looked at. I3 after remove() nothing is reported for that token, the kernel holds neither descriptor nor memory of it.
-// Modelled in tests/model/arm_wake.pml.
+// Invariants: I1 between arm() and the completion that is reported for it, whatever the service posts leads to that completion. I2 a
+// completion may be spurious: the source is always looked at. I3 after remove() nothing is reported for that token, the kernel holds
+// neither descriptor nor memory of it. Modelled in tests/model/arm_wake.pml.
 #pragma once
 
 #include <cstdint>

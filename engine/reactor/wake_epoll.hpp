@@ -1,7 +1,7 @@
 // Waiting without io_uring, where that is refused: the same contract on epoll.
 //
-// Edge-triggered: every byte that arrives is an edge, so a source that is being polled needs no system call to stop waiting. Arming empties the socket
-// (a full one gives no edge) and is followed by the reactor's second look.
+// Edge-triggered: every byte that arrives is an edge, so a source that is being polled needs no system call to stop waiting. Arming empties
+// the socket (a full one gives no edge) and is followed by the reactor's second look.
 #pragma once
 
 #include <memory>

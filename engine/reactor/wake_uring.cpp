@@ -221,7 +221,8 @@ void wake_uring::remove(std::uint32_t slot) {
   s = {};
   s.generation = next;
   if (waited) {
-    // Submitted and run through at once, so that the kernel lets go of socket and memory now; what completes is ignored by its old generation.
+    // Submitted and run through at once, so that the kernel lets go of socket and memory now; what completes is ignored by its old
+    // generation.
     ring_->enter();
     counters_.enters.add();
   }

@@ -239,9 +239,7 @@ void endpoint::advance_handshake() {
     return;
   }
   switch (*step) {
-    case ipc::handshake::step::retry_connect:
-      core_->reactor().schedule(*this, std::min(connect_deadline_, now() + connect_retry));
-      return;
+    case ipc::handshake::step::retry_connect: core_->reactor().schedule(*this, std::min(connect_deadline_, now() + connect_retry)); return;
     case ipc::handshake::step::wait_readable:
       watching_ = true;
       if (auto ok = core_->reactor().watch(*this, handshake_->fd()); !ok) {
@@ -497,8 +495,8 @@ void endpoint::expired() {
   }
   if (!linked_) {
     if (now() >= connect_deadline_) {
-      lose(error(errc::timeout, fmt::format("service '{}' took the connection but did not answer within {} ms; is it stopped?", options_.service,
-                                            options_.connect_deadline.count())));
+      lose(error(errc::timeout, fmt::format("service '{}' took the connection but did not answer within {} ms; is it stopped?",
+                                            options_.service, options_.connect_deadline.count())));
     } else if (handshake_) {
       core_->reactor().schedule(*this, connect_deadline_);
       advance_handshake();

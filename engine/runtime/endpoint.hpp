@@ -1,7 +1,7 @@
 // What a handle refers to: one session, its callbacks, its place in the reactor, from open() to the end of its connection.
 //
-// Everything is the reactor's thread's, but for what is marked "any thread". Kept alive by the registry, by user's handles, and, for the rest of a turn in which it
-// ended, by the core's list of retired endpoints.
+// Everything is the reactor's thread's, but for what is marked "any thread". Kept alive by the registry, by user's handles, and, for the
+// rest of a turn in which it ended, by the core's list of retired endpoints.
 #pragma once
 
 #include <atomic>
@@ -17,11 +17,11 @@
 #include <cpgring/options.hpp>
 
 #include "base/clock.hpp"
+#include "base/counter.hpp"
 #include "cpg/session.hpp"
 #include "dispatch/deliver.hpp"
 #include "ipc/handshake.hpp"
 #include "reactor/reactor.hpp"
-#include "base/counter.hpp"
 #include "runtime/pump.hpp"
 
 namespace cpgring::runtime {

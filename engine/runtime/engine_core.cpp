@@ -164,7 +164,8 @@ result<std::shared_ptr<endpoint>> engine_core::open(handle_options options, call
   if (auto ok = options.validate(); !ok) {
     return fail(ok.error());
   }
-  auto made = std::make_shared<endpoint>(shared_from_this(), next_id_.fetch_add(1, std::memory_order_relaxed), std::move(options), std::move(calls));
+  auto made = std::make_shared<endpoint>(shared_from_this(), next_id_.fetch_add(1, std::memory_order_relaxed), std::move(options),
+                                         std::move(calls));
   auto opening = std::make_unique<opening_endpoint>(opening_endpoint{made, base::clock::now() + made->options().connect_deadline});
   if (auto pushed = push_pointer(record_open, made->id(), opening.get()); !pushed) {
     return fail(pushed.error());
@@ -175,13 +176,14 @@ result<std::shared_ptr<endpoint>> engine_core::open(handle_options options, call
 
 bool engine_core::intake_pending(void* self) noexcept {
   auto& core = *static_cast<engine_core*>(self);
-  return core.intake_.pending() || core.sender_blocked_.load(std::memory_order_relaxed);
+  return core.intake_.pending() || core.sender_blocked_.load(std::memory_order_relaxed) || core.stop_requested();
 }
 
 bool engine_core::take_intake(void* self) {
   auto& core = *static_cast<engine_core*>(self);
   const std::uint32_t taken = core.intake_.pop(
-      intake_batch, [&core](std::uint32_t kind, std::uint64_t id, std::span<const std::byte> payload) { core.take_record(kind, id, payload); });
+      intake_batch,
+      [&core](std::uint32_t kind, std::uint64_t id, std::span<const std::byte> payload) { core.take_record(kind, id, payload); });
   core.crossings_.add(taken);
   core.flush_touched();
   // SYNC intake_full: pairs with cross_multicast: the handles' own flags are seen after this.
@@ -255,6 +257,9 @@ void engine_core::drop_intake() {
 }
 
 void engine_core::begin_connects() {
+  if (std::exchange(beginning_connects_, true)) {
+    return;  // a handshake that failed at once: the loop below goes on with the next one
+  }
   while (!to_connect_.empty() && handshakes_ < options_.handshakes_max && !stop_requested()) {
     opening_endpoint next = std::move(to_connect_.front());
     to_connect_.pop_front();
@@ -264,11 +269,13 @@ void engine_core::begin_connects() {
     ++handshakes_;
     next.who->begin_connect(next.deadline);
   }
+  beginning_connects_ = false;
 }
 
 void engine_core::connect_done() {
   CPGRING_CHECK(handshakes_ > 0);
   --handshakes_;
+  begin_connects();
 }
 
 // --- for endpoints ------------------------------------------------------------------------------------------------------------
@@ -400,7 +407,7 @@ result<dispatched> engine_core::dispatch(mode how, budget limit, endpoint* only)
     if (only != nullptr && only->ended() && !only->lingering() && policy.done().events == 0) {
       return fail(errc::bad_handle);
     }
-    if (!more) {
+    if (!more && !stop_requested()) {
       reactor_->rest(policy.until().value_or(base::time_point::max()), only != nullptr ? only->source() : nullptr);
     }
   }
@@ -524,7 +531,8 @@ void engine_core::shut_down() {
     }
   }
   shut_.store(true, std::memory_order_relaxed);
-  // SYNC reactor_alive: from here on no new waker finds the reactor; those that did are waited for. They are a few instructions and one write away.
+  // SYNC reactor_alive: from here on no new waker finds the reactor; those that did are waited for. They are a few instructions and one
+  // write away.
   wakeable_.store(nullptr, std::memory_order_seq_cst);
   while (wakers_.load(std::memory_order_seq_cst) != 0) {
     std::this_thread::yield();
@@ -568,7 +576,9 @@ void engine_core::close_all_blocking() {
     pause = std::min(pause * 2, std::chrono::microseconds(1000));
   }
   if (!open.empty()) {
-    log(log_level::warning, fmt::format("{} handles were closed before their service had taken everything: it did not answer within close_deadline", open.size()));
+    log(log_level::warning,
+        fmt::format("{} handles were closed before their service had taken everything: it did not answer within close_deadline",
+                    open.size()));
   }
   for (auto& [id, one] : endpoints_) {
     one->drop();

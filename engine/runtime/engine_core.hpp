@@ -1,6 +1,7 @@
 // What an engine is made of: one reactor, the endpoints, the way in for other threads, the dispatch loop.
 //
-// One thread drives it; "any thread" is marked. Shared by the engine object and all handles: a handle that outlives its engine finds a stopped core.
+// One thread drives it; "any thread" is marked. Shared by the engine object and all handles: a handle that outlives its engine finds a
+// stopped core.
 #pragma once
 
 #include <atomic>
@@ -19,10 +20,10 @@
 #include <cpgring/engine.hpp>
 
 #include "base/clock.hpp"
+#include "base/counter.hpp"
 #include "dispatch/intake_queue.hpp"
 #include "dispatch/mode_policy.hpp"
 #include "reactor/reactor.hpp"
-#include "base/counter.hpp"
 #include "runtime/fork_guard.hpp"
 #include "runtime/task_source.hpp"
 
@@ -127,11 +128,12 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   std::unordered_map<std::uint64_t, std::shared_ptr<endpoint>> endpoints_;
   handle_stats retired_totals_;
   std::deque<opening_endpoint> to_connect_;
-  std::vector<endpoint*> touched_;                                  // have staged multicasts of other threads
-  std::vector<std::shared_ptr<endpoint>> retired_, lingered_;       // ended in this turn; linger no longer
+  std::vector<endpoint*> touched_;                             // have staged multicasts of other threads
+  std::vector<std::shared_ptr<endpoint>> retired_, lingered_;  // ended in this turn; linger no longer
   std::unordered_map<alarm*, std::unique_ptr<alarm>> alarms_;
   std::uint64_t pass_ = 0;
   std::uint32_t handshakes_ = 0;
+  bool beginning_connects_ = false;
   bool inside_ = false;
   bool foreign_loop_ = false;
 };

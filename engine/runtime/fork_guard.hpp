@@ -8,7 +8,9 @@ namespace cpgring::runtime {
 class fork_guard {
  public:
   fork_guard();  // throws std::system_error
-  [[nodiscard]] bool in_child() const noexcept { return *static_cast<const volatile unsigned char*>(static_cast<const void*>(page_.data())) == 0; }
+  [[nodiscard]] bool in_child() const noexcept {
+    return *static_cast<const volatile unsigned char*>(static_cast<const void*>(page_.data())) == 0;
+  }
 
  private:
   base::unique_mapping page_;

@@ -151,8 +151,8 @@ result<void> handle::query_members(std::string_view group, answer<std::vector<me
   });
 }
 
-result<void> handle::query_groups(answer<std::vector<group_member>> done) {
-  return ask(endpoint_, std::move(done), [](endpoint& to, answer<std::vector<group_member>> then) {
+result<void> handle::query_groups(answer<std::vector<group_entry>> done) {
+  return ask(endpoint_, std::move(done), [](endpoint& to, answer<std::vector<group_entry>> then) {
     return to.request([&](cpg::session& s, base::time_point now) { return s.query_groups(std::move(then), now); });
   });
 }

@@ -45,11 +45,15 @@ reactor::turn_result pump::turn(const reactor::turn_budget& budget) {
   begin_pass(budget.pass);
   if (prepare(t)) {
     while (!t.spent()) {
-      const step leased = lease_batch(t);                          // D3 lease, D4 decode, D5 hand over
-      if (!work_batch(t)) break;                                   // D6 work, D7 call back, D8 release
-      if (leased == step::ended || !rare_event(t)) break;          // views, ring changes, fragments
-      if (t.released.due()) t.ring.reclaim(t.released.take());     // D9 reclaim
-      if (leased == step::empty) break;
+      const step leased = lease_batch(t);  // D3 lease, D4 decode, D5 hand over
+      if (!work_batch(t))
+        break;  // D6 work, D7 call back, D8 release
+      if (leased == step::ended || !rare_event(t))
+        break;  // views, ring changes, fragments
+      if (t.released.due())
+        t.ring.reclaim(t.released.take());  // D9 reclaim
+      if (leased == step::empty)
+        break;
     }
   }
   finish(t);
@@ -163,7 +167,8 @@ bool pump::rare_event(turn_state& t) {
         owner_.notice_aborted(std::move(one));
       }
       if (go_on && session.removed()) {
-        owner_.lose(error(errc::not_joined, "another process's leave named this one: the service no longer counts this handle as a member; open a new one"));
+        owner_.lose(error(errc::not_joined,
+                          "another process's leave named this one: the service no longer counts this handle as a member; open a new one"));
         return false;
       }
       break;

@@ -1,8 +1,8 @@
 // One turn of one handle: the spine that a message follows. Read pump.cpp first.
 //
 // Called by the reactor (D2); calls D3, D4, D5-D8, D9 in a row. The reactor's thread only.
-// Invariants: I1 what a turn takes is bounded by its budget. I2 chunks go back to the ring in order and only after their callbacks. I3 a notice that an event
-// caused is delivered before the next event. I4 after the handle has ended no callback of it runs from here.
+// Invariants: I1 what a turn takes is bounded by its budget. I2 chunks go back to the ring in order and only after their callbacks. I3 a
+// notice that an event caused is delivered before the next event. I4 after the handle has ended no callback of it runs from here.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Events that come from no ring: posted functions, alarms, last words of handles that have no connection. Served by the reactor like a handle, so
-// that modes and budgets count them alike. The reactor's thread.
+// Events that come from no ring: posted functions, alarms, last words of handles that have no connection. Served by the reactor like a
+// handle, so that modes and budgets count them alike. The reactor's thread.
 #pragma once
 
 #include <cstdint>

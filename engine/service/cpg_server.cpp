@@ -13,8 +13,8 @@
 namespace cpgring::service {
 namespace {
 
-constexpr std::int32_t cs_ok = 1, cs_library = 2, cs_try_again = 6, cs_invalid_param = 7, cs_not_exist = 12, cs_name_too_long = 13, cs_exist = 14,
-                       cs_interrupt = 16, cs_no_sections = 27;
+constexpr std::int32_t cs_ok = 1, cs_library = 2, cs_try_again = 6, cs_invalid_param = 7, cs_not_exist = 12, cs_name_too_long = 13,
+                       cs_exist = 14, cs_interrupt = 16, cs_no_sections = 27;
 
 // libqb tells nobody when a client has read: rings that were full are tried again in growing steps, and at each request of the client.
 constexpr base::nanoseconds flush_pause_min{1000000}, flush_pause_max{20000000};
@@ -164,15 +164,13 @@ void cpg_server::handle(member& from, bytes request) {
     case wire::request::iteration_initialize:
       return sized(wire::iteration_initialize_request::bytes) ? iteration_initialize(from, request) : void();
     case wire::request::iteration_next: return sized(wire::iteration_next_request::bytes) ? iteration_next(from, request) : void();
-    case wire::request::iteration_finalize: return sized(wire::iteration_finalize_request::bytes) ? iteration_finalize(from, request) : void();
-    case wire::request::finalize:
-      from.finalized = true;
-      return answer(from, wire::response::finalize, cs_ok);
+    case wire::request::iteration_finalize:
+      return sized(wire::iteration_finalize_request::bytes) ? iteration_finalize(from, request) : void();
+    case wire::request::finalize: from.finalized = true; return answer(from, wire::response::finalize, cs_ok);
     case wire::request::zc_alloc: return sized(wire::zc_alloc_request::bytes) ? zero_copy_alloc(from, request) : void();
     case wire::request::zc_free: return sized(wire::zc_free_request::bytes) ? zero_copy_free(from, request) : void();
     case wire::request::zc_execute: return sized(wire::zc_execute_request::bytes) ? zero_copy_execute(from, request) : void();
-    case wire::request::partial_multicast:
-      return sized(wire::partial_multicast_request::data) ? partial_multicast(from, request) : void();
+    case wire::request::partial_multicast: return sized(wire::partial_multicast_request::data) ? partial_multicast(from, request) : void();
   }
   // As stock answers what it does not know.
   counters_.requests_refused.add();
@@ -278,7 +276,8 @@ void cpg_server::partial_multicast(member& from, bytes request) {
   answer(from, wire::response::partial_multicast, cs_ok);
   counters_.multicasts.add();
   const auto header = fragment_header(options_.node_id, from, length, total, type);
-  const iovec parts[] = {{const_cast<std::byte*>(header.data()), header.size()}, {const_cast<std::byte*>(request.data()) + w::data, length}};
+  const iovec parts[] = {{const_cast<std::byte*>(header.data()), header.size()},
+                         {const_cast<std::byte*>(request.data()) + w::data, length}};
   for (member* to : from.group->members) {
     send(*to, parts, length == 0 ? 1 : 2, header.size() + length);
   }
@@ -405,8 +404,8 @@ void cpg_server::send(member& to, const iovec* parts, std::size_t count, std::si
     return;
   }
   if (total > to.event_max) {  // libqb would keep it for ever and never send anything again
-    return doom(to, fmt::format("an event of {} bytes does not fit into its ring of {}; its max_message_size is too small for this group", total,
-                                to.event_max));
+    return doom(to, fmt::format("an event of {} bytes does not fit into its ring of {}; its max_message_size is too small for this group",
+                                total, to.event_max));
   }
   counters_.events.add();
   if (to.backlog.empty()) {
@@ -417,7 +416,8 @@ void cpg_server::send(member& to, const iovec* parts, std::size_t count, std::si
   }
   if (options_.slow_member == slow_member_policy::disconnect && to.backlog_bytes + total > options_.member_backlog_bytes_max) {
     counters_.members_disconnected.add();
-    return doom(to, fmt::format("it does not read: {} bytes wait for it, the limit is {}", to.backlog_bytes + total, options_.member_backlog_bytes_max));
+    return doom(to, fmt::format("it does not read: {} bytes wait for it, the limit is {}", to.backlog_bytes + total,
+                                options_.member_backlog_bytes_max));
   }
   std::vector<std::byte> copy;
   copy.reserve(total);
@@ -481,8 +481,10 @@ void cpg_server::throttle() {
   if (options_.slow_member != slow_member_policy::block || service_ == nullptr) {
     return;
   }
-  const bool behind = std::any_of(waiting_.begin(), waiting_.end(), [this](const member* m) { return m->backlog_bytes > options_.member_backlog_bytes_max; });
-  const bool caught_up = std::all_of(waiting_.begin(), waiting_.end(), [this](const member* m) { return m->backlog_bytes <= options_.member_backlog_bytes_max / 2; });
+  const bool behind = std::any_of(waiting_.begin(), waiting_.end(),
+                                  [this](const member* m) { return m->backlog_bytes > options_.member_backlog_bytes_max; });
+  const bool caught_up = std::all_of(waiting_.begin(), waiting_.end(),
+                                     [this](const member* m) { return m->backlog_bytes <= options_.member_backlog_bytes_max / 2; });
   if (behind && !throttled_) {
     throttled_ = true;
     ::qb_ipcs_request_rate_limit(service_, QB_IPCS_RATE_OFF_2);

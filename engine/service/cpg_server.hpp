@@ -1,7 +1,7 @@
 // The CPG service on libqb's server: requests in, one total order (that of handling them, in one thread), events out.
 //
-// One thread, that of the event loop. What clients write is foreign: each request is checked against its size, a bad one is answered with an error where it has an answer,
-// else its client is disconnected; nobody else notices.
+// One thread, that of the event loop. What clients write is foreign: each request is checked against its size, a bad one is answered with
+// an error where it has an answer, else its client is disconnected; nobody else notices.
 #pragma once
 
 #include <cstddef>
@@ -26,7 +26,8 @@
 namespace cpgring::service {
 
 struct server_counters {
-  base::counter connections, connections_total, requests, multicasts, events, events_queued, backlog_bytes, members_disconnected, requests_refused;
+  base::counter connections, connections_total, requests, multicasts, events, events_queued, backlog_bytes, members_disconnected,
+      requests_refused;
 };
 
 class cpg_server {

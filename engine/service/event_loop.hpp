@@ -1,5 +1,5 @@
-// The loop that libqb's server runs on: epoll, jobs, one timer. libqb's own qb_loop keeps process-wide state (its signal pipe), which several services in
-// one process would tear from each other; its server takes any loop.
+// The loop that libqb's server runs on: epoll, jobs, one timer. libqb's own qb_loop keeps process-wide state (its signal pipe), which
+// several services in one process would tear from each other; its server takes any loop.
 //
 // One thread: that of run(). libqb's handlers carry no context, so a thread has at most one loop: current().
 #pragma once

@@ -39,7 +39,8 @@ struct changed {
 };
 
 /// A group's members after a change, and the one that joined or left.
-inline std::vector<std::byte> configuration_event(std::uint32_t node, const groups<member>::group& g, const changed* joined, const changed* left) {
+inline std::vector<std::byte> configuration_event(std::uint32_t node, const groups<member>::group& g, const changed* joined,
+                                                  const changed* left) {
   namespace w = wire::configuration_event;
   const std::size_t rows = g.members.size() + (joined != nullptr ? 1U : 0U) + (left != nullptr ? 1U : 0U);
   std::vector<std::byte> bytes(w::lists + rows * wire::address_bytes);

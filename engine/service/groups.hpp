@@ -1,6 +1,7 @@
 // Who is in which group. Pure bookkeeping, without libqb: found by hash, so that a message costs what its group has members.
 //
-// One thread. Invariants: I1 a member is in at most one group. I2 a group exists as long as it has members. I3 members are kept sorted by pid, then by arrival.
+// One thread. Invariants: I1 a member is in at most one group. I2 a group exists as long as it has members. I3 members are kept sorted by
+// pid, then by arrival.
 #pragma once
 
 #include <algorithm>
@@ -35,7 +36,8 @@ class groups {
     if (g.members.empty()) {
       g.name = name;
     }
-    const auto at = std::upper_bound(g.members.begin(), g.members.end(), who.pid, [](std::uint32_t pid, const Member* m) { return pid < m->pid; });
+    const auto at =
+        std::upper_bound(g.members.begin(), g.members.end(), who.pid, [](std::uint32_t pid, const Member* m) { return pid < m->pid; });
     g.members.insert(at, &who);
     return g;
   }

@@ -22,10 +22,10 @@ struct member {
   std::uint32_t pid = 0;
   std::uint32_t event_max = 0;  // the largest event that its ring can hold
   groups<member>::group* group = nullptr;
-  bool finalized = false;       // has said goodbye: nothing more is sent to it
-  bool doomed = false;          // will be disconnected at the end of this turn
+  bool finalized = false;  // has said goodbye: nothing more is sent to it
+  bool doomed = false;     // will be disconnected at the end of this turn
   bool in_large_message = false;
-  bool interrupted = false;     // a view came since the first fragment
+  bool interrupted = false;                    // a view came since the first fragment
   std::deque<std::vector<std::byte>> backlog;  // events that did not fit into its ring
   std::size_t backlog_bytes = 0;
   std::unordered_map<std::uint64_t, base::unique_mapping> buffers;  // zero-copy sends of old libcpg

@@ -1,5 +1,5 @@
-// Zero-copy sends of libcpg up to 3.1.10: the client makes a file, the service maps it, the client names the mapping in its sends. Stock trusts an address that
-// it is given back; here a token stands in its place, the file is checked, and lengths are read once.
+// Zero-copy sends of libcpg up to 3.1.10: the client makes a file, the service maps it, the client names the mapping in its sends. Stock
+// trusts an address that it is given back; here a token stands in its place, the file is checked, and lengths are read once.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -42,9 +42,11 @@ void cpg_server::zero_copy_alloc(member& from, bytes request) {
   }
   const base::unique_fd file(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   struct stat st {};
-  if (!file || ::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != from.uid || static_cast<std::uint64_t>(st.st_size) < size) {
+  if (!file || ::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != from.uid ||
+      static_cast<std::uint64_t>(st.st_size) < size) {
     counters_.requests_refused.add();
-    log(log_level::warning, fmt::format("zero-copy file of process {} refused: it must be a regular file of its own with {} bytes", from.pid, size));
+    log(log_level::warning,
+        fmt::format("zero-copy file of process {} refused: it must be a regular file of its own with {} bytes", from.pid, size));
     return done(cs_invalid_param);
   }
   void* at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);

@@ -67,7 +67,7 @@ class reservation {
 };
 
 /// One process in one group, as query_groups() lists them.
-struct group_member {
+struct group_entry {
   std::string group;
   std::uint32_t node_id = 0;
   std::uint32_t pid = 0;
@@ -117,7 +117,7 @@ class handle {
   /// cpg_membership_get(3).
   result<void> query_members(std::string_view group, answer<std::vector<member>> done);
   /// All processes of all groups. Source: cpg_iteration_initialize(3), CPG_ITERATION_ALL.
-  result<void> query_groups(answer<std::vector<group_member>> done);
+  result<void> query_groups(answer<std::vector<group_entry>> done);
   /// Asks the service for the local node id. After `ready` local_node() knows it without asking. Source: cpg_local_get(3).
   result<void> query_local_node(answer<std::uint32_t> done);
 
