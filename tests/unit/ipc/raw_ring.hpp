@@ -64,6 +64,11 @@ class raw_ring {
     access(
         data_path(), [&](int fd) { return ::pwrite(fd, &value, sizeof value, at); }, sizeof value);
   }
+  void fill(unsigned char byte) {
+    const std::string bytes(std::size_t{words_} * 4, static_cast<char>(byte));
+    access(
+        data_path(), [&](int fd) { return ::pwrite(fd, bytes.data(), bytes.size(), 0); }, bytes.size());
+  }
   [[nodiscard]] std::uint32_t word(std::uint32_t position) const {
     std::uint32_t value = 0;
     const auto at = static_cast<off_t>(position % words_) * 4;
