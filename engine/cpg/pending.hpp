@@ -20,7 +20,7 @@ namespace cpgring::cpg {
 
 /// The answer's bytes in the response ring, header included; valid during the call.
 using answer_bytes = std::span<const std::byte>;
-using settle_function = std::function<void(result<answer_bytes>)>;
+using settle_function = std::function<void(const result<answer_bytes>&)>;
 
 class pending {
  public:
@@ -31,14 +31,14 @@ class pending {
   }
 
   /// The answer to the oldest request; false when `token` is not that one's (an own bug or a lying service).
-  bool settle(std::uint64_t token, result<answer_bytes> answer) {
+  bool settle(std::uint64_t token, const result<answer_bytes>& answer) {
     if (waiting_.empty() || waiting_.front().token != token) {
       return false;
     }
     settle_function settle = std::move(waiting_.front().settle);
     waiting_.pop_front();
     if (settle) {
-      settle(std::move(answer));
+      settle(answer);
     }
     return true;
   }

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/check.hpp"
+#include "cpg/answer.hpp"
 #include "cpg/encode.hpp"
 #include "cpg/handle_transitions.hpp"
 
@@ -19,15 +20,6 @@ constexpr auto retry_pause = std::chrono::milliseconds(5);
 constexpr auto writable_pause = std::chrono::milliseconds(1);
 // Doorbell batches beyond this gain nothing (measured: 277 k/s at 32), and delay the first of them.
 constexpr std::uint32_t staged_max = 32;
-
-constexpr std::int32_t cs_ok = 1, cs_try_again = 6, cs_busy = 10, cs_interrupt = 16;
-
-std::int32_t answer_error(answer_bytes answer) noexcept { return base::read_once_i32(answer.data() + wire::header_error); }
-
-error service_error(std::int32_t code, std::string_view what) {
-  const auto known = static_cast<errc>(code >= 2 && (code <= 30 || code == 100) ? code : static_cast<std::int32_t>(errc::library));
-  return {known, fmt::format("the service refused {}: {} (code {})", what, make_error_code(known).message(), code)};
-}
 
 }  // namespace
 
@@ -43,7 +35,7 @@ void session::attach(std::unique_ptr<ipc::connection> connection, base::time_poi
   now_ = now;
   connection_ = std::move(connection);
   ask(make_request(wire::request::local_get, wire::local_get_request::bytes), static_cast<std::uint32_t>(wire::response::local_get),
-      wire::local_get_response::bytes, base::time_point::max(), [this](result<answer_bytes> answer) {
+      wire::local_get_response::bytes, base::time_point::max(), [this](const result<answer_bytes>& answer) {
         if (!answer) {
           return;  // lose() tells
         }
@@ -183,10 +175,10 @@ void session::ask_join(base::time_point now) {
     move_to(handle_state::joining);
   }
   ask(std::move(request), static_cast<std::uint32_t>(wire::response::join), wire::response_header_bytes, base::time_point::max(),
-      [this](result<answer_bytes> answer) { join_answered(std::move(answer)); });
+      [this](const result<answer_bytes>& answer) { join_answered(answer); });
 }
 
-void session::join_answered(result<answer_bytes> answer) {
+void session::join_answered(const result<answer_bytes>& answer) {
   if (!answer) {
     return;  // lose() has settled the join
   }
@@ -218,7 +210,7 @@ result<void> session::leave(completion done, base::time_point now) {
   return tick(now);
 }
 
-void session::leave_answered(result<answer_bytes> answer) {
+void session::leave_answered(const result<answer_bytes>& answer) {
   if (!answer) {
     return;
   }
@@ -235,125 +227,6 @@ void session::leave_answered(result<answer_bytes> answer) {
     move_to(handle_state::joined, why);
     settle_operation(leave_, fail(why));
   }
-}
-
-namespace {
-
-template <class T>
-notice settled(const handle::answer<T>& done, result<T> value) {
-  notice n;
-  n.settle = [done, value = std::move(value)] { done(value); };
-  return n;
-}
-
-}  // namespace
-
-result<void> session::query_members(std::string_view group, handle::answer<std::vector<member>> done, base::time_point now) {
-  if (auto ok = usable(); !ok) {
-    return ok;
-  }
-  if (group.empty() || group.size() > wire::name_text_max) {
-    return fail(errc::invalid_param, fmt::format("a group name has 1 to 128 bytes, this one has {}", group.size()));
-  }
-  namespace w = wire::membership_response;
-  auto request = make_request(wire::request::membership, wire::membership_request::bytes);
-  put_name(request.data() + wire::membership_request::name, group);
-  ask(std::move(request), static_cast<std::uint32_t>(wire::response::membership), w::bytes, now + options_.control_deadline,
-      [this, done = std::move(done)](result<answer_bytes> answer) {
-        if (!answer) {
-          notices.push_back(settled<std::vector<member>>(done, fail(answer.error())));
-          return;
-        }
-        if (answer->size() < w::bytes) {
-          notices.push_back(settled<std::vector<member>>(done, fail(service_error(answer_error(*answer), "a membership query"))));
-          return;
-        }
-        const std::uint32_t count = std::min<std::uint32_t>(base::read_once_u32(answer->data() + w::count), w::members_max);
-        std::vector<member> members(count);
-        for (std::uint32_t i = 0; i < count; ++i) {
-          const std::byte* at = answer->data() + w::members + std::size_t{i} * wire::address_bytes;
-          members[i].node_id = base::read_once_u32(at + wire::address_node);
-          members[i].pid = base::read_once_u32(at + wire::address_pid);
-        }
-        notices.push_back(settled<std::vector<member>>(done, std::move(members)));
-      });
-  return {};
-}
-
-result<void> session::query_local_node(handle::answer<std::uint32_t> done, base::time_point now) {
-  if (auto ok = usable(); !ok) {
-    return ok;
-  }
-  ask(make_request(wire::request::local_get, wire::local_get_request::bytes), static_cast<std::uint32_t>(wire::response::local_get),
-      wire::local_get_response::bytes, now + options_.control_deadline, [this, done = std::move(done)](result<answer_bytes> answer) {
-        if (!answer) {
-          notices.push_back(settled<std::uint32_t>(done, fail(answer.error())));
-        } else if (answer->size() < wire::local_get_response::bytes) {
-          notices.push_back(settled<std::uint32_t>(done, fail(service_error(answer_error(*answer), "the local node id"))));
-        } else {
-          notices.push_back(settled<std::uint32_t>(done, base::read_once_u32(answer->data() + wire::local_get_response::node)));
-        }
-      });
-  return {};
-}
-
-/// One walk over all groups: initialize, next ... until the end, finalize; one request at a time.
-struct iteration {
-  handle::answer<std::vector<group_entry>> done;
-  base::time_point deadline;
-  std::uint64_t service_handle = 0;
-  std::vector<group_entry> found;
-};
-
-result<void> session::query_groups(handle::answer<std::vector<group_entry>> done, base::time_point now) {
-  if (auto ok = usable(); !ok) {
-    return ok;
-  }
-  namespace w = wire::iteration_initialize_request;
-  auto walk = std::make_shared<iteration>();
-  walk->done = std::move(done);
-  walk->deadline = now + options_.control_deadline;
-  auto request = make_request(wire::request::iteration_initialize, w::bytes);
-  put(request.data() + w::type, w::all);
-  ask(std::move(request), static_cast<std::uint32_t>(wire::response::iteration_initialize), wire::iteration_initialize_response::bytes,
-      walk->deadline, [this, walk](result<answer_bytes> answer) {
-        if (!answer || answer_error(*answer) != cs_ok || answer->size() < wire::iteration_initialize_response::bytes) {
-          const error why = answer ? service_error(answer_error(*answer), "to list groups") : answer.error();
-          notices.push_back(settled<std::vector<group_entry>>(walk->done, fail(why)));
-          return;
-        }
-        walk->service_handle = base::read_once_u64(answer->data() + wire::iteration_initialize_response::handle);
-        iterate(walk);
-      });
-  return {};
-}
-
-void session::iterate(std::shared_ptr<iteration> walk) {
-  auto request = make_request(wire::request::iteration_next, wire::iteration_next_request::bytes);
-  put(request.data() + wire::iteration_next_request::handle, walk->service_handle);
-  ask(std::move(request), static_cast<std::uint32_t>(wire::response::iteration_next), wire::iteration_next_response::bytes, walk->deadline,
-      [this, walk](result<answer_bytes> answer) {
-        namespace w = wire::iteration_next_response;
-        if (answer && answer_error(*answer) == cs_ok && answer->size() >= w::bytes) {
-          const std::uint32_t length = std::min<std::uint32_t>(base::read_once_u32(answer->data() + w::name), wire::name_text_max);
-          walk->found.push_back({std::string(reinterpret_cast<const char*>(answer->data()) + w::name + wire::name_text, length),
-                                 base::read_once_u32(answer->data() + w::node), base::read_once_u32(answer->data() + w::pid)});
-          iterate(walk);
-          return;
-        }
-        auto finish = make_request(wire::request::iteration_finalize, wire::iteration_finalize_request::bytes);
-        put(finish.data() + wire::iteration_finalize_request::handle, walk->service_handle);
-        if (answer) {
-          ask(std::move(finish), static_cast<std::uint32_t>(wire::response::iteration_finalize), wire::response_header_bytes,
-              walk->deadline, nullptr);
-        }
-        if (answer && answer_error(*answer) == static_cast<std::int32_t>(errc::no_sections)) {
-          notices.push_back(settled<std::vector<group_entry>>(walk->done, std::move(walk->found)));
-        } else {
-          const error why = answer ? service_error(answer_error(*answer), "to go on listing groups") : answer.error();
-          notices.push_back(settled<std::vector<group_entry>>(walk->done, fail(why)));
-        }
-      });
 }
 
 void session::poke() {
@@ -526,7 +399,8 @@ void session::write_fragment(entry& front) {
   const std::size_t total = front.bytes.size();
   const std::size_t part = std::min(atomic_max_, total - front.offset);
   const std::size_t size = wire::partial_multicast_request::data + part;
-  std::byte* at = connection_->reserve(static_cast<std::uint32_t>(size));
+  std::byte* at =
+      connection_->answers().room_for(wire::response_header_bytes) ? connection_->reserve(static_cast<std::uint32_t>(size)) : nullptr;
   if (at == nullptr) {
     return;
   }
@@ -539,11 +413,11 @@ void session::write_fragment(entry& front) {
   front.offset += part;
   fragment_in_flight_ = true;
   const std::uint64_t token =
-      pending_.add(base::time_point::max(), [this](result<answer_bytes> answer) { fragment_answered(std::move(answer)); });
+      pending_.add(base::time_point::max(), [this](const result<answer_bytes>& answer) { fragment_answered(answer); });
   connection_->answers().expect(static_cast<std::uint32_t>(wire::response::partial_multicast), wire::response_header_bytes, token);
 }
 
-void session::fragment_answered(result<answer_bytes> answer) {
+void session::fragment_answered(const result<answer_bytes>& answer) {
   fragment_in_flight_ = false;
   if (!answer || outbox_.empty()) {
     return;  // lose() drops what was not sent
@@ -581,6 +455,9 @@ result<bool> session::write_front() {
   entry& front = outbox_.front();
   switch (front.what) {
     case entry::kind::control: {
+      if (!connection_->answers().room_for(front.response_size)) {
+        return false;
+      }
       std::byte* at = connection_->reserve(static_cast<std::uint32_t>(front.bytes.size()));
       if (at == nullptr) {
         return false;
@@ -702,7 +579,7 @@ result<void> session::tick(base::time_point now) {
     put_name(request.data() + w::name, group_);
     put(request.data() + w::pid, options_.pid);
     ask(std::move(request), static_cast<std::uint32_t>(wire::response::leave), wire::response_header_bytes, base::time_point::max(),
-        [this](result<answer_bytes> answer) { leave_answered(std::move(answer)); });
+        [this](const result<answer_bytes>& answer) { leave_answered(answer); });
   }
   if (fragment_retry_at_ && *fragment_retry_at_ <= now) {
     fragment_retry_at_.reset();

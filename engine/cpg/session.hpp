@@ -147,15 +147,15 @@ class session {
   void ask(std::vector<std::byte> request, std::uint32_t response_id, std::uint32_t response_size, base::time_point deadline,
            settle_function settle);
   void ask_join(base::time_point now);
-  void join_answered(result<answer_bytes> answer);
-  void leave_answered(result<answer_bytes> answer);
+  void join_answered(const result<answer_bytes>& answer);
+  void leave_answered(const result<answer_bytes>& answer);
   void iterate(std::shared_ptr<iteration> walk);
   result<void> usable() const;
   result<void> may_send(std::size_t bytes) const;
   bool write_message(pieces payload, std::size_t bytes);
   result<bool> write_front();
   void write_fragment(entry& front);
-  void fragment_answered(result<answer_bytes> answer);
+  void fragment_answered(const result<answer_bytes>& answer);
   result<void> write_outbox();
   result<void> take_answers();
   result<void> flush();

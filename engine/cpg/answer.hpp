@@ -1,0 +1,25 @@
+// What the header of an answer says, and the error that it means.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include <fmt/format.h>
+#include <cpgring/error.hpp>
+
+#include "base/checked_read.hpp"
+#include "cpg/pending.hpp"
+#include "cpg/wire_format.hpp"
+
+namespace cpgring::cpg {
+
+inline constexpr std::int32_t cs_ok = 1, cs_try_again = 6, cs_busy = 10, cs_interrupt = 16;
+
+inline std::int32_t answer_error(answer_bytes answer) noexcept { return base::read_once_i32(answer.data() + wire::header_error); }
+
+inline error service_error(std::int32_t code, std::string_view what) {
+  const auto known = static_cast<errc>(code >= 2 && (code <= 30 || code == 100) ? code : static_cast<std::int32_t>(errc::library));
+  return {known, fmt::format("the service refused {}: {} (code {})", what, make_error_code(known).message(), code)};
+}
+
+}  // namespace cpgring::cpg
