@@ -164,6 +164,16 @@ TEST_F(hostile_ring, with_a_write_position_that_is_wrong_over_the_rings_end) {
       << reader.fault().text;
 }
 
+TEST_F(hostile_ring, with_a_write_position_that_leaves_no_word_free) {
+  one_chunk(8);
+  frame f;
+  reader.collect();
+  ASSERT_EQ(reader.next(f), look::frame);
+  raw.set(cf::write_position, 0);  // all the way round, to the oldest leased chunk: no writer fills a ring to the last word
+  raw.post(1);
+  expect_broken("write position is 0, allowed is 6 to 1023");
+}
+
 TEST_F(hostile_ring, with_a_length_changed_while_it_was_leased) {
   one_chunk(8);
   frame f;
