@@ -108,6 +108,21 @@ TEST_F(hostile_ring, with_more_counts_than_a_ring_can_hold) {
   expect_broken("semaphore's count of new chunks is 513, allowed is 0 to 512");
 }
 
+TEST_F(hostile_ring, with_more_counts_than_there_is_room_for_beside_leased_chunks) {
+  std::uint32_t at = 0;
+  for (int i = 0; i < 10; ++i) {
+    at = raw.put_chunk(at, 8);
+  }
+  raw.set(cf::write_position, at);
+  raw.post(10);
+  frame f;
+  reader.collect();
+  while (reader.next(f) == look::frame) {
+  }
+  raw.post(503);
+  expect_broken("semaphore's count of new chunks is 503, allowed is 0 to 502");
+}
+
 TEST_F(hostile_ring, with_a_count_of_four_billion) {
   raw.set(cf::semaphore, 0xFFFFFFFF);
   expect_broken("semaphore's count of new chunks");
@@ -283,6 +298,17 @@ TEST_F(hostile_request_ring, with_a_read_position_that_goes_back) {
   writer.abandon();
   raw.set(cf::read_position, 5);
   expect_broken("the read position is 5, allowed is 27");
+}
+
+TEST_F(hostile_request_ring, with_a_read_position_that_moves_before_the_count_is_taken_counts_as_full_meanwhile) {
+  publish_one();
+  raw.set(cf::read_position, 27);
+  EXPECT_EQ(writer.reserve(4), nullptr);
+  EXPECT_FALSE(writer.has_room());
+  EXPECT_FALSE(writer.broken());
+  raw.set(cf::semaphore, 0);
+  EXPECT_TRUE(writer.has_room());
+  EXPECT_NE(writer.reserve(4), nullptr);
 }
 
 TEST_F(hostile_request_ring, with_a_semaphore_that_counts_more_than_was_written) {

@@ -80,6 +80,12 @@ TEST_F(response_reader_on_qb, refuses_a_bare_answer_that_says_all_is_well) {
   expect_broken("the length of the chunk is 24, allowed is 9248");
 }
 
+TEST_F(response_reader_on_qb, refuses_a_bare_error_to_another_request) {
+  answers.expect(3, 9248, 1);
+  ASSERT_TRUE(qb.write(reply(7, 24, 6)));
+  expect_broken("the id is 7, allowed is 3");
+}
+
 TEST_F(response_reader_on_qb, refuses_another_id) {
   answers.expect(3, 32, 1);
   ASSERT_TRUE(qb.write(reply(7, 32)));

@@ -173,6 +173,19 @@ TEST_F(ring_reader_on_qb, says_that_the_ring_was_nearly_full_when_an_event_did_n
   EXPECT_FALSE(reader.nearly_full_seen());
 }
 
+TEST_F(ring_reader_on_qb, reckons_with_an_event_of_a_quarter_of_the_ring_before_it_has_seen_one) {
+  for (int i = 0; i < 264; ++i) {
+    ASSERT_TRUE(qb.write("tiny"));  // 3 words of 1024 each
+  }
+  ASSERT_FALSE(qb.write(pattern(1000, 1)));
+  reader.collect();
+  frame f;
+  while (reader.next(f) == look::frame) {
+  }
+  reader.reclaim(reader.leased());
+  EXPECT_TRUE(reader.nearly_full_seen());
+}
+
 TEST_F(ring_reader_on_qb, learns_from_large_events_how_full_is_nearly_full) {
   const std::string large = pattern(2200, 1);  // more than half of the ring: a second one never fits beside it
   ASSERT_TRUE(qb.write(large));

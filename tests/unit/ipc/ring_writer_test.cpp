@@ -127,6 +127,21 @@ TEST_F(ring_writer_on_qb, takes_the_largest_chunk_that_libqb_takes_and_no_larger
   EXPECT_EQ(qb.read(), pattern(writer.bytes_max(), 2));
 }
 
+TEST_F(ring_writer_on_qb, has_room_to_the_byte_for_what_libqb_has_room_for_wherever_the_reader_stands) {
+  for (std::uint32_t lap = 0; lap < 1024; ++lap) {
+    ASSERT_TRUE(stage(writer, pattern(1200, lap)));  // 302 words
+    writer.publish();
+    ASSERT_TRUE(stage(writer, pattern(lap % 40, lap)));
+    writer.publish();
+    ASSERT_TRUE(qb.read());
+    const auto most = static_cast<std::uint32_t>(qb_rb_space_free(qb.get())) - 12;
+    ASSERT_EQ(writer.reserve(most + 1), nullptr) << lap;
+    ASSERT_NE(writer.reserve(most), nullptr) << lap;
+    writer.abandon();
+    ASSERT_TRUE(qb.read());
+  }
+}
+
 TEST_F(ring_writer_on_qb, has_room_again_only_for_what_it_last_refused) {
   EXPECT_TRUE(writer.has_room());
   while (stage(writer, pattern(1000, 1))) {
