@@ -30,16 +30,16 @@
 namespace cpgring::ipc::test {
 
 /// One loop for a thread: libqb's poll handlers carry no context.
-class qb_loop {
+class server_loop {
  public:
-  qb_loop() {
+  server_loop() {
     epoll_event e{};
     e.events = EPOLLIN;
     e.data.fd = wake_.get();
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &e);
   }
-  qb_loop(const qb_loop&) = delete;
-  qb_loop& operator=(const qb_loop&) = delete;
+  server_loop(const server_loop&) = delete;
+  server_loop& operator=(const server_loop&) = delete;
 
   static qb_ipcs_poll_handlers handlers() {
     return {
@@ -97,7 +97,7 @@ class qb_loop {
     return ::epoll_ctl(epoll_.get(), operation, fd, &e) == 0 ? 0 : -errno;
   }
 
-  static inline thread_local qb_loop* here = nullptr;
+  static inline thread_local server_loop* here = nullptr;
   base::unique_fd epoll_{::epoll_create1(EPOLL_CLOEXEC)};
   base::unique_fd wake_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
   std::unordered_map<std::int32_t, watch> watches_;
@@ -120,7 +120,7 @@ class qb_server {
         [](qb_ipcs_connection_t*) {},
     };
     service_ = ::qb_ipcs_create(name_.c_str(), 0, QB_IPC_SHM, &handlers);
-    auto poll = qb_loop::handlers();
+    auto poll = server_loop::handlers();
     ::qb_ipcs_poll_handlers_set(service_, &poll);
     ::qb_ipcs_service_context_set(service_, this);
     if (least_buffer != 0) {
@@ -221,7 +221,7 @@ class qb_service {
   }
 
   std::string name_;
-  qb_loop loop_;
+  server_loop loop_;
   std::atomic<bool> stop_{false};
   std::mutex mutex_;
   std::vector<std::function<void(qb_server&)>> calls_;

@@ -1,0 +1,398 @@
+// A whole connection against libqb's own server: requests, answers, events, flow control, and both ways to end.
+#include "ipc/connection.hpp"
+
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "ipc/handshake.hpp"
+#include "unit/ipc/fake_service.hpp"
+#include "unit/ipc/no_leak.hpp"
+#include "unit/ipc/qb_ring.hpp"
+#include "unit/ipc/qb_service.hpp"
+
+namespace {
+
+using namespace cpgring;
+using namespace cpgring::ipc;
+using namespace cpgring::ipc::test;
+
+constexpr std::uint32_t asked = 16384;
+
+/// Tries again, without a pause, for half a minute.
+template <class Condition>
+bool comes_true(Condition condition) {
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > give_up) {
+      return false;
+    }
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+connection connect_to(const std::string& name) {
+  auto h = handshake::begin(name, asked);
+  EXPECT_TRUE(h);
+  for (;;) {
+    const auto step = h->advance();
+    if (!step || *step == handshake::step::done || (*step == handshake::step::wait_readable && !wait_readable(h->fd()))) {
+      EXPECT_TRUE(step) << step.error().message();
+      break;
+    }
+  }
+  auto made = h->finish();
+  EXPECT_TRUE(made) << made.error().message();
+  return std::move(*made);
+}
+
+std::string request(std::int32_t id, const std::string& body) {
+  qb_ipc_request_header header{};
+  header.id = id;
+  header.size = static_cast<std::int32_t>(sizeof header + body.size());
+  std::string bytes(sizeof header, '\0');
+  std::memcpy(bytes.data(), &header, sizeof header);
+  return bytes + body;
+}
+
+bool stage(connection& c, const std::string& bytes) {
+  std::byte* const at = c.reserve(static_cast<std::uint32_t>(bytes.size()));
+  if (at != nullptr) {
+    std::memcpy(at, bytes.data(), bytes.size());
+    c.stage(static_cast<std::uint32_t>(bytes.size()));
+  }
+  return at != nullptr;
+}
+
+/// libqb's directories for the clients of this service.
+int directories_of_service(pid_t pid) {
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/dev/shm")) {
+    count += entry.path().filename().string().starts_with("qb-" + std::to_string(pid) + "-") ? 1 : 0;
+  }
+  return count;
+}
+
+struct connection_to_libqb : ::testing::Test {
+  const no_leak none;
+  qb_service service;
+  connection c = connect_to(service.name());
+
+  /// The body of the next answer, which belongs to `token`.
+  std::string answer_to(std::uint64_t token) {
+    answer got;
+    look seen = look::empty;
+    EXPECT_TRUE(comes_true([&] { return (seen = c.answers().next(got)) != look::empty; }));
+    EXPECT_EQ(seen, look::frame);
+    if (seen != look::frame) {
+      return {};
+    }
+    EXPECT_EQ(got.token, token);
+    EXPECT_EQ(got.error, response_reader::error_ok);
+    return std::string(text(got.bytes).substr(response_reader::header_bytes));
+  }
+};
+
+TEST_F(connection_to_libqb, carries_requests_and_answers_of_any_length) {
+  for (std::uint32_t size = 0; size < 9000; size = size * 3 + 1) {
+    const std::string body = pattern(size, size);
+    c.answers().expect(4, response_reader::header_bytes + size, size);
+    ASSERT_TRUE(stage(c, request(4, body)));
+    EXPECT_TRUE(c.must_flush());
+    ASSERT_TRUE(c.flush());
+    EXPECT_FALSE(c.must_flush());
+    EXPECT_EQ(answer_to(size), body);
+  }
+}
+
+TEST_F(connection_to_libqb, carries_a_batch_with_one_ring_of_its_bell) {
+  for (std::uint64_t round = 0; round < 50; ++round) {
+    for (std::uint64_t i = 0; i < 40; ++i) {
+      c.answers().expect(5, response_reader::header_bytes + 8, i);
+      ASSERT_TRUE(stage(c, request(5, pattern(8, round * 40 + i))));
+    }
+    EXPECT_EQ(c.staged(), 40U);
+    ASSERT_TRUE(c.flush());
+    EXPECT_EQ(c.staged(), 0U);
+    for (std::uint64_t i = 0; i < 40; ++i) {
+      ASSERT_EQ(answer_to(i), pattern(8, round * 40 + i));
+    }
+  }
+  EXPECT_EQ(service.call([](qb_server& s) { return s.requests().size(); }), 2000U);
+}
+
+TEST_F(connection_to_libqb, sends_nothing_of_what_was_abandoned) {
+  ASSERT_NE(c.reserve(100), nullptr);
+  c.abandon();
+  ASSERT_TRUE(c.flush());
+  c.answers().expect(6, response_reader::header_bytes + 4, 1);
+  ASSERT_TRUE(stage(c, request(6, "kept")));
+  ASSERT_TRUE(c.flush());
+  EXPECT_EQ(answer_to(1), "kept");
+  EXPECT_EQ(service.call([](qb_server& s) { return s.requests(); }), std::vector{request(6, "kept")});
+}
+
+TEST_F(connection_to_libqb, brings_events_and_a_byte_for_each) {
+  for (std::uint64_t i = 0; i < 20; ++i) {
+    ASSERT_TRUE(service.send_event(pattern(500, i)));
+  }
+  ASSERT_TRUE(wait_readable(c.fd()));
+  EXPECT_EQ(*doorbell::drain(c.fd()), 20U);
+  EXPECT_EQ(c.events().collect(), 20U);
+  frame f;
+  for (std::uint64_t i = 0; i < 20; ++i) {
+    ASSERT_EQ(c.events().next(f), look::frame);
+    EXPECT_EQ(text(f), pattern(500, i));
+  }
+  c.events().reclaim(20);
+  EXPECT_EQ(c.events().used_bytes(), 0U);
+}
+
+TEST_F(connection_to_libqb, says_that_an_event_did_not_fit_and_brings_the_next_ones) {
+  std::uint64_t sent = 0;
+  while (service.send_event(pattern(1000, sent))) {
+    ++sent;
+  }
+  EXPECT_EQ(sent, 20U);  // 20480 bytes, 1008 each
+  EXPECT_FALSE(c.events().nearly_full_seen());
+  frame f;
+  c.events().collect();
+  while (c.events().next(f) == look::frame) {
+  }
+  c.events().reclaim(c.events().leased());
+  EXPECT_TRUE(c.events().nearly_full_seen());
+  // The poke: any request.
+  c.answers().expect(7, response_reader::header_bytes, 1);
+  ASSERT_TRUE(stage(c, request(7, "")));
+  ASSERT_TRUE(c.flush());
+  EXPECT_EQ(answer_to(1), "");
+  ASSERT_TRUE(service.send_event("after"));
+  ASSERT_EQ(c.events().collect(), 1U);
+  ASSERT_EQ(c.events().next(f), look::frame);
+  EXPECT_EQ(text(f), "after");
+}
+
+TEST_F(connection_to_libqb, is_not_writable_while_the_service_holds_its_clients_back) {
+  EXPECT_EQ(c.writable(), writable::yes);
+  service.call([](qb_server& s) { ::qb_ipcs_request_rate_limit(s.get(), QB_IPCS_RATE_OFF_2); });
+  EXPECT_EQ(c.writable(), writable::flow_control);
+  service.call([](qb_server& s) { ::qb_ipcs_request_rate_limit(s.get(), QB_IPCS_RATE_NORMAL); });
+  EXPECT_EQ(c.writable(), writable::yes);
+}
+
+TEST_F(connection_to_libqb, is_writable_again_when_the_service_has_taken_enough) {
+  service.call([](qb_server& s) { ::qb_ipcs_request_rate_limit(s.get(), QB_IPCS_RATE_OFF); });
+  std::uint32_t sent = 0;
+  // Held back, it reads nothing. Nobody should write then, but whoever did has lost nothing.
+  for (; sent < doorbell::outstanding_max; ++sent) {
+    c.answers().expect(8, response_reader::header_bytes, sent);
+    ASSERT_TRUE(stage(c, request(8, "")));
+    ASSERT_TRUE(c.flush());
+    ASSERT_FALSE(c.must_flush());
+  }
+  service.call([](qb_server& s) { ::qb_ipcs_request_rate_limit(s.get(), QB_IPCS_RATE_NORMAL); });
+  for (std::uint32_t i = 0; i < sent; ++i) {
+    ASSERT_EQ(answer_to(i), "") << i;
+  }
+  ASSERT_TRUE(comes_true([&] { return c.writable() == writable::yes; }));
+}
+
+TEST_F(connection_to_libqb, keeps_its_rings_where_they_are_when_it_is_moved) {
+  ring_reader* const events = &c.events();
+  const connection moved = std::move(c);
+  EXPECT_EQ(&moved.events(), events);
+  EXPECT_FALSE(moved.hung_up());
+  ASSERT_TRUE(service.send_event("still here"));
+  EXPECT_EQ(events->collect(), 1U);
+}
+
+TEST_F(connection_to_libqb, hears_that_the_service_hung_up_and_then_finds_no_files) {
+  EXPECT_FALSE(c.hung_up());
+  c.abandon_files();  // does nothing to a service that is there
+  EXPECT_EQ(directories_of_service(::getpid()), 1);
+  ASSERT_TRUE(service.send_event("last words"));
+  service.call([](qb_server& s) { ::qb_ipcs_disconnect(s.connections().at(0)); });
+  EXPECT_TRUE(c.hung_up());
+  EXPECT_EQ(directories_of_service(::getpid()), 0);
+  EXPECT_EQ(c.writable(), writable::hung_up);
+  // What it had sent before is still ours.
+  frame f;
+  ASSERT_EQ(c.events().collect(), 1U);
+  ASSERT_EQ(c.events().next(f), look::frame);
+  EXPECT_EQ(text(f), "last words");
+  ASSERT_TRUE(stage(c, request(9, "")));
+  const auto flushed = c.flush();
+  ASSERT_FALSE(flushed);
+  EXPECT_EQ(flushed.error(), errc::service_lost);
+  c.abandon_files();
+}
+
+/// The service of this name as a process of its own, without threads, until it is killed.
+pid_t serve_in_a_child(const std::string& name) {
+  std::array<int, 2> ready{};
+  EXPECT_EQ(::pipe(ready.data()), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    server_loop loop;
+    loop.enter();
+    const qb_server server(name, 0, 0);
+    ::close(ready[0]);
+    ::close(ready[1]);
+    for (;;) {
+      loop.turn(-1);
+    }
+  }
+  ::close(ready[1]);
+  char end = 0;
+  EXPECT_EQ(::read(ready[0], &end, 1), 0);  // it listens now
+  ::close(ready[0]);
+  return child;
+}
+
+TEST(connection_to_a_killed_service, removes_what_it_left) {
+  const no_leak none;
+  const std::string name = fresh_name("child");
+  const pid_t child = serve_in_a_child(name);
+  ASSERT_GT(child, 0);
+  connection c = connect_to(name);
+  EXPECT_EQ(c.service_pid(), child);
+  EXPECT_EQ(directories_of_service(child), 1);
+  ASSERT_EQ(::kill(child, SIGKILL), 0);
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  EXPECT_TRUE(c.hung_up());
+  EXPECT_EQ(directories_of_service(child), 1);
+  c.abandon_files();
+  EXPECT_EQ(directories_of_service(child), 0);
+}
+
+/// Rings of which the test is the service; in a directory of their own, as libqb's are.
+struct connection_to_a_fake : ::testing::Test {
+  struct directory {
+    std::string path = "/dev/shm/" + fresh_name("dir");
+    directory() { std::filesystem::create_directory(path); }
+    directory(const directory&) = delete;
+    directory& operator=(const directory&) = delete;
+    ~directory() { std::filesystem::remove_all(path); }
+  };
+  connection connect() {
+    fake_answer a;
+    a.name(fake_answer::names[0], requests.base());
+    a.name(fake_answer::names[1], responses.base());
+    a.name(fake_answer::names[2], events.base());
+    auto h = handshake::begin(service.name(), asked);
+    EXPECT_TRUE(h && h->advance());
+    service.accept();
+    EXPECT_EQ(service.request().size(), 24U);
+    service.send(a.text());
+    EXPECT_TRUE(h->advance());
+    auto made = h->finish();
+    EXPECT_TRUE(made) << made.error().message();
+    return std::move(*made);
+  }
+
+  const no_leak none;
+  const directory dir;
+  raw_ring requests{20480, 8252, dir.path + "/qb-request"};
+  raw_ring responses{20480, 8252, dir.path + "/qb-response"};
+  raw_ring events{20480, 8252, dir.path + "/qb-event"};
+  fake_service service;
+  connection c = connect();
+};
+
+TEST_F(connection_to_a_fake, rings_once_for_each_request_and_behind_its_count) {
+  ASSERT_TRUE(stage(c, "one"));
+  ASSERT_TRUE(stage(c, "two"));
+  EXPECT_EQ(requests.get(cf::semaphore), 0U);
+  EXPECT_EQ(service.request().size(), 0U);
+  ASSERT_TRUE(c.flush());
+  EXPECT_EQ(requests.get(cf::semaphore), 2U);
+  EXPECT_EQ(service.request().size(), 2U);
+}
+
+TEST_F(connection_to_a_fake, stops_for_each_reason) {
+  requests.set(cf::user_word, 2);
+  EXPECT_EQ(c.writable(), writable::flow_control);
+  requests.set(cf::user_word, 0);
+  requests.set(cf::reference_count, 1);
+  EXPECT_EQ(c.writable(), writable::hung_up);
+  requests.set(cf::reference_count, 2);
+  EXPECT_EQ(c.writable(), writable::yes);
+  while (c.writable() == writable::yes) {
+    ASSERT_TRUE(stage(c, "x"));
+    ASSERT_TRUE(c.flush());
+  }
+  EXPECT_EQ(c.writable(), writable::outstanding);
+  EXPECT_EQ(requests.get(cf::semaphore), doorbell::outstanding_max);
+  requests.set(cf::semaphore, 0);
+  EXPECT_EQ(c.writable(), writable::yes);
+  EXPECT_EQ(c.reserve(20000), nullptr);
+  EXPECT_EQ(c.writable(), writable::ring_full);
+  requests.set(cf::read_position, requests.get(cf::write_position));
+  EXPECT_EQ(c.writable(), writable::yes);
+}
+
+TEST_F(connection_to_a_fake, publishes_nothing_new_while_a_byte_is_owed) {
+  // Not to be had from a service that keeps to the limit: the socket is filled behind the connection's back.
+  while (::send(c.fd(), "", 1, MSG_DONTWAIT) == 1) {
+  }
+  ASSERT_TRUE(stage(c, "first"));
+  ASSERT_TRUE(c.flush());
+  EXPECT_EQ(requests.get(cf::semaphore), 1U);
+  EXPECT_TRUE(c.must_flush());
+  EXPECT_EQ(c.writable(), writable::outstanding);
+  ASSERT_TRUE(stage(c, "second"));
+  ASSERT_TRUE(c.flush());
+  EXPECT_EQ(requests.get(cf::semaphore), 1U);
+  EXPECT_EQ(c.staged(), 1U);
+  while (!service.request().empty()) {
+  }
+  ASSERT_TRUE(c.flush());
+  EXPECT_FALSE(c.must_flush());
+  EXPECT_EQ(requests.get(cf::semaphore), 2U);
+  EXPECT_EQ(service.request().size(), 2U);
+}
+
+TEST_F(connection_to_a_fake, that_breaks_the_request_ring_ends_with_the_fields_name) {
+  EXPECT_TRUE(c.fault());
+  requests.set(cf::read_position, 99999);
+  EXPECT_EQ(c.reserve(4), nullptr);
+  EXPECT_EQ(c.writable(), writable::hung_up);
+  for (const auto& why : {c.fault(), c.flush()}) {
+    ASSERT_FALSE(why);
+    EXPECT_EQ(why.error(), errc::malformed);
+    EXPECT_NE(why.error().text.find("request ring: the read position is 99999"), std::string::npos) << why.error().text;
+  }
+  EXPECT_EQ(service.request().size(), 0U);
+}
+
+TEST_F(connection_to_a_fake, removes_the_files_of_a_service_that_died_and_only_then) {
+  c.abandon_files();
+  EXPECT_TRUE(std::filesystem::exists(events.header_path()));
+  service.hang_up();
+  EXPECT_TRUE(c.hung_up());
+  c.abandon_files();
+  EXPECT_FALSE(std::filesystem::exists(dir.path));
+}
+
+TEST_F(connection_to_a_fake, leaves_a_directory_in_which_something_else_lies) {
+  const raw_ring other(4096, 8252, dir.path + "/other");
+  service.hang_up();
+  c.abandon_files();
+  EXPECT_TRUE(std::filesystem::exists(other.header_path()));
+  EXPECT_FALSE(std::filesystem::exists(events.header_path()));
+}
+
+}  // namespace
