@@ -1,7 +1,11 @@
 // A service that answers the handshake with nonsense, or not at all: each kind is an error of its own, names its field, and leaks nothing.
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -92,6 +96,41 @@ TEST_F(hostile_handshake, is_none_when_the_answer_is_honest) {
     EXPECT_EQ(ring->get(cf::reference_count), 2U);
   }
   EXPECT_FALSE(made->hung_up());
+}
+
+TEST_F(hostile_handshake, tells_who_we_are_to_a_service_that_asks_only_after_it_was_sent_and_then_no_more) {
+  const auto passes_credentials = [&] {
+    int value = -1;
+    socklen_t size = sizeof value;
+    EXPECT_EQ(::getsockopt(h->fd(), SOL_SOCKET, SO_PASSCRED, &value, &size), 0);
+    return value;
+  };
+  const offered_rings rings;
+  ASSERT_TRUE(h);
+  EXPECT_EQ(passes_credentials(), 1);  // from the beginning: a service may accept between our connecting and our sending
+  connect();
+  const int on = 1;
+  ASSERT_EQ(::setsockopt(service.client(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on), 0);
+  std::array<char, 100> bytes;
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(ucred))> control{};
+  iovec part{bytes.data(), bytes.size()};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  ASSERT_EQ(::recvmsg(service.client(), &message, MSG_DONTWAIT), 24);
+  const cmsghdr* const first = CMSG_FIRSTHDR(&message);
+  ASSERT_NE(first, nullptr);
+  ASSERT_EQ(first->cmsg_type, SCM_CREDENTIALS);
+  ucred who{};
+  std::memcpy(&who, CMSG_DATA(first), sizeof who);
+  EXPECT_EQ(who.pid, ::getpid());
+  EXPECT_EQ(who.uid, ::getuid());
+  EXPECT_EQ(who.gid, ::getgid());
+  service.send(rings.answer.text());
+  ASSERT_EQ(*h->advance(), handshake::step::done);
+  EXPECT_EQ(passes_credentials(), 0);  // no doorbell byte needs to carry them
 }
 
 TEST_F(hostile_handshake, with_an_answer_in_many_pieces_only_takes_longer) {
