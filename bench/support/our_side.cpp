@@ -32,6 +32,11 @@ our_side::our_side(std::string_view stem, std::size_t handles, our_options optio
       failure_ = change.cause->message();
     }
   };
+  calls.on_writable = [this](handle&) {
+    if (writable_) {
+      writable_();
+    }
+  };
   for (std::size_t i = 0; i < handles; ++i) {
     handle_options h;
     h.service = options.service;

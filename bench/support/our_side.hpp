@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,6 +35,8 @@ class our_side {
   void settle();
   [[nodiscard]] std::uint64_t received() const noexcept { return received_; }
   [[nodiscard]] std::uint64_t sum() const noexcept { return sum_; }
+  /// Called when multicasts work again after a refusal.
+  void on_writable(std::function<void()> what) { writable_ = std::move(what); }
   engine& loop() noexcept { return engine_; }
   std::vector<handle>& handles() noexcept { return handles_; }
 
@@ -42,6 +45,7 @@ class our_side {
   std::vector<handle> handles_;
   std::uint64_t received_ = 0, sum_ = 0;
   std::size_t joined_ = 0;
+  std::function<void()> writable_;
   std::string failure_;
 };
 

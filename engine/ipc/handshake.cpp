@@ -37,6 +37,8 @@ T field(const std::byte* answer, std::size_t at) noexcept {
   return value;
 }
 
+constexpr std::int32_t errno_max = 4095;
+
 error refusal(std::string_view service, std::int32_t code) {
   switch (-code) {
     case EACCES:
@@ -183,8 +185,8 @@ result<handshake::step> handshake::look_at_answer() {
   if (const auto size = field<std::int32_t>(a, 8); size != static_cast<std::int32_t>(answer_bytes)) {
     return malformed("size", size, answer_bytes);
   }
-  if (const auto code = field<std::int32_t>(a, at_error); code > 0) {
-    return malformed("error", code, "0 or a negative errno");
+  if (const auto code = field<std::int32_t>(a, at_error); code > 0 || code < -errno_max) {
+    return malformed("error", code, fmt::format("0, or a negative errno down to {}", -errno_max));
   } else if (code < 0) {
     return fail(refusal(service_, code));
   }

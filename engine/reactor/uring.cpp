@@ -71,14 +71,14 @@ io_uring_sqe* uring::next_sqe() noexcept {
 }
 
 bool uring::quiet() const noexcept {
-  // SYNC uring_flags: a hint when to enter; what completed is read behind the acquire of the completion queue's tail in liburing.
-  const unsigned flags = __atomic_load_n(ring_.sq.kflags, __ATOMIC_ACQUIRE);
+  // Relaxed: a hint when to enter; what completed is read behind the acquire of the completion queue's tail in liburing.
+  const unsigned flags = __atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED);
   return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) == 0 && ::io_uring_sq_ready(&ring_) == 0 && ::io_uring_cq_ready(&ring_) == 0;
 }
 
 bool uring::overflowed() const noexcept {
-  // SYNC uring_flags: only counted.
-  return (__atomic_load_n(ring_.sq.kflags, __ATOMIC_ACQUIRE) & IORING_SQ_CQ_OVERFLOW) != 0;
+  // Relaxed: only counted.
+  return (__atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED) & IORING_SQ_CQ_OVERFLOW) != 0;
 }
 
 void uring::enter() noexcept { ::io_uring_submit_and_get_events(&ring_); }

@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -62,15 +63,20 @@ result<std::unique_ptr<wake_uring>> wake_uring::create(wakeup kind, std::uint32_
     made->fixed_files_ = 0;  // plain descriptors do as well
   }
   made->wake_fd_.reset(::eventfd(0, EFD_CLOEXEC));
+  made->announcements_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   made->pollable_.reset(::epoll_create1(EPOLL_CLOEXEC));
-  if (!made->wake_fd_ || !made->pollable_) {
+  if (!made->wake_fd_ || !made->announcements_ || !made->pollable_) {
     return fail_errno(errno, "making an eventfd");
   }
-  // A foreign loop polls this: readable while the io_uring has something to say.
-  epoll_event ready{};
-  ready.events = EPOLLIN;
-  if (::epoll_ctl(made->pollable_.get(), EPOLL_CTL_ADD, made->ring_->get()->ring_fd, &ready) != 0) {
-    return fail_errno(errno, "polling an io_uring");
+  // A foreign loop polls this. Not the io_uring's own descriptor: with DEFER_TASKRUN a wait that ends wakes nobody who polls that. The
+  // wake-up from other threads is in here by itself, because a kernel (seen with 6.18) loses the announcement of one eventfd's event
+  // through another.
+  for (const int fd : {made->announcements_.get(), made->wake_fd_.get()}) {
+    epoll_event ready{};
+    ready.events = EPOLLIN;
+    if (::epoll_ctl(made->pollable_.get(), EPOLL_CTL_ADD, fd, &ready) != 0) {
+      return fail_errno(errno, "polling an eventfd");
+    }
   }
   made->arm_cross();
   return made;
@@ -296,7 +302,6 @@ void wake_uring::arm_cross() noexcept {
   io_uring_sqe* sqe = ring_->next_sqe();
   ::io_uring_prep_read(sqe, wake_fd_.get(), &cross_count_, sizeof cross_count_, 0);
   ::io_uring_sqe_set_data64(sqe, tag(operation::cross, 0, 0));
-  cross_armed_ = true;
 }
 
 void wake_uring::give_back(unsigned buffer) noexcept {
@@ -310,7 +315,7 @@ void wake_uring::complete(const io_uring_cqe& cqe, std::vector<completion>& into
   }
   const auto what = static_cast<operation>(cqe.user_data & 0xff);
   if (what == operation::cross) {
-    cross_armed_ = false;
+    arm_cross();  // at once: whoever sleeps next must be wakeable, whatever is between here and there
     into.push_back({completion_kind::cross, 0});
     return;
   }
@@ -355,9 +360,6 @@ void wake_uring::complete(const io_uring_cqe& cqe, std::vector<completion>& into
 }
 
 void wake_uring::reap(std::vector<completion>& into) {
-  if (!cross_armed_) {
-    arm_cross();
-  }
   if (ring_->quiet()) {
     return;
   }
@@ -385,11 +387,13 @@ void wake_uring::sleep(std::optional<base::time_point> until) {
 }
 
 void wake_uring::prepare_foreign_wait(std::optional<base::time_point> until, bool at_once) {
-  if (at_once) {
-    io_uring_sqe* sqe = ring_->next_sqe();
-    ::io_uring_prep_nop(sqe);
-    ::io_uring_sqe_set_data64(sqe, tag(operation::ignored, 0, 0));
-  } else if (until && (!foreign_until_ || *until < *foreign_until_)) {
+  if (!announcing_) {
+    ::io_uring_register_eventfd(ring_->get(), announcements_.get());
+    announcing_ = true;
+  }
+  std::uint64_t count = 0;
+  [[maybe_unused]] const auto drained = ::read(announcements_.get(), &count, sizeof count);
+  if (until && (!foreign_until_ || *until < *foreign_until_)) {
     // An earlier, later one that is still pending only causes a look for nothing.
     foreign_until_ = *until;
     foreign_ts_ = {until->time_since_epoch().count() / 1000000000, until->time_since_epoch().count() % 1000000000};
@@ -399,6 +403,11 @@ void wake_uring::prepare_foreign_wait(std::optional<base::time_point> until, boo
   }
   ::io_uring_submit(ring_->get());
   counters_.enters.add();
+  // What completed before the read above has been announced before it, and is not announced again.
+  if (at_once || !ring_->quiet()) {
+    count = 1;
+    [[maybe_unused]] const auto written = ::write(announcements_.get(), &count, sizeof count);
+  }
 }
 
 }  // namespace cpgring::reactor

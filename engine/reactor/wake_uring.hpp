@@ -67,10 +67,11 @@ class wake_uring final : public wake_backend {
   std::uint32_t fixed_files_ = 0;
   io_uring_buf_ring* buffers_ = nullptr;
   std::size_t buffer_ring_bytes_ = 0;
-  std::vector<char> sink_;  // all provided buffers are this one: doorbell bytes mean nothing
-  base::unique_fd pollable_;
+  std::vector<char> sink_;         // all provided buffers are this one: doorbell bytes mean nothing
+  base::unique_fd pollable_;       // for a foreign loop
+  base::unique_fd announcements_;  // in it: what the io_uring has to say, once it is asked to
+  bool announcing_ = false;
   std::uint64_t cross_count_ = 0;
-  bool cross_armed_ = false;
   std::optional<base::time_point> foreign_until_;
   __kernel_timespec foreign_ts_{};
 };

@@ -16,7 +16,12 @@ using namespace cpgring::cpg;
 using wire::fragment_type;
 
 fragment part(std::string& bytes, std::uint32_t pid, std::size_t total, fragment_type type) {
-  return {reinterpret_cast<std::byte*>(bytes.data()), static_cast<std::uint32_t>(bytes.size()), 1, pid, static_cast<std::uint32_t>(total), type};
+  return {reinterpret_cast<std::byte*>(bytes.data()),
+          static_cast<std::uint32_t>(bytes.size()),
+          1,
+          pid,
+          static_cast<std::uint32_t>(total),
+          type};
 }
 
 std::string text(std::span<std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
@@ -114,7 +119,8 @@ RC_GTEST_PROP(fragment_assembler, interleaved_senders_get_their_own_bytes_back, 
   }
   const auto order = *rc::gen::container<std::vector<std::uint32_t>>(turns.size(), rc::gen::arbitrary<std::uint32_t>());
   std::vector<std::size_t> index(turns.size());
-  for (std::size_t i = 0; i < index.size(); ++i) index[i] = i;
+  for (std::size_t i = 0; i < index.size(); ++i)
+    index[i] = i;
   std::stable_sort(index.begin(), index.end(), [&](std::size_t x, std::size_t y) { return order[x] < order[y]; });
   std::map<std::uint32_t, std::size_t> next;
   std::size_t complete = 0;
