@@ -1,8 +1,8 @@
 // The layout of a libqb ring: one header file, one data file mapped twice back to back, chunks in it. The only place that knows it.
 //
-//   word w        payload length in bytes        Positions are counted in 4-byte words, modulo W, the words of the data file. Because the
-//   data is word w + 1    magic                          mapped twice, a chunk is contiguous wherever it starts. The next one stands at w +
-//   2 + ceil(length / 4). word w + 2    payload, padded to 4 bytes
+// Word w of a chunk is its payload's length in bytes, word w + 1 its magic, from w + 2 on stands the payload, padded to whole words. The
+// next chunk follows at w + 2 + ceil(length / 4). Positions are counted in 4-byte words modulo W, the words of the data file; because that
+// file is mapped twice, a chunk is contiguous wherever it starts.
 //
 // docs/chunk_format.md tells how the two ends take turns.
 #pragma once

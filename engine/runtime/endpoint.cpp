@@ -396,6 +396,7 @@ bool endpoint::deliver_notice(const cpg::notice& one) {
   handle me = self();
   switch (one.what) {
     case cpg::notice::kind::state: {
+      publish();  // whoever hears of the new state finds it, on any thread
       if (!calls_.on_state) {
         return false;
       }
@@ -403,7 +404,10 @@ bool endpoint::deliver_notice(const cpg::notice& one) {
       run([&] { calls_.on_state(me, change); });
       return true;
     }
-    case cpg::notice::kind::settled: run(one.settle); return true;
+    case cpg::notice::kind::settled:
+      publish();
+      run(one.settle);
+      return true;
     case cpg::notice::kind::writable:
       if (!calls_.on_writable) {
         return false;

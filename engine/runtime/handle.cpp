@@ -170,7 +170,10 @@ result<dispatched> handle::dispatch(mode how, budget limit) {
   return endpoint_->core().dispatch(how, limit, endpoint_.get());
 }
 
-handle_state handle::state() const noexcept { return endpoint_ == nullptr ? handle_state::closed : endpoint_->state(); }
+handle_state handle::state() const noexcept {
+  const auto state = endpoint_ == nullptr ? handle_state::closed : endpoint_->state();
+  return ended(state) || endpoint_->core().alive() ? state : handle_state::closed;
+}
 std::uint32_t handle::local_node() const noexcept { return endpoint_ == nullptr ? 0 : endpoint_->local_node(); }
 std::uint32_t handle::pid() const noexcept { return endpoint_ == nullptr ? 0 : endpoint_->pid(); }
 std::string handle::group() const { return endpoint_ == nullptr ? std::string() : endpoint_->group(); }

@@ -151,6 +151,7 @@ bool pump::rare_event(turn_state& t) {
   const auto shown = [&](const view* v) {
     if (v != nullptr && owner_.calls().on_view) {
       owner_.count_view();
+      owner_.publish();  // with the own view comes the state joined or left
       ++t.events;
       return owner_.run([&] { owner_.calls().on_view(t.self, *v); });
     }

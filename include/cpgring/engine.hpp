@@ -50,8 +50,8 @@ class engine {
   /// Drives the engine on this thread until stop(); then success. The same as dispatch(mode::blocking).
   result<void> run();
   /// Takes events of all handles, fairly. See mode.hpp. Blocks only in modes `one` and `blocking`. Errors: try_again (one_nonblocking,
-  /// nothing waits), stopped (also ends a blocked call, within 10 ms), wrong_thread, wrong_state (inside a callback, or the engine has its
-  /// own thread), unsupported_kernel, forked.
+  /// nothing waits), stopped (also ends a blocked call, within 10 ms; a call that had run callbacks by then succeeds, and the next fails),
+  /// wrong_thread, wrong_state (inside a callback, or the engine has its own thread), unsupported_kernel, forked.
   result<dispatched> dispatch(mode how, budget limit = {});
   /// dispatch(mode::all, limit), never blocks; for foreign loops: call it when fd() is readable.
   result<dispatched> poll_once(budget limit = {});

@@ -94,7 +94,7 @@ class handle {
   /// Errors: not_joined; through `done`: timeout, service_lost, closed. Source: cpg_leave(3).
   result<void> leave(completion done = {});
   /// Hangs up in an orderly way: the service is asked to FINALIZE first, so that what was multicast before arrives. on_state(closed)
-  /// is the last callback; it runs at once when called on the engine's thread. The other members see reason::process_down unless leave()
+  /// is the last callback, an event of its own soon afterwards. The other members see reason::process_down unless leave()
   /// came first.
   void close();
 
@@ -125,7 +125,7 @@ class handle {
   /// engine::dispatch().
   result<dispatched> dispatch(mode how, budget limit = {});
 
-  [[nodiscard]] handle_state state() const noexcept;        ///< any thread; may be old by the time it is read
+  [[nodiscard]] handle_state state() const noexcept;  ///< any thread; may be old by the time it is read; closed once the engine is gone
   [[nodiscard]] std::uint32_t local_node() const noexcept;  ///< 0 before `ready`
   [[nodiscard]] std::uint32_t pid() const noexcept;         ///< the process id that members see
   [[nodiscard]] std::string group() const;                  ///< empty before join()

@@ -21,7 +21,7 @@ enum class mode {
 struct budget {
   std::uint32_t events = 0;          ///< callbacks
   std::uint64_t bytes = 0;           ///< payload bytes of messages
-  std::chrono::nanoseconds time{0};  ///< wall time; looked at between turns of handles (a turn takes at most 64 events)
+  std::chrono::nanoseconds time{0};  ///< wall time; looked at between turns of handles (a turn takes at most 256 events)
 };
 
 /// What a dispatch call did.

@@ -15,6 +15,12 @@
 #include <gtest/gtest.h>
 #include <cpgring/cpgring.hpp>
 
+namespace cpgring {
+/// What GoogleTest prints of them.
+inline void PrintTo(const error& e, std::ostream* os) { *os << e.code << ' ' << e.message(); }
+inline void PrintTo(handle_state state, std::ostream* os) { *os << to_string(state); }
+}  // namespace cpgring
+
 namespace cpgring::test {
 
 /// Every wait of a test ends; generous, because sanitizers and busy machines are slow. Nothing is asserted about time below it.

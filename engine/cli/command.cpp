@@ -1,0 +1,101 @@
+#include "cli/command.hpp"
+
+#include <sys/resource.h>
+
+#include <cstdio>
+
+#include <fmt/format.h>
+
+namespace cpgring::cli {
+namespace {
+
+const std::map<std::string, wakeup> backends{
+    {"auto", wakeup::automatic}, {"futex", wakeup::futex}, {"socket", wakeup::socket}, {"epoll", wakeup::epoll}};
+const std::map<std::string, idle> strategies{
+    {"block", idle::block}, {"adaptive", idle::adaptive}, {"spin", idle::spin}, {"yield", idle::yield}};
+
+}  // namespace
+
+void connection_options::declare(CLI::App& app) {
+  app.add_option("-s,--service", service, "name of the service's socket; 'cpg' is corosync")->capture_default_str();
+  app.add_option("--max-message-size", max_message_size, "largest message that can arrive; three rings of this size for the handle")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Range(max_message_size_min, max_message_size_max))
+      ->capture_default_str();
+  app.add_option("--deadline", deadline_ms, "milliseconds for connecting and for each request")
+      ->check(CLI::Range(1, 3600000))
+      ->capture_default_str();
+}
+
+handle_options connection_options::for_handle() const {
+  handle_options h;
+  h.service = service;
+  h.max_message_size = max_message_size;
+  h.connect_deadline = h.control_deadline = std::chrono::milliseconds(deadline_ms);
+  return h;
+}
+
+void declare_group(CLI::App& app, std::string& into) {
+  app.add_option("GROUP", into, "the group to join, 1 to 128 bytes")->required()->check([](const std::string& name) {
+    return !name.empty() && name.size() <= group_name_max
+               ? std::string()
+               : fmt::format("a group name has 1 to {} bytes, this one has {}", group_name_max, name.size());
+  });
+}
+
+void declare_engine(CLI::App& app, engine_options& into) {
+  declare_choice(app, "--wakeup", into.wakeup_backend, backends,
+                 "how the engine learns of events; auto: the best here, see 'cpgring probe'");
+  declare_choice(app, "--idle", into.idle_strategy, strategies,
+                 "what it does when nothing waits; default adaptive: look a little longer, then sleep");
+}
+
+void declare_verbosity(CLI::App& app, int& verbosity) {
+  app.add_flag("-v,--verbose", verbosity, "tell on stderr what was probed and chosen; twice: everything");
+}
+
+log_callback log_to_stderr(int verbosity, log_level usual) {
+  const auto from = verbosity >= 2 ? log_level::debug : verbosity == 1 ? log_level::info : usual;
+  return [from](log_level level, std::string_view text) {
+    if (level >= from) {
+      fmt::print(stderr, "cpgring: {}: {}\n", to_string(level), text);
+    }
+  };
+}
+
+void complain(std::string_view text) { fmt::print(stderr, "cpgring: {}\n", text); }
+
+outcome complain(const error& e) {
+  complain(e.message());
+  return e == errc::invalid_param || e == errc::name_too_long ? outcome::usage : outcome::no_service;
+}
+
+std::size_t raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+    return 0;
+  }
+  if (limit.rlim_cur < limit.rlim_max) {
+    const rlimit raised{limit.rlim_max, limit.rlim_max};
+    if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) {
+      limit = raised;
+    }
+  }
+  return limit.rlim_cur;
+}
+
+std::string printable(std::string_view bytes) {
+  std::string text;
+  for (const char c : bytes) {
+    if (c == '\\') {
+      text += "\\\\";
+    } else if (c >= ' ' && c <= '~') {
+      text += c;
+    } else {
+      text += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    }
+  }
+  return text;
+}
+
+}  // namespace cpgring::cli

@@ -1,0 +1,293 @@
+#include "cli/load_run.hpp"
+
+#include <poll.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "cli/command.hpp"
+
+namespace cpgring::cli {
+namespace {
+
+constexpr std::chrono::milliseconds look_every{200};
+
+std::chrono::nanoseconds now(clockid_t clock = CLOCK_MONOTONIC) noexcept {
+  timespec t{};
+  ::clock_gettime(clock, &t);
+  return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
+}
+
+void sleep_until(std::chrono::nanoseconds when) noexcept {
+  const timespec t{when.count() / 1000000000, when.count() % 1000000000};
+  ::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, nullptr);
+}
+
+std::uint64_t resident_bytes() {
+  std::uint64_t all = 0;
+  std::uint64_t resident = 0;
+  std::ifstream("/proc/self/statm") >> all >> resident;
+  return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+}  // namespace
+
+bool load_report::good(const load_options& o) const noexcept {
+  return !failure && lost == 0 && totals.duplicated == 0 && totals.out_of_order == 0 && totals.corrupted == 0 && totals.delivered == sent &&
+         (interrupted || sent == o.messages);
+}
+
+load_run::load_run(const load_options& o, embedded_service* service)
+    : o_(o),
+      service_(service),
+      ledger_(o.handles, o.messages, o.size),
+      terminal_(::isatty(STDERR_FILENO) == 1),
+      window_(o.messages_under_way()),
+      window_step_(std::max<std::uint64_t>(window_ / 4, 1)),
+      engine_([&o] {
+        auto options = o.engine;
+        options.log = log_to_stderr(o.verbosity);
+        return options;
+      }()) {}
+
+load_run::~load_run() {
+  no_more_.request_stop();
+  if (sender_.joinable()) {
+    sender_.join();
+  }
+}
+
+load_report load_run::run() {
+  if (auto opened = open_handles(); !opened) {
+    report_.failure = opened.error();
+    return report_;
+  }
+  static_cast<void>(engine_.after(look_every, [this] { look_around(); }));
+  drive();
+  no_more_.request_stop();
+  if (sender_.joinable()) {
+    sender_.join();
+  }
+  if (terminal_) {
+    fmt::print(stderr, "\r\x1b[K");
+  }
+  report_.service = service_ != nullptr ? "embedded" : o_.service;
+  report_.sent = sent_.load(std::memory_order_relaxed);
+  report_.lost = ledger_.lost(report_.sent);
+  report_.totals = ledger_.so_far();
+  report_.latency = ledger_.latency();
+  report_.engine = engine_.stats();
+  report_.backend = report_.engine.backend;
+  report_.rss_bytes = resident_bytes();
+  return report_;
+}
+
+void load_run::interrupt(bool at_once) {
+  no_more_.request_stop();
+  if (at_once) {
+    engine_.stop();
+  }
+  static_cast<void>(engine_.post([this] {
+    if (joined_ < o_.handles) {
+      report_.interrupted = true;
+      end({});
+    }
+  }));
+}
+
+result<void> load_run::open_handles() {
+  opened_at_ = moved_at_ = now();
+  handle_options h;
+  h.service = service_ != nullptr ? service_->name() : o_.service;
+  h.max_message_size = o_.max_message_size;
+  h.connect_deadline = h.control_deadline = std::chrono::seconds(10) + std::chrono::milliseconds(10) * o_.handles;
+  for (std::uint32_t i = 0; i < o_.handles; ++i) {
+    h.group = fmt::format("cpgring-load-{}-{}", ::getpid(), i);
+    callbacks calls;
+    calls.on_message = [this, i](handle&, const message& m) { arrived(i, m); };
+    calls.on_writable = [this](handle&) { gate_.open(); };
+    calls.on_aborted = [this](handle&, const aborted_message& a) {
+      end(a.cause != nullptr ? *a.cause : error(errc::interrupt, "a fragmented message was cut off"));
+    };
+    calls.on_state = [this](handle&, const state_change& change) {
+      if (change.to == handle_state::joined) {
+        joined();
+      } else if (change.cause != nullptr) {
+        end(*change.cause);
+      }
+    };
+    auto opened = engine_.open(h, std::move(calls));
+    if (!opened) {
+      return fail(opened.error());
+    }
+    handles_.push_back(*opened);
+  }
+  return {};
+}
+
+void load_run::drive() {
+  while (true) {
+    auto took = engine_.dispatch(o_.how);
+    if (!took && took.error() == errc::stopped) {
+      return;
+    }
+    if (!took && took.error() != errc::try_again) {
+      return end(took.error());
+    }
+    if (o_.how == mode::all || o_.how == mode::one_nonblocking) {
+      // As a program with a loop of its own does.
+      auto fd = engine_.fd();
+      if (!fd) {
+        return end(fd.error());
+      }
+      pollfd readable{*fd, POLLIN, 0};
+      static_cast<void>(::poll(&readable, 1, -1));
+    }
+  }
+}
+
+void load_run::end(std::optional<error> failure) {
+  if (!std::exchange(over_, true)) {
+    report_.failure = std::move(failure);
+    report_.running = std::max(last_arrival_ - began_at_, nanoseconds(0));
+    report_.cpu = cpu_used() - cpu_at_begin_;
+  }
+  engine_.stop();
+}
+
+void load_run::joined() {
+  if (++joined_ < o_.handles) {
+    return;
+  }
+  const auto joined_at = now();
+  report_.opening = joined_at - opened_at_;
+  for (const auto& h : handles_) {
+    report_.shm_bytes += h.stats().shm_bytes;
+  }
+  cpu_at_begin_ = cpu_used();
+  began_at_ = moved_at_ = now();
+  sender_ = std::thread([this] { send_all(no_more_.get_token()); });
+}
+
+void load_run::arrived(std::uint32_t handle, const message& m) {
+  const auto at = now();
+  ledger_.arrived(handle, m.bytes(), at.count());
+  last_arrival_ = at;
+  ++arrivals_;
+  // Release: the sender that sees this count may send what the window now lets through; nothing else is read by it.
+  delivered_.store(arrivals_, std::memory_order_release);
+  if (o_.rate == 0 && arrivals_ % window_step_ == 0) {
+    gate_.open();
+  }
+  if (sender_done_.load(std::memory_order_acquire)) {
+    look_whether_done();
+  }
+}
+
+void load_run::look_whether_done() {
+  if (ledger_.so_far().delivered + ledger_.so_far().corrupted >= sent_.load(std::memory_order_relaxed)) {
+    end({});
+  }
+}
+
+void load_run::look_around() {
+  if (over_) {
+    return;
+  }
+  show_progress();
+  if (sender_done_.load(std::memory_order_acquire)) {
+    look_whether_done();
+  }
+  // With a slow pace nothing may be under way for long; then nothing is late either.
+  const auto sent = sent_.load(std::memory_order_relaxed);
+  if (arrivals_ != arrivals_at_last_look_ || sent <= arrivals_) {
+    arrivals_at_last_look_ = arrivals_;
+    moved_at_ = now();
+  } else if (now() - moved_at_ > std::chrono::seconds(o_.patience_s)) {
+    end(error(errc::timeout, fmt::format("nothing arrived for {} s while {} messages were under way", o_.patience_s, sent - arrivals_)));
+  }
+  if (!over_) {
+    static_cast<void>(engine_.after(look_every, [this] { look_around(); }));
+  }
+}
+
+void load_run::show_progress() const {
+  if (!terminal_) {
+    return;
+  }
+  if (joined_ < o_.handles) {
+    fmt::print(stderr, "\r\x1b[K{} of {} handles joined", joined_, o_.handles);
+  } else {
+    fmt::print(stderr, "\r\x1b[K{:.1f} s   {} of {} messages delivered", std::chrono::duration<double>(now() - began_at_).count(),
+               arrivals_, o_.messages);
+  }
+}
+
+void load_run::send_all(const std::stop_token& end) {
+  ::prctl(PR_SET_NAME, "load-sender");
+  ::prctl(PR_SET_TIMERSLACK, 1UL);
+  std::vector<std::byte> payload(o_.size);
+  const double step = o_.rate == 0 ? 0 : 1e9 / static_cast<double>(o_.rate);
+  for (std::uint64_t k = 0; k < o_.messages && !end.stop_requested(); ++k) {
+    nanoseconds intended = now();
+    if (o_.rate != 0) {
+      intended = began_at_ + nanoseconds(static_cast<std::int64_t>(step * static_cast<double>(k)));
+      if (now() < intended) {
+        sleep_until(intended);
+      }
+    } else {
+      while (true) {
+        const auto seen = gate_.count();
+        if (k < delivered_.load(std::memory_order_acquire) + window_) {
+          break;
+        }
+        if (!gate_.wait_past(seen, end)) {
+          break;
+        }
+      }
+      intended = now();
+    }
+    if (!send_one(k, payload, intended, end)) {
+      break;
+    }
+  }
+  report_.interrupted = end.stop_requested();
+  report_.sender_cpu = now(CLOCK_THREAD_CPUTIME_ID);
+  // Release: behind the last sent_.
+  sender_done_.store(true, std::memory_order_release);
+  static_cast<void>(engine_.post([this] { look_whether_done(); }));
+}
+
+bool load_run::send_one(std::uint64_t message, std::span<std::byte> payload, nanoseconds intended, const std::stop_token& end) {
+  ledger_.write(payload, message, intended.count());
+  while (!end.stop_requested()) {
+    const auto seen = gate_.count();
+    // Counted before it is written: it can arrive before multicast() returns.
+    sent_.store(message + 1, std::memory_order_relaxed);
+    auto sent = handles_[ledger_.handle_of(message)].multicast(payload);
+    if (sent) {
+      return true;
+    }
+    sent_.store(message, std::memory_order_relaxed);
+    if (sent.error() != errc::try_again) {
+      static_cast<void>(engine_.post([this, cause = sent.error()] { this->end(cause); }));
+      return false;
+    }
+    if (!gate_.wait_past(seen, end)) {
+      return false;
+    }
+  }
+  return false;
+}
+
+std::chrono::nanoseconds load_run::cpu_used() const {
+  return now(CLOCK_PROCESS_CPUTIME_ID) - (service_ != nullptr ? service_->thread_cpu_time() : nanoseconds(0));
+}
+
+}  // namespace cpgring::cli

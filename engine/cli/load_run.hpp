@@ -1,0 +1,85 @@
+// The workload of `cpgring load`: one thread sends at its pace whatever happens (open loop), the calling one drives the engine and checks.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "cli/gate.hpp"
+#include "cli/ledger.hpp"
+#include "cli/load_options.hpp"
+
+namespace cpgring::cli {
+
+struct load_report {
+  std::string service;
+  wakeup backend = wakeup::automatic;
+  std::uint64_t sent = 0;
+  std::uint64_t lost = 0;
+  ledger::totals totals;
+  std::chrono::nanoseconds opening{0};     // from the first open to the last own view
+  std::chrono::nanoseconds running{0};     // from the first intended time to the last arrival
+  std::chrono::nanoseconds cpu{0};         // of this process in that time, the embedded service's thread left out
+  std::chrono::nanoseconds sender_cpu{0};  // the sending thread's share of it
+  histogram latency;
+  std::uint64_t shm_bytes = 0;  // of all handles
+  std::uint64_t rss_bytes = 0;
+  engine_stats engine;
+  bool interrupted = false;
+  std::optional<error> failure;  // what ended the run early
+
+  [[nodiscard]] bool good(const load_options& o) const noexcept;
+};
+
+class load_run {
+ public:
+  /// Throws where the engine can't be made.
+  load_run(const load_options& o, embedded_service* service);
+  ~load_run();
+  /// Opens, sends, dispatches, waits for the last message. Once.
+  load_report run();
+  /// Any thread: send no more, wait for what is under way; at once: don't wait either.
+  void interrupt(bool at_once);
+
+ private:
+  using nanoseconds = std::chrono::nanoseconds;
+
+  result<void> open_handles();
+  void drive();
+  void end(std::optional<error> failure);
+  void joined();
+  void arrived(std::uint32_t handle, const message& m);
+  void look_around();
+  void show_progress() const;
+  void send_all(const std::stop_token& end);
+  bool send_one(std::uint64_t message, std::span<std::byte> payload, nanoseconds intended, const std::stop_token& end);
+  void look_whether_done();
+  [[nodiscard]] nanoseconds cpu_used() const;
+
+  const load_options& o_;
+  embedded_service* service_;
+  ledger ledger_;
+  load_report report_;
+  std::vector<handle> handles_;
+  std::uint32_t joined_ = 0;
+  nanoseconds opened_at_{0}, began_at_{0}, last_arrival_{0}, cpu_at_begin_{0};
+  std::uint64_t arrivals_ = 0, arrivals_at_last_look_ = 0;
+  nanoseconds moved_at_{0};
+  bool terminal_, over_ = false;
+
+  gate gate_;
+  std::atomic<std::uint64_t> sent_{0}, delivered_{0};
+  std::atomic<bool> sender_done_{false};
+  std::uint64_t window_;
+  std::uint64_t window_step_;
+
+  std::stop_source no_more_;
+  engine engine_;
+  std::thread sender_;
+};
+
+}  // namespace cpgring::cli

@@ -1,0 +1,34 @@
+// cpgring probe: what this machine offers to an engine, and what to change for a better rung.
+#include <memory>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.hpp"
+
+namespace cpgring::cli {
+
+void declare_probe(CLI::App& app, runner& run) {
+  auto* command = app.add_subcommand("probe", "tell which wake-up backend and io_uring set-up work here, and how to get better ones");
+  auto as_json = std::make_shared<bool>(false);
+  command->add_flag("--json", *as_json, "as JSON");
+  command->callback([&run, as_json] {
+    run = [as_json] {
+      const auto report = engine::probe();
+      if (*as_json) {
+        fmt::print(
+            "{}\n",
+            nlohmann::json{{"wakeup_backend", to_string(report.backend)}, {"ring_setup", report.ring_setup}, {"findings", report.lines}}
+                .dump(2));
+        return outcome::done;
+      }
+      fmt::print("wake-up backend  {}\nio_uring set-up  {}\n", to_string(report.backend), report.ring_setup);
+      for (const auto& line : report.lines) {
+        fmt::print("  {}\n", line);
+      }
+      return outcome::done;
+    };
+  });
+}
+
+}  // namespace cpgring::cli

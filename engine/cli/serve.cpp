@@ -1,0 +1,71 @@
+// cpgring serve: the embedded CPG service in a process of its own, until SIGINT or SIGTERM.
+#include <future>
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "cli/command.hpp"
+#include "cli/interrupts.hpp"
+
+namespace cpgring::cli {
+namespace {
+
+struct serve_options {
+  embedded_service_options service;
+  int verbosity = 0;
+};
+
+outcome serve(serve_options o) {
+  const auto descriptors = raise_descriptor_limit();
+  std::promise<void> asked;
+  const interrupts watching([&asked](int count) {
+    if (count == 1) {
+      asked.set_value();
+    }
+  });
+  o.service.log = log_to_stderr(o.verbosity, log_level::warning);
+  std::unique_ptr<embedded_service> service;
+  try {
+    service = std::make_unique<embedded_service>(o.service);
+  } catch (const std::system_error& e) {
+    if (e.code() == make_error_code(errc::exist)) {
+      complain(fmt::format(
+          "the name '{}' is taken in this network namespace: by corosync, or by another 'cpgring serve'; choose another with --name",
+          o.service.name));
+      return outcome::no_service;
+    }
+    throw;
+  }
+  fmt::print("serving '{}', {} clients at most; Ctrl-C ends it\n", service->name(), descriptors);
+  std::fflush(stdout);
+  asked.get_future().wait();
+  const auto s = service->stats();
+  service->stop();
+  fmt::print("served {} connections, {} multicasts, {} events; {} requests refused, {} members disconnected\n", s.connections_total,
+             s.multicasts, s.events, s.requests_refused, s.members_disconnected);
+  return outcome::done;
+}
+
+}  // namespace
+
+void declare_serve(CLI::App& app, runner& run) {
+  auto* command = app.add_subcommand("serve", "run an embedded CPG service: one node, no network, no configuration");
+  auto o = std::make_shared<serve_options>();
+  o->service.name = "cpgring";
+  command->add_option("-n,--name", o->service.name, "name of the socket; 'cpg' lets unmodified libcpg programs in")->capture_default_str();
+  command->add_option("--node-id", o->service.node_id, "the node id that members see")->check(CLI::PositiveNumber)->capture_default_str();
+  command
+      ->add_option("--member-backlog", o->service.member_backlog_bytes_max,
+                   "bytes of events kept for a member that does not read, beyond its ring")
+      ->transform(CLI::AsSizeValue(false))
+      ->capture_default_str();
+  declare_choice<slow_member_policy>(
+      *command, "--slow-member", o->service.slow_member,
+      {{"disconnect", slow_member_policy::disconnect}, {"block", slow_member_policy::block}},
+      "what happens at that limit: the member is disconnected (default), or everybody waits until it has read");
+  command->add_flag("--any-user", o->service.any_user, "let clients of all users in, not only root and yours");
+  declare_verbosity(*command, o->verbosity);
+  command->callback([&run, o] { run = [o] { return serve(*o); }; });
+}
+
+}  // namespace cpgring::cli

@@ -1,0 +1,250 @@
+// The command as its users meet it: exit codes, output, JSON. The service is the test's own, or stock corosync (see support/world.hpp).
+#include <signal.h>
+#include <sys/resource.h>
+
+#include <fstream>
+
+#include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
+
+#include "support/command.hpp"
+#include "support/world.hpp"
+
+namespace cpgring::test {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::StartsWith;
+
+struct command_line : testing::Test {
+  world w;
+  std::string group = world::fresh_group("cli");
+
+  std::vector<std::string> on_service(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin() + 1, {"--service", w.service()});
+    return arguments;
+  }
+};
+
+nlohmann::json json_of(const ended& e) { return nlohmann::json::parse(e.out.substr(e.out.find('{'))); }
+
+void expect_all_delivered(const nlohmann::json& j, std::uint64_t messages) {
+  EXPECT_EQ(j["messages_sent"], messages);
+  EXPECT_EQ(j["messages_delivered"], messages);
+  for (const auto* wrong : {"lost", "duplicated", "out_of_order", "corrupted"}) {
+    EXPECT_EQ(j[wrong], 0) << wrong;
+  }
+}
+
+TEST_F(command_line, load_delivers_everything_once_and_in_order_and_says_so_in_all_fields) {
+  const auto e =
+      cpgring_command({"load", "--service", w.service(), "--handles", "20", "--messages", "2000", "--rate", "20000", "--json", "-"});
+  ASSERT_EQ(e.status, 0) << e.err;
+  EXPECT_THAT(e.out, HasSubstr("good: every message was delivered once, in order and intact"));
+  const auto j = json_of(e);
+  expect_all_delivered(j, 2000);
+  EXPECT_EQ(j["service"], w.service());
+  EXPECT_EQ(j["handles"], 20);
+  for (const auto* positive : {"throughput_per_s", "cpu_ns_per_message", "connect_us_per_handle", "shm_bytes_per_handle", "rss_bytes"}) {
+    EXPECT_GT(j[positive].get<double>(), 0) << positive;
+  }
+  const auto& l = j["latency_ns"];
+  EXPECT_GT(l["p50"], 0);
+  EXPECT_LE(l["p50"], l["p90"]);
+  EXPECT_LE(l["p90"], l["p99"]);
+  EXPECT_LE(l["p99"], l["p99_9"]);
+  EXPECT_LE(l["p99_9"], l["p99_99"]);
+  EXPECT_LE(l["p99_99"], l["max"]);
+}
+
+struct load_variants : testing::TestWithParam<std::vector<std::string>> {};
+
+TEST_P(load_variants, deliver_everything) {
+  const world w;
+  std::vector<std::string> arguments{"load", "--service", w.service(), "--messages", "600", "--rate", "0", "--handles", "5", "--json", "-"};
+  arguments.insert(arguments.end(), GetParam().begin(), GetParam().end());
+  const auto e = cpgring_command(arguments);
+  ASSERT_EQ(e.status, 0) << e.out << e.err;
+  expect_all_delivered(json_of(e), 600);
+}
+
+INSTANTIATE_TEST_SUITE_P(of, load_variants,
+                         testing::Values(std::vector<std::string>{"--mode", "one"}, std::vector<std::string>{"--mode", "one_nonblocking"},
+                                         std::vector<std::string>{"--mode", "all"}, std::vector<std::string>{"--wakeup", "socket"},
+                                         std::vector<std::string>{"--wakeup", "epoll"}, std::vector<std::string>{"--idle", "block"},
+                                         std::vector<std::string>{"--idle", "yield"}, std::vector<std::string>{"--size", "32"},
+                                         std::vector<std::string>{"--size", "100000"}, std::vector<std::string>{"--window", "1"},
+                                         std::vector<std::string>{"--size", "1500000", "--window", "4"}));
+
+TEST_F(command_line, load_brings_its_own_service) {
+  const auto e = cpgring_command({"load", "--handles", "50", "--messages", "500", "--rate", "5000", "--json", "-"});
+  ASSERT_EQ(e.status, 0) << e.err;
+  expect_all_delivered(json_of(e), 500);
+  EXPECT_EQ(json_of(e)["service"], "embedded");
+}
+
+TEST_F(command_line, load_ended_by_a_signal_waits_for_what_is_under_way) {
+  child run(
+      cpgring_line({"load", "--service", w.service(), "--handles", "2", "--messages", "1000000", "--rate", "1000", "--json", "-", "-v"}));
+  ASSERT_TRUE(run.until_it_says("wake-up backend"));
+  // It joins and sends now, or soon; either way the signal is taken.
+  run.signal(SIGINT);
+  const auto e = run.wait();
+  EXPECT_EQ(e.status, 0) << e.err;
+  EXPECT_THAT(e.out, HasSubstr("interrupted"));
+  const auto j = json_of(e);
+  EXPECT_EQ(j["interrupted"], true);
+  EXPECT_EQ(j["messages_sent"], j["messages_delivered"]);
+}
+
+TEST_F(command_line, load_that_loses_its_service_says_what_is_missing) {
+  child service(cpgring_line({"serve", "--name", "cpgring-doomed"}));
+  ASSERT_TRUE(service.until_it_says("serving"));
+  child run(cpgring_line({"load", "--service", "cpgring-doomed", "--handles", "2", "--messages", "1000000", "--rate", "1000", "-v"}));
+  ASSERT_TRUE(run.until_it_says("wake-up backend"));
+  child watcher(cpgring_line({"listen", "--service", "cpgring-doomed", "x"}));
+  // Two handles in a group each are seen by a third party once they have joined; from then on messages flow.
+  while (cpgring_command({"groups", "--service", "cpgring-doomed"}).out.find("cpgring-load") == std::string::npos) {
+  }
+  service.signal(SIGKILL);
+  service.wait();
+  const auto e = run.wait();
+  EXPECT_TRUE(e.status == 1 || e.status == 3) << e.status;
+  EXPECT_THAT(e.out + e.err, HasSubstr("hung up"));
+}
+
+TEST_F(command_line, load_refuses_what_makes_no_sense) {
+  for (const auto& wrong : std::vector<std::vector<std::string>>{{"--size", "31"},
+                                                                 {"--handles", "0"},
+                                                                 {"--messages", "-1"},
+                                                                 {"--mode", "two"},
+                                                                 {"--wakeup", "telepathy"},
+                                                                 {"--max-message-size", "64M"},
+                                                                 {"--no-such-option"}}) {
+    auto arguments = wrong;
+    arguments.insert(arguments.begin(), "load");
+    const auto e = cpgring_command(arguments);
+    EXPECT_EQ(e.status, 2) << wrong[0];
+    EXPECT_THAT(e.err, HasSubstr(wrong[0]));
+    EXPECT_THAT(e.out, IsEmpty());
+  }
+}
+
+TEST_F(command_line, load_tells_which_limit_of_the_machine_is_too_low) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const auto e = cpgring_command({"load", "--handles", "100000", "--service", w.service()});
+  EXPECT_EQ(e.status, 3);
+  EXPECT_THAT(e.err, HasSubstr("take fewer"));
+}
+
+TEST_F(command_line, load_tells_at_once_that_a_file_cannot_be_written) {
+  const auto e = cpgring_command({"load", "--service", w.service(), "--json", "/nowhere/at/all.json"});
+  EXPECT_EQ(e.status, 3);
+  EXPECT_THAT(e.err, HasSubstr("/nowhere/at/all.json"));
+}
+
+TEST_F(command_line, an_absent_service_is_an_error_of_its_own_and_tells_what_to_do) {
+  for (const auto& arguments :
+       std::vector<std::vector<std::string>>{{"load", "--handles", "3"}, {"listen", "g"}, {"send", "g", "text"}, {"groups"}}) {
+    auto line = arguments;
+    line.insert(line.begin() + 1, {"--service", "cpgring-nobody-home"});
+    const auto e = cpgring_command(line);
+    EXPECT_EQ(e.status, 3) << arguments[0];
+    EXPECT_THAT(e.err, HasSubstr("no service listens under 'cpgring-nobody-home'")) << arguments[0];
+    EXPECT_THAT(e.out, IsEmpty());
+  }
+}
+
+TEST_F(command_line, what_is_sent_is_heard_line_by_line) {
+  child listener(cpgring_line(on_service({"listen", group, "--count", "3", "--views"})));
+  ASSERT_TRUE(listener.until_it_says("view 1"));
+  const auto sent = cpgring_command(on_service({"send", group}), "first\n\nthird without an end");
+  EXPECT_EQ(sent.status, 0) << sent.err;
+  const auto heard = listener.wait();
+  EXPECT_EQ(heard.status, 0) << heard.err;
+  EXPECT_EQ(heard.out, "first\n\nthird without an end\n");
+}
+
+TEST_F(command_line, a_whole_input_is_one_message_even_above_the_atomic_limit) {
+  std::string input(3'000'000, 'x');
+  input[1'500'000] = '\n';
+  child listener(cpgring_line(on_service({"listen", group, "--count", "1", "--raw", "--views"})));
+  ASSERT_TRUE(listener.until_it_says("view 1"));
+  EXPECT_EQ(cpgring_command(on_service({"send", group, "--whole"}), input).status, 0);
+  const auto heard = listener.wait();
+  EXPECT_TRUE(heard.out == input) << heard.out.size();
+}
+
+TEST_F(command_line, listen_writes_json_for_programs) {
+  child listener(cpgring_line(on_service({"listen", group, "--count", "1", "--json", "--views"})));
+  ASSERT_TRUE(listener.until_it_says("\"view\""));
+  EXPECT_EQ(cpgring_command(on_service({"send", group, "hello \xff"})).status, 0);
+  const auto heard = listener.wait();
+  std::istringstream lines(heard.out);
+  bool message = false;
+  for (std::string line; std::getline(lines, line);) {
+    const auto j = nlohmann::json::parse(line);
+    if (j["event"] == "message") {
+      message = true;
+      EXPECT_THAT(j["payload"].get<std::string>(), StartsWith("hello "));
+      EXPECT_EQ(j["sequence"], 1);
+    }
+  }
+  EXPECT_TRUE(message);
+}
+
+TEST_F(command_line, groups_lists_who_is_where_and_shows_bytes_that_cannot_be_printed) {
+  child listener(cpgring_line(on_service({"listen", group + "\x01\\", "--views"})));
+  ASSERT_TRUE(listener.until_it_says("view 1"));
+  const auto plain = cpgring_command(on_service({"groups"}));
+  EXPECT_EQ(plain.status, 0) << plain.err;
+  EXPECT_THAT(plain.out, HasSubstr(group + "\\x01\\\\ "));
+  EXPECT_THAT(plain.out, HasSubstr(std::to_string(listener.pid())));
+  const auto list = nlohmann::json::parse(cpgring_command(on_service({"groups", "--json"})).out);
+  const auto mine = std::find_if(list.begin(), list.end(), [&](const auto& one) { return one["pid"] == listener.pid(); });
+  ASSERT_NE(mine, list.end());
+  EXPECT_EQ((*mine)["group"], group + "\x01\\");
+  listener.signal(SIGTERM);
+  EXPECT_EQ(listener.wait().status, 0);
+}
+
+TEST_F(command_line, serve_runs_until_it_is_told_to_end_and_refuses_a_name_that_is_taken) {
+  child first(cpgring_line({"serve", "--name", "cpgring-taken"}));
+  ASSERT_TRUE(first.until_it_says("serving 'cpgring-taken'"));
+  const auto second = cpgring_command({"serve", "--name", "cpgring-taken"});
+  EXPECT_EQ(second.status, 3);
+  EXPECT_THAT(second.err, HasSubstr("'cpgring-taken' is taken"));
+  EXPECT_EQ(cpgring_command({"send", "--service", "cpgring-taken", "g", "text"}).status, 0);
+  first.signal(SIGTERM);
+  const auto e = first.wait();
+  EXPECT_EQ(e.status, 0);
+  EXPECT_THAT(e.out, HasSubstr("served 1 connections, 1 multicasts"));
+}
+
+TEST_F(command_line, a_group_name_that_is_no_group_name_is_refused) {
+  EXPECT_EQ(cpgring_command(on_service({"send", "", "text"})).status, 2);
+  const auto e = cpgring_command(on_service({"listen", std::string(129, 'g')}));
+  EXPECT_EQ(e.status, 2);
+  EXPECT_THAT(e.err, HasSubstr("128"));
+}
+
+TEST_F(command_line, probe_tells_the_backend_in_words_and_as_json) {
+  const auto plain = cpgring_command({"probe"});
+  EXPECT_EQ(plain.status, 0);
+  EXPECT_THAT(plain.out, HasSubstr("wake-up backend"));
+  const auto j = nlohmann::json::parse(cpgring_command({"probe", "--json"}).out);
+  EXPECT_EQ(j["wakeup_backend"], to_string(engine::probe().backend));
+}
+
+TEST_F(command_line, help_teaches_and_nothing_at_all_is_usage) {
+  const auto help = cpgring_command({"--help"});
+  EXPECT_EQ(help.status, 0);
+  EXPECT_THAT(help.out, HasSubstr("Exit codes"));
+  EXPECT_EQ(cpgring_command({}).status, 2);
+  EXPECT_EQ(cpgring_command({"load", "--help"}).status, 0);
+}
+
+}  // namespace
+}  // namespace cpgring::test

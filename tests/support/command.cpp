@@ -1,0 +1,116 @@
+#include "support/command.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+#include <thread>
+
+#include "support/world.hpp"
+
+extern char** environ;
+
+namespace cpgring::test {
+namespace {
+
+std::string temporary_file(std::string_view content = {}) {
+  std::string name = testing::TempDir() + "cpgring-child-XXXXXX";
+  const int fd = ::mkstemp(name.data());
+  if (fd < 0 || ::write(fd, content.data(), content.size()) != static_cast<ssize_t>(content.size())) {
+    throw std::runtime_error("no temporary file " + name);
+  }
+  ::close(fd);
+  return name;
+}
+
+std::string content_of(const std::string& name) {
+  std::stringstream all;
+  all << std::ifstream(name).rdbuf();
+  return all.str();
+}
+
+}  // namespace
+
+child::child(const std::vector<std::string>& arguments, std::string_view input) : out_(temporary_file()), err_(temporary_file()) {
+  const auto in = temporary_file(input);
+  posix_spawn_file_actions_t files;
+  ::posix_spawn_file_actions_init(&files);
+  ::posix_spawn_file_actions_addopen(&files, 0, in.c_str(), O_RDONLY, 0);
+  ::posix_spawn_file_actions_addopen(&files, 1, out_.c_str(), O_WRONLY, 0);
+  ::posix_spawn_file_actions_addopen(&files, 2, err_.c_str(), O_WRONLY, 0);
+  std::vector<std::string> copies(arguments);
+  std::vector<char*> argv;
+  for (auto& one : copies) {
+    argv.push_back(one.data());
+  }
+  argv.push_back(nullptr);
+  const int failed = ::posix_spawnp(&pid_, argv[0], &files, nullptr, argv.data(), environ);
+  ::posix_spawn_file_actions_destroy(&files);
+  ::unlink(in.c_str());
+  if (failed != 0) {
+    throw std::runtime_error("can't start " + arguments[0]);
+  }
+}
+
+child::~child() {
+  if (running()) {
+    signal(SIGKILL);
+    ::waitpid(pid_, &status_, 0);
+  }
+  ::unlink(out_.c_str());
+  ::unlink(err_.c_str());
+}
+
+bool child::running() {
+  if (status_ == -1) {
+    int status = 0;
+    if (::waitpid(pid_, &status, WNOHANG) == pid_) {
+      status_ = status;
+    }
+  }
+  return status_ == -1;
+}
+
+bool child::until_it_says(std::string_view text) {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (true) {
+    const bool was_running = running();
+    if (content_of(out_).find(text) != std::string::npos || content_of(err_).find(text) != std::string::npos) {
+      return true;
+    }
+    if (!was_running || std::chrono::steady_clock::now() > deadline) {
+      return false;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
+void child::signal(int number) const { ::kill(pid_, number); }
+
+ended child::wait() {
+  const auto deadline = std::chrono::steady_clock::now() + 2 * patience;
+  while (running()) {
+    if (std::chrono::steady_clock::now() > deadline) {
+      signal(SIGKILL);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return {WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_), content_of(out_), content_of(err_)};
+}
+
+std::vector<std::string> cpgring_line(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), CPGRING_COMMAND);
+  return arguments;
+}
+
+ended cpgring_command(std::vector<std::string> arguments, std::string_view input) {
+  return child(cpgring_line(std::move(arguments)), input).wait();
+}
+
+}  // namespace cpgring::test
