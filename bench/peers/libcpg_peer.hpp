@@ -21,6 +21,11 @@ class libcpg_peer {
 
   /// Multicasts from handle `index` to its own group; false: try again.
   bool multicast(std::size_t index, std::string_view payload);
+  /// libcpg has nothing of the kind.
+  template <class What>
+  void together(const What& what) {
+    what();
+  }
   /// epoll, then cpg_dispatch(CS_DISPATCH_ALL) on each readable handle, until `events` messages have come since the last call.
   void take(std::uint64_t events);
   /// cpg_dispatch(CS_DISPATCH_ALL) on handle 0, once.

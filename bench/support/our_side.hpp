@@ -37,6 +37,12 @@ class our_side {
   [[nodiscard]] std::uint64_t sum() const noexcept { return sum_; }
   /// Called when multicasts work again after a refusal.
   void on_writable(std::function<void()> what) { writable_ = std::move(what); }
+  /// Runs `what`, whose multicasts share doorbells.
+  template <class What>
+  void together(const What& what) {
+    const auto batch = engine_.batch();
+    what();
+  }
   engine& loop() noexcept { return engine_; }
   std::vector<handle>& handles() noexcept { return handles_; }
 

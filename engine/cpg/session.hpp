@@ -91,6 +91,7 @@ class session {
   // --- progress -------------------------------------------------------------------------------------------------------------
   /// Between cork and uncork multicasts are staged and leave together, with one doorbell.
   void cork() noexcept { ++corks_; }
+  [[nodiscard]] bool corked() const noexcept { return corks_ != 0; }
   result<void> uncork();
   /// Takes answers, writes what can be written now, says `writable` if somebody waits for that. False: the connection is broken.
   result<void> progress(base::time_point now);

@@ -38,8 +38,15 @@ enum writable connection::writable() noexcept {
   s.has_room = requests.has_room();
   s.outstanding = requests.outstanding() + requests.staged();
   s.outstanding_max = parts_->outstanding_limit;
+  // Refused once, then only when half is taken: else each request that the service takes would make room for one more, with a doorbell of
+  // its own.
+  if (parts_->waits_for_half) {
+    s.outstanding_max = (s.outstanding_max + 1) / 2;
+  }
   s.doorbells_owed = parts_->bell.owed();
-  return requests.broken() ? writable::hung_up : may_write(s);
+  const enum writable answer = requests.broken() ? writable::hung_up : may_write(s);
+  parts_->waits_for_half = answer == writable::outstanding;
+  return answer;
 }
 
 result<void> connection::flush() noexcept {

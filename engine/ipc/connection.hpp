@@ -86,6 +86,7 @@ class connection {
     response_reader answers;
     doorbell bell;
     std::uint32_t outstanding_limit = 1;
+    bool waits_for_half = false;
   };
   connection(base::unique_fd socket, connection_facts facts, std::unique_ptr<parts> made) noexcept
       : parts_(std::move(made)), socket_(std::move(socket)), facts_(std::move(facts)) {}

@@ -80,7 +80,7 @@ class ring_reader {
     leased_words_ += step;
     ++leased_;
     --ready_;
-    __builtin_prefetch(word(scan_));
+    fetch_ahead(step);
     return look::frame;
   }
 
@@ -99,6 +99,17 @@ class ring_reader {
 
  private:
   [[nodiscard]] std::uint32_t* word(std::uint32_t position) const noexcept { return data_ + position; }
+  /// Events tend to be as long as the one before: the lines of one a few ahead are fetched while this one is worked on, that of its header
+  /// for writing, because reclaiming writes there.
+  void fetch_ahead(std::uint32_t step) const noexcept {
+    constexpr std::uint32_t distance = 8, fields = 40, payload = 48;  // words: where an event says its length, where its payload begins
+    const std::uint64_t at = std::uint64_t{scan_} + std::uint64_t{distance - 1} * step;
+    if (at + payload < std::uint64_t{words_} * 2) {
+      __builtin_prefetch(data_ + at, 1);
+      __builtin_prefetch(data_ + at + fields);
+      __builtin_prefetch(data_ + at + payload);
+    }
+  }
   std::uint32_t take(std::uint32_t there) noexcept;
   look refuse_chunk(std::uint32_t magic, std::uint32_t length) noexcept;
   void refuse(base::refusal what) noexcept;

@@ -106,6 +106,9 @@ result<void> endpoint::multicast(pieces payload, std::size_t bytes) {
   if (ended_) {
     return fail(errc::bad_handle);
   }
+  if (core_->batching()) {
+    hold_doorbell();
+  }
   auto outcome = session_.multicast(payload, bytes);
   if (!outcome || session_.busy()) {
     settle_changes();
@@ -120,19 +123,25 @@ void endpoint::multicast_crossed(std::span<const std::byte> payload) {
     return;
   }
   // The sender was told "accepted" while the handle was joined; when it has left or closed since, nobody is there to deliver to.
-  if (!std::exchange(crossed_, true)) {
-    session_.cork();
-    core_->sent_from_outside(*this);
-  }
+  hold_doorbell();
   count_result(session_.multicast_or_queue(payload, [this, bytes] { written(bytes); }));
 }
 
-void endpoint::flush_crossed() {
-  crossed_ = false;
+/// What is written from here on waits for the end of the turn, of the batch, or of the intake's batch.
+void endpoint::hold_doorbell() {
+  if (!staged_outside_ && !session_.corked()) {
+    staged_outside_ = true;
+    session_.cork();
+    core_->staged_outside(*this);
+  }
+}
+
+void endpoint::flush_staged() {
+  staged_outside_ = false;
+  count_result(session_.uncork());  // of an ended one too: its FINALIZE is to leave
   if (ended_) {
     return;
   }
-  count_result(session_.uncork());
   publish();
   if (!session_.notices.empty()) {
     mark_ready();
@@ -176,6 +185,9 @@ result<std::span<std::byte>> endpoint::reserve(std::size_t bytes) {
 result<void> endpoint::commit(std::size_t bytes) {
   if (ended_) {
     return fail(errc::bad_handle, "the handle was closed or lost after the reservation");
+  }
+  if (core_->batching()) {
+    hold_doorbell();
   }
   return session_.commit(bytes);
 }

@@ -74,7 +74,7 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   void begin_connect(base::time_point deadline);
   [[nodiscard]] reactor::source* source() noexcept { return &pump_; }
   void mark_ready();
-  void flush_crossed();
+  void flush_staged();
   void say_writable_if_blocked();
   void close_if_requested();
   /// Lets go of the connection without a word.
@@ -133,6 +133,7 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   void settle_changes();
   void hand_over_notices();
   void written(std::size_t bytes);
+  void hold_doorbell();
 
   const std::shared_ptr<engine_core> core_;
   const std::uint64_t id_;
@@ -146,10 +147,10 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   base::time_point connect_deadline_;
   base::time_point linger_until_;
   std::optional<error> due_loss_;
-  bool linked_ = false;      // the pump is the reactor's
-  bool watching_ = false;    // the handshake's socket is the reactor's
-  bool holds_slot_ = false;  // counts among the handshakes under way
-  bool crossed_ = false;     // has staged multicasts of other threads
+  bool linked_ = false;          // the pump is the reactor's
+  bool watching_ = false;        // the handshake's socket is the reactor's
+  bool holds_slot_ = false;      // counts among the handshakes under way
+  bool staged_outside_ = false;  // corked outside of its turn: the core will flush it
   bool ended_ = false;
   bool lingering_ = false;
 

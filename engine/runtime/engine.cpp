@@ -19,6 +19,24 @@ engine_options checked(engine_options options) {
 
 }  // namespace
 
+send_batch::send_batch(std::shared_ptr<runtime::engine_core> core) noexcept : core_(std::move(core)) {
+  if (core_->on_driver_thread()) {
+    core_->begin_batch();
+  } else {
+    core_.reset();
+  }
+}
+send_batch::send_batch(send_batch&& other) noexcept : core_(std::move(other.core_)) {}
+send_batch& send_batch::operator=(send_batch&& other) noexcept {
+  std::swap(core_, other.core_);
+  return *this;
+}
+send_batch::~send_batch() {
+  if (core_) {
+    core_->end_batch();
+  }
+}
+
 engine::engine(engine_options options) : core_(std::make_shared<runtime::engine_core>(checked(std::move(options)))) {}
 
 engine::~engine() { core_->shut_down(); }
@@ -48,6 +66,7 @@ void engine::stop() noexcept { core_->stop(); }
 bool engine::stopped() const noexcept { return core_->stop_requested(); }
 result<void> engine::post(std::function<void()> task) { return core_->post(std::move(task)); }
 result<void> engine::after(std::chrono::nanoseconds delay, std::function<void()> task) { return core_->after(delay, std::move(task)); }
+send_batch engine::batch() noexcept { return send_batch(core_); }
 engine_stats engine::stats() const noexcept { return core_->stats(); }
 
 probe_report engine::probe() { return reactor::probe(); }

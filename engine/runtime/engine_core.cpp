@@ -83,15 +83,20 @@ result<void> engine_core::alive() const {
 
 // --- the way in for other threads ---------------------------------------------------------------------------------------------
 
-void engine_core::wake() noexcept {
+template <class Use>
+void engine_core::with_reactor(Use&& use) const noexcept {
   // SYNC reactor_alive: a waker that is counted before it looks keeps shut_down() from taking the reactor away under it.
   wakers_.fetch_add(1, std::memory_order_seq_cst);
   // SYNC reactor_alive: seq_cst, so that a push before this either finds the reactor or is found by the reactor's first look at the intake.
   if (auto* r = wakeable_.load(std::memory_order_seq_cst)) {
-    r->wake();
+    use(*r);
   }
   // SYNC reactor_alive: all use of the reactor comes before this.
   wakers_.fetch_sub(1, std::memory_order_seq_cst);
+}
+
+void engine_core::wake() noexcept {
+  with_reactor([](reactor::reactor& r) { r.wake(); });
 }
 
 result<void> engine_core::push_pointer(std::uint32_t kind, std::uint64_t id, void* pointer) {
@@ -185,7 +190,7 @@ bool engine_core::take_intake(void* self) {
       intake_batch,
       [&core](std::uint32_t kind, std::uint64_t id, std::span<const std::byte> payload) { core.take_record(kind, id, payload); });
   core.crossings_.add(taken);
-  core.flush_touched();
+  core.flush_staged();
   // SYNC intake_full: pairs with cross_multicast: the handles' own flags are seen after this.
   if (core.sender_blocked_.load(std::memory_order_relaxed) && core.sender_blocked_.exchange(false, std::memory_order_acquire)) {
     std::vector<std::shared_ptr<endpoint>> all;
@@ -293,13 +298,17 @@ void engine_core::touch(endpoint& which) {
   }
 }
 
-void engine_core::sent_from_outside(endpoint& which) { touched_.push_back(&which); }
-
-void engine_core::flush_touched() {
-  for (auto* one : touched_) {
-    one->flush_crossed();
+void engine_core::flush_staged() {
+  for (auto* one : staged_outside_) {
+    one->flush_staged();
   }
-  touched_.clear();
+  staged_outside_.clear();
+}
+
+void engine_core::end_batch() {
+  if (--batches_ == 0 && !inside_) {
+    flush_staged();
+  }
 }
 
 void engine_core::retire(endpoint& which) {
@@ -386,9 +395,11 @@ result<dispatched> engine_core::dispatch(mode how, budget limit, endpoint* only)
       }
       return fail(errc::stopped);
     }
+    flush_staged();
     reactor_->reap();
     bool more = false;
     serve(policy, pass, only, more);
+    flush_staged();
     clear_retired();
     if (policy.used_up(reactor_->now())) {
       policy.done().more = more;
@@ -514,6 +525,14 @@ engine_stats engine_core::stats() const noexcept {
       add_to(s.total, one->stats());
     }
   }
+  with_reactor([&s](const reactor::reactor& r) {
+    s.turns = r.counters().turns.get();
+    s.wakeups = r.counters().wakeups.get();
+    s.sleeps = r.counters().sleeps.get();
+    s.enters = r.backend_counters().enters.get();
+    s.arms = r.backend_counters().arms.get();
+    s.overflows = r.backend_counters().overflows.get();
+  });
   s.handles = handles_.get();
   s.crossings = crossings_.get();
   s.backend = backend_.load(std::memory_order_relaxed);
@@ -541,6 +560,7 @@ void engine_core::shut_down() {
     static_cast<void>(reactor_.release());  // the parent's: this process must not touch it
     return;
   }
+  flush_staged();
   for (auto& [id, one] : endpoints_) {
     one->forget_reactor();
   }

@@ -75,8 +75,14 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   /// The endpoint has something to do beyond its ring.
   void touch(endpoint& which);
   void connect_done();
-  /// Has staged multicasts of other threads: flush them when this batch of the intake is through.
-  void sent_from_outside(endpoint& which);
+  /// Multicasts wait for others to share their doorbell: inside a callback, or while a send_batch lives.
+  [[nodiscard]] bool batching() const noexcept { return inside_ || batches_ != 0; }
+  void begin_batch() noexcept { ++batches_; }
+  void end_batch();
+  /// Has staged multicasts that no turn of its own will flush: of other threads, of another handle's callback, of a send_batch.
+  void staged_outside(endpoint& which) { staged_outside_.push_back(&which); }
+  /// Sends them. At the end of each turn and of each batch of the intake.
+  void flush_staged();
   /// Takes it out of the registry; it stays alive until the present turn is over.
   void retire(endpoint& which);
   void linger_done(endpoint& which);
@@ -89,6 +95,9 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   };
 
   static std::uintptr_t self_tag() noexcept;
+  /// Calls use(reactor) from any thread, if there is one; it stays there meanwhile.
+  template <class Use>
+  void with_reactor(Use&& use) const noexcept;
   void wake() noexcept;
   result<void> push_pointer(std::uint32_t kind, std::uint64_t id, void* pointer);
   static bool take_intake(void* self);
@@ -96,7 +105,6 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   void take_record(std::uint32_t kind, std::uint64_t id, std::span<const std::byte> payload);
   void drop_intake();
   void begin_connects();
-  void flush_touched();
   void clear_retired();
   result<void> enter();
   result<void> bind();
@@ -109,7 +117,7 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
 
   // Any thread.
   std::atomic<reactor::reactor*> wakeable_{nullptr};
-  std::atomic<std::uint32_t> wakers_{0};
+  mutable std::atomic<std::uint32_t> wakers_{0};
   std::atomic<std::uintptr_t> driver_{0};
   std::atomic<bool> own_thread_{false};
   std::atomic<bool> stopped_{false};
@@ -128,11 +136,12 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   std::unordered_map<std::uint64_t, std::shared_ptr<endpoint>> endpoints_;
   handle_stats retired_totals_;
   std::deque<opening_endpoint> to_connect_;
-  std::vector<endpoint*> touched_;                             // have staged multicasts of other threads
+  std::vector<endpoint*> staged_outside_;
   std::vector<std::shared_ptr<endpoint>> retired_, lingered_;  // ended in this turn; linger no longer
   std::unordered_map<alarm*, std::unique_ptr<alarm>> alarms_;
   std::uint64_t pass_ = 0;
   std::uint32_t handshakes_ = 0;
+  std::uint32_t batches_ = 0;  // send_batches that live
   bool beginning_connects_ = false;
   bool inside_ = false;
   bool foreign_loop_ = false;

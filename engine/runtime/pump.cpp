@@ -11,6 +11,7 @@
 #include "dispatch/inline_worker.hpp"
 #include "ipc/connection.hpp"
 #include "runtime/endpoint.hpp"
+#include "runtime/engine_core.hpp"
 
 namespace cpgring::runtime {
 
@@ -57,6 +58,7 @@ reactor::turn_result pump::turn(const reactor::turn_budget& budget) {
     }
   }
   finish(t);
+  owner_.core().flush_staged();  // what its callbacks multicast on other handles
   const bool more = !owner_.ended() && (budget.pass != 0 ? pass_left_ != 0 && (t.ring.ready() != 0 || t.ring.waiting() != 0)
                                                          : t.ring.ready() != 0 || t.ring.waiting() != 0);
   return {t.events, t.bytes, more || (!owner_.ended() && !owner_.session().notices.empty())};

@@ -31,6 +31,21 @@ struct probe_report {
   std::vector<std::string> lines;      ///< one finding each; what to change for a better rung included
 };
 
+/// While it lives, the multicasts and commits that the driving thread makes outside of callbacks share doorbells: they are sent in groups
+/// of up to 32 messages a handle, the last of them when it goes or when the engine is driven, whichever comes first. Inside a callback that
+/// is so anyway. Belongs to the thread that drives the engine; not after the engine's end. Keep it short: what waits in it is not sent.
+class send_batch {
+ public:
+  send_batch(send_batch&& other) noexcept;
+  send_batch& operator=(send_batch&& other) noexcept;
+  ~send_batch();
+
+ private:
+  friend class engine;
+  explicit send_batch(std::shared_ptr<runtime::engine_core> core) noexcept;
+  std::shared_ptr<runtime::engine_core> core_;
+};
+
 class engine {
  public:
   /// Throws std::system_error (errc::invalid_param) for an option out of its range. Opens nothing yet.
@@ -67,6 +82,10 @@ class engine {
   result<void> post(std::function<void()> task);
   /// Runs `task` once, `delay` from now or a little later, on the driving thread, as one event. Any thread.
   result<void> after(std::chrono::nanoseconds delay, std::function<void()> task);
+
+  /// Groups what is multicast until the batch goes: one system call for up to 32 messages instead of one each. See send_batch. On another
+  /// thread than the driving one it does nothing: there the intake queue groups.
+  [[nodiscard]] send_batch batch() noexcept;
 
   [[nodiscard]] engine_stats stats() const noexcept;
   /// Probes this machine; opens and closes an io_uring. Any thread.

@@ -336,6 +336,10 @@ TEST_F(connection_to_a_fake, stops_for_each_reason) {
   }
   EXPECT_EQ(c.writable(), writable::outstanding);
   EXPECT_EQ(requests.get(cf::semaphore), doorbell::outstanding_max);
+  requests.set(cf::semaphore, doorbell::outstanding_max / 2);
+  EXPECT_EQ(c.writable(), writable::outstanding) << "refused once, it waits until half is taken";
+  requests.set(cf::semaphore, doorbell::outstanding_max / 2 - 1);
+  EXPECT_EQ(c.writable(), writable::yes);
   requests.set(cf::semaphore, 0);
   EXPECT_EQ(c.writable(), writable::yes);
   EXPECT_EQ(c.reserve(20000), nullptr);
