@@ -49,7 +49,7 @@ result<void> map_failed(const std::string& path) {
   if (why == ENOMEM) {
     return fail(
         errc::no_mappings,
-        fmt::format("mapping {}: out of memory mappings or address space; raise vm.max_map_count (10 for each handle) or RLIMIT_AS", path));
+        fmt::format("mapping {}: out of memory mappings or address space; raise vm.max_map_count (9 for each handle) or RLIMIT_AS", path));
   }
   return fail_errno(why, fmt::format("mapping {}", path));
 }

@@ -87,7 +87,7 @@ probe_report probe() {
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
     add(fmt::format("file descriptors: {} (hard limit {}); 1 for each handle", files.rlim_cur, files.rlim_max));
   }
-  add(fmt::format("vm.max_map_count: {}; 12 mappings for each handle", first_line("/proc/sys/vm/max_map_count")));
+  add(fmt::format("vm.max_map_count: {}; 9 mappings for each handle", first_line("/proc/sys/vm/max_map_count")));
   return report;
 }
 

@@ -51,7 +51,7 @@ enum class errc : int {
   service_lost,           ///< the service hung up; what was in the event ring has been delivered
   malformed,              ///< foreign bytes broke the protocol; the text names the field; this connection ended
   no_descriptors,         ///< out of file descriptors; remedy: raise RLIMIT_NOFILE (ours or the service's: see the text)
-  no_mappings,            ///< out of memory mappings; remedy: raise vm.max_map_count (10 for each handle)
+  no_mappings,            ///< out of memory mappings; remedy: raise vm.max_map_count (9 for each handle)
   not_joined,             ///< the handle is not (or no longer) in a group
   spent,                  ///< the handle has left its group; a stock service never lets it join again: open a new one
   closed,                 ///< closed by the user

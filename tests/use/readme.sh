@@ -13,4 +13,5 @@ fi
 export PKG_CONFIG_PATH=$prefix/$libdir/pkgconfig
 read -ra flags < <(pkg-config --cflags --libs cpgring)
 "$compiler" -std=c++20 -Wall -Wextra -Werror "$workdir/readme.cpp" -o "$workdir/readme" "${flags[@]}"
-LD_LIBRARY_PATH=$prefix/$libdir timeout 60 "$workdir/readme"
+LD_LIBRARY_PATH=$prefix/$libdir timeout 60 "$workdir/readme" | tee "$workdir/output"
+grep -q '^process [0-9]* says: hello, group$' "$workdir/output"
