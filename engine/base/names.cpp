@@ -1,5 +1,6 @@
 #include <cpgring/event.hpp>
 #include <cpgring/log.hpp>
+#include <cpgring/options.hpp>
 #include <cpgring/view.hpp>
 
 namespace cpgring {
@@ -10,6 +11,26 @@ std::string_view to_string(log_level level) noexcept {
     case log_level::info: return "info";
     case log_level::warning: return "warning";
     case log_level::error: return "error";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(wakeup backend) noexcept {
+  switch (backend) {
+    case wakeup::automatic: return "automatic";
+    case wakeup::futex: return "futex";
+    case wakeup::socket: return "socket";
+    case wakeup::epoll: return "epoll";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(idle strategy) noexcept {
+  switch (strategy) {
+    case idle::block: return "block";
+    case idle::adaptive: return "adaptive";
+    case idle::spin: return "spin";
+    case idle::yield: return "yield";
   }
   return "unknown";
 }

@@ -179,11 +179,19 @@ void reactor::wake() noexcept {
 // --- serving --------------------------------------------------------------------------------------------------------------------
 
 void reactor::serve_one(source& what, const serve_limits& limits, served& done) {
-  const std::uint64_t quantum = std::uint64_t{options_.quantum_bytes} * what.weight_;
+  const auto quantum = static_cast<std::int64_t>(std::uint64_t{options_.quantum_bytes} * what.weight_);
   what.deficit_ += quantum;
+  if (what.deficit_ <= 0) {
+    if (!active_.empty() && limits.only == nullptr) {
+      done.more = true;
+      active_.push_back(what);
+      return;
+    }
+    what.deficit_ = quantum;  // alone: nobody is there to pay it back to
+  }
   turn_budget budget;
   budget.events = std::min(turn_events_max, limits.events - done.events);
-  budget.bytes = std::min(what.deficit_, limits.bytes - done.bytes);
+  budget.bytes = std::min(static_cast<std::uint64_t>(what.deficit_), limits.bytes - done.bytes);
   budget.pass = limits.pass;
   what.has_work_ = false;
   in_turn_ = &what;
@@ -195,8 +203,8 @@ void reactor::serve_one(source& what, const serve_limits& limits, served& done) 
     return;  // it was removed; it may not even exist any more
   }
   in_turn_ = nullptr;
-  what.deficit_ = got.more ? what.deficit_ - std::min(what.deficit_, got.bytes) : 0;
-  what.deficit_ = std::min(what.deficit_, quantum);
+  // Who has nothing left keeps no credit; but what it took beyond its share it still owes.
+  what.deficit_ = std::min(what.deficit_ - static_cast<std::int64_t>(got.bytes), got.more ? quantum : 0);
   what.quiet_ = got.events != 0 || got.more ? 0 : what.quiet_ + 1;
   done.more = done.more || got.more;
   active_.push_back(what);

@@ -66,7 +66,7 @@ class source {
   list_hook active_hook_;
   std::uint32_t slot_ = no_slot;
   std::uint32_t weight_ = 1;
-  std::uint64_t deficit_ = 0;
+  std::int64_t deficit_ = 0;    // bytes it may take; below 0: one event was larger than that, and is paid back first
   std::uint32_t quiet_ = 0;     // looks in a row that found nothing
   bool events_armed_ = false;   // a wait for an event is pending
   bool answers_armed_ = false;  // a wait for an answer is pending

@@ -410,8 +410,8 @@ result<dispatched> engine_core::dispatch(mode how, budget limit, endpoint* only)
       break;
     }
     if (!policy.sleeps()) {
-      if (policy.only_what_waits() && more) {
-        continue;
+      if (more && (policy.only_what_waits() || policy.done().events == 0)) {
+        continue;  // with no event: whoever waits is paying back what it took beyond its share
       }
       break;
     }

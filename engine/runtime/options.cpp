@@ -31,26 +31,6 @@ result<void> first_failure(std::initializer_list<result<void>> all) {
 
 }  // namespace
 
-std::string_view to_string(wakeup backend) noexcept {
-  switch (backend) {
-    case wakeup::automatic: return "automatic";
-    case wakeup::futex: return "futex";
-    case wakeup::socket: return "socket";
-    case wakeup::epoll: return "epoll";
-  }
-  return "unknown";
-}
-
-std::string_view to_string(idle strategy) noexcept {
-  switch (strategy) {
-    case idle::block: return "block";
-    case idle::adaptive: return "adaptive";
-    case idle::spin: return "spin";
-    case idle::yield: return "yield";
-  }
-  return "unknown";
-}
-
 result<void> engine_options::validate() const {
   if ((intake_bytes & (intake_bytes - 1)) != 0) {
     return fail(errc::invalid_param, fmt::format("intake_bytes is {}, it must be a power of two", intake_bytes));
