@@ -13,6 +13,7 @@
 
 #include <cpgring/service.hpp>
 
+#include "service/cfg_server.hpp"
 #include "service/cpg_server.hpp"
 #include "service/event_loop.hpp"
 
@@ -48,10 +49,17 @@ struct embedded_service::impl {
     loop.enter();
     auto ok = server.listen();
     const bool up = ok.has_value();
+    service::cfg_server tools(options);
+    if (up && name == "cpg") {
+      if (auto also = tools.listen(); !also && options.log) {
+        options.log(log_level::warning, fmt::format("corosync's tools will not list this service: {}", also.error().message()));
+      }
+    }
     started.set_value(std::move(ok));
     if (up) {
       loop.run();
     }
+    tools.close();
     server.close();
   }
 

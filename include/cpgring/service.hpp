@@ -23,7 +23,8 @@ enum class slow_member_policy {
 };
 
 struct embedded_service_options {
-  /// Name of the abstract unix socket, 1..100 bytes. Empty: a name of its own is made ("cpgring-PID-N"); see service name().
+  /// Name of the abstract unix socket, 1..100 bytes. Empty: a name of its own is made ("cpgring-PID-N"); see service name(). Under the name
+  /// "cpg" corosync's own tools are served too: what corosync-cpgtool asks the service "cfg" is answered beside it.
   std::string name;
   /// The node id that members see; not 0.
   std::uint32_t node_id = 1;

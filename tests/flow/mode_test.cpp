@@ -300,4 +300,15 @@ TEST_P(flow_mode, weights_divide_the_turns) {
   EXPECT_LT(ratio, 4.5);
 }
 
+TEST_P(flow_mode, an_engine_ends_with_alarms_still_to_come) {
+  world w(GetParam());
+  int runs = 0;
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(w.loop().after(std::chrono::hours(1), [&] { ++runs; }));
+  }
+  ASSERT_TRUE(w.loop().dispatch(mode::all));  // they are scheduled
+  w.end_engine();
+  EXPECT_EQ(runs, 0);
+}
+
 }  // namespace

@@ -1,0 +1,39 @@
+// The little of corosync's cfg service that its tools ask for beside cpg: which addresses a node has, and the local node id.
+//
+// corosync-cpgtool opens both services before it lists anything. Everything else is answered "not supported". The service's thread.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include <qb/qbipcs.h>
+
+#include <cpgring/error.hpp>
+#include <cpgring/service.hpp>
+
+namespace cpgring::service {
+
+class cfg_server {
+ public:
+  explicit cfg_server(const embedded_service_options& options) noexcept : options_(options) {}
+  ~cfg_server() { close(); }
+  cfg_server(const cfg_server&) = delete;
+  cfg_server& operator=(const cfg_server&) = delete;
+
+  /// Under the name "cfg", on the calling thread's event loop. Errors: exist, or an errno.
+  result<void> listen();
+  /// Hangs up on all clients; the loop's jobs must run once more after it.
+  void close() noexcept;
+
+ private:
+  static std::int32_t on_accept(qb_ipcs_connection_t* c, uid_t uid, gid_t gid);
+  static std::int32_t on_message(qb_ipcs_connection_t* c, void* data, std::size_t size);
+  static std::int32_t on_closed(qb_ipcs_connection_t*) { return 0; }
+
+  const embedded_service_options& options_;
+  qb_ipcs_service_t* service_ = nullptr;
+};
+
+}  // namespace cpgring::service
