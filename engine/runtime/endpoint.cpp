@@ -313,12 +313,8 @@ void endpoint::lose(error why) {
   session_.lose(std::move(why));
   unlink();
   ended_ = true;
-  if (auto* connection = session_.connection()) {
-    connection->abandon_files();
-    publish();
-    session_.drop_connection();
-  }
   publish();
+  drop();
   hand_over_notices();
   core_->retire(*this);
 }
@@ -360,14 +356,16 @@ void endpoint::linger_over() {
     return;
   }
   unlink();
-  if (auto* connection = session_.connection()) {
-    if (connection->hung_up()) {
-      connection->abandon_files();
-    }
-  }
   publish();
-  session_.drop_connection();
+  drop();
   core_->retire(*this);
+}
+
+void endpoint::drop() noexcept {
+  if (auto* connection = session_.connection()) {
+    connection->abandon_files();  // does nothing unless the service has gone
+  }
+  session_.drop_connection();
 }
 
 void endpoint::begin_blocking_close(base::time_point deadline) {

@@ -78,7 +78,7 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   void say_writable_if_blocked();
   void close_if_requested();
   /// Lets go of the connection without a word.
-  void drop() noexcept { session_.drop_connection(); }
+  void drop() noexcept;
   /// No more callbacks but state(lost); the connection goes at once.
   void lose(error why);
   /// The same, but behind the batch that has been leased already.
