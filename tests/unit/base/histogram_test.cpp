@@ -80,7 +80,7 @@ TEST(histogram, keeps_the_largest_values) {
 
 TEST(histogram, has_mean_and_deviation) {
   histogram h;
-  for (const std::uint64_t v : {2, 4, 4, 4, 5, 5, 7, 9})
+  for (const std::uint64_t v : {2U, 4U, 4U, 4U, 5U, 5U, 7U, 9U})
     h.record(v);
   EXPECT_DOUBLE_EQ(h.mean(), 5.0);
   EXPECT_DOUBLE_EQ(h.standard_deviation(), 2.0);

@@ -33,7 +33,7 @@ TEST(ledger, finds_nothing_wrong_with_what_arrives_as_it_was_sent) {
 
 TEST(ledger, counts_what_never_came) {
   ledger l(3, 12, size);
-  for (std::uint64_t k : {0, 1, 2, 4, 5, 6}) {  // 3 is passed over, 7 to 9 were sent but did not come, 10 and 11 were not sent
+  for (std::uint64_t k : {0U, 1U, 2U, 4U, 5U, 6U}) {  // 3 is passed over, 7 to 9 were sent but did not come, 10 and 11 were not sent
     l.arrived(l.handle_of(k), message(l, k), 3000);
   }
   EXPECT_EQ(l.lost(10), 4U);
@@ -51,7 +51,7 @@ TEST(ledger, counts_a_second_arrival) {
 
 TEST(ledger, counts_an_arrival_behind_a_later_one_and_does_not_call_it_lost) {
   ledger l(1, 10, size);
-  for (std::uint64_t k : {0, 2, 1, 3}) {
+  for (std::uint64_t k : {0U, 2U, 1U, 3U}) {
     l.arrived(0, message(l, k), 3000);
   }
   EXPECT_EQ(l.so_far().out_of_order, 1U);
