@@ -36,7 +36,8 @@ int main() {
   }
 
   pollfd fds[] = {{*fd, POLLIN, 0}, {timer, POLLIN, 0}};
-  for (int sent = 0; heard < 2;) {
+  int sent = 0;
+  while (heard < 2) {
     ::poll(fds, 2, -1);
     if (fds[0].revents != 0) {
       engine.poll_once();  // all that waits, never blocks

@@ -22,6 +22,7 @@ constexpr std::size_t at_token = 8, at_request = 16;
 constexpr std::size_t head_bytes = at_request + wire::multicast_request::data;
 constexpr std::uint64_t buffer_bytes_max = std::uint64_t{2} << 20;
 constexpr std::size_t path_bytes = 128, buffers_max = 64;
+constexpr std::string_view folder = "/dev/shm/";
 constexpr std::int32_t cs_ok = 1, cs_try_again = 6, cs_invalid_param = 7, cs_not_exist = 12;
 
 }  // namespace
@@ -36,7 +37,9 @@ void cpg_server::zero_copy_alloc(member& from, bytes request) {
   const std::uint64_t size = base::read_once_u64(request.data() + w::map_size);
   const auto* text = reinterpret_cast<const char*>(request.data()) + w::path;
   const std::string path(text, ::strnlen(text, path_bytes));
-  if (size < head_bytes || size > buffer_bytes_max || path.size() == path_bytes || from.buffers.size() >= buffers_max) {
+  // The file is unlinked below, so nothing but a direct child of /dev/shm, where libcpg makes it: no client may point elsewhere.
+  const bool ours_to_unlink = path.starts_with(folder) && path.find('/', folder.size()) == std::string::npos;
+  if (size < head_bytes || size > buffer_bytes_max || !ours_to_unlink || from.buffers.size() >= buffers_max) {
     counters_.requests_refused.add();
     return done(cs_invalid_param);
   }

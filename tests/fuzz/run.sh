@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 seconds=${1:-20}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -ne 0 ] || targets=(ring_reader handshake)
+[ ${#targets[@]} -ne 0 ] || targets=(ring_reader handshake codec service_request)
 clang=${CLANGXX:-clang++}
 command -v "$clang" >/dev/null || { echo "no $clang here" >&2; exit 77; }
 compiler=("$clang")
@@ -16,7 +16,10 @@ rm -rf $build/objects
 mkdir -p $build/objects
 
 # Each source once, two at a time.
-sources=(engine/ipc/*.cpp engine/base/*.cpp)
+sources=()
+for source in engine/*/*.cpp; do
+  [[ $source == engine/cli/* ]] || sources+=("$source")
+done
 for target in "${targets[@]}"; do
   sources+=("tests/fuzz/${target}_fuzz.cpp")
 done
@@ -28,7 +31,8 @@ printf '%s\n' "${sources[@]}" | xargs -P2 -I{} sh -c '
 found=0
 for target in "${targets[@]}"; do
   mkdir -p "$build/$target.corpus" "$build/$target.findings"
-  "$clang" -fsanitize=fuzzer,address,undefined -pthread -o "$build/$target" $build/objects/engine_*.o "$build/objects/tests_fuzz_${target}_fuzz.cpp.o"
+  "$clang" -fsanitize=fuzzer,address,undefined -pthread -o "$build/$target" $build/objects/engine_*.o "$build/objects/tests_fuzz_${target}_fuzz.cpp.o" \
+      -luring -lqb
   # New inputs go to the first folder; the seeds are only read.
   "$build/$target" -max_total_time="$seconds" -timeout=10 -max_len=16384 -print_final_stats=1 -artifact_prefix="$build/$target.findings/" \
       "$build/$target.corpus" "tests/fuzz/seeds/$target" >"$build/$target.log" 2>&1 &
