@@ -92,9 +92,31 @@ void endpoint::close_if_requested() {
   }
 }
 
+void endpoint::look_at_name(std::string_view group) const {
+  // A trailing NUL is usual (Pacemaker, pmxcfs). One inside makes stock daemons mix groups up when a node goes: they compare C strings
+  // there.
+  if (group.find('\0') + 1 < group.size()) {
+    core_->log(log_level::warning,
+               fmt::format("handle {}: its group name has a NUL byte inside; at a node's crash stock corosync tells only one "
+                           "of the groups whose names agree up to it",
+                           id_));
+  }
+}
+
+void endpoint::look_at_crowd(std::size_t members) {
+  constexpr std::size_t stock_members_max = 128;  // CPG_MEMBERS_MAX
+  if (members > stock_members_max && core_->first_crowd()) {
+    core_->log(log_level::warning,
+               fmt::format("group '{}' has {} members: beyond {} from one node stock corosync corrupts its memory when that node goes, and "
+                           "stock libcpg its callers'",
+                           session_.group(), members, stock_members_max));
+  }
+}
+
 // --- requests ---------------------------------------------------------------------------------------------------------------
 
 result<void> endpoint::join(std::string_view group, handle::completion done) {
+  look_at_name(group);
   return request([&](cpg::session& s, base::time_point at) { return s.join(group, std::move(done), at); });
 }
 
@@ -227,6 +249,7 @@ void endpoint::begin_connect(base::time_point deadline) {
   holds_slot_ = true;
   connect_deadline_ = deadline;
   if (!options_.group.empty()) {
+    look_at_name(options_.group);
     auto outcome = session_.join(options_.group, {}, now());
     if (!outcome) {
       lose(outcome.error());

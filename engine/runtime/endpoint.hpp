@@ -116,6 +116,8 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
     message_bytes_.add(bytes);
   }
   void count_view() noexcept { view_count_.add(); }
+  /// Says, once for each engine, what stock daemons make of large groups.
+  void look_at_crowd(std::size_t members);
   void count_fragment() noexcept { fragments_.add(); }
   /// A send that failed means that the socket is gone; the reactor hears of that by itself.
   void count_result(const result<void>& outcome) noexcept { send_failures_.add(outcome ? 0U : 1U); }
@@ -132,6 +134,7 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   void unlink();
   void settle_changes();
   void hand_over_notices();
+  void look_at_name(std::string_view group) const;
   void written(std::size_t bytes);
   void hold_doorbell();
 

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include <cpgring/engine.hpp>
@@ -75,6 +76,8 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   /// The endpoint has something to do beyond its ring.
   void touch(endpoint& which);
   void connect_done();
+  /// True once.
+  bool first_crowd() noexcept { return !std::exchange(crowd_seen_, true); }
   /// Multicasts wait for others to share their doorbell: inside a callback, or while a send_batch lives.
   [[nodiscard]] bool batching() const noexcept { return inside_ || batches_ != 0; }
   void begin_batch() noexcept { ++batches_; }
@@ -145,6 +148,7 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   bool beginning_connects_ = false;
   bool inside_ = false;
   bool foreign_loop_ = false;
+  bool crowd_seen_ = false;
 };
 
 }  // namespace cpgring::runtime

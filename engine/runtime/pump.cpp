@@ -151,6 +151,9 @@ bool pump::work_batch(turn_state& t) {
 bool pump::rare_event(turn_state& t) {
   auto& session = owner_.session();
   const auto shown = [&](const view* v) {
+    if (v != nullptr) {
+      owner_.look_at_crowd(v->members.size());
+    }
     if (v != nullptr && owner_.calls().on_view) {
       owner_.count_view();
       owner_.publish();  // with the own view comes the state joined or left

@@ -127,6 +127,7 @@ TEST_P(flow_group, keeps_names_apart_that_differ_in_length_or_behind_a_nul) {
   for (int i = 0; i < 4; ++i) {
     EXPECT_EQ(each[i].messages, std::vector{fmt::format("for {}", i)});
   }
+  EXPECT_TRUE(w.said("NUL byte inside"));
 }
 
 TEST_P(flow_group, refuses_bad_names_at_once) {
@@ -204,6 +205,7 @@ TEST_P(flow_group, has_no_limit_of_128_members) {
   ASSERT_TRUE(w.until([&] { return std::all_of(all.begin(), all.end(), [](const auto& one) { return one->is(handle_state::joined); }); }));
   ASSERT_TRUE(all[150]->self.multicast("to all"));
   ASSERT_TRUE(w.until([&] { return std::all_of(all.begin(), all.end(), [](const auto& one) { return one->messages.size() == 1; }); }));
+  EXPECT_TRUE(w.said("beyond 128 from one node"));
 }
 
 TEST_P(flow_group, takes_multicasts_from_many_threads_and_keeps_each_threads_order) {
