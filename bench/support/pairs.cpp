@@ -81,8 +81,8 @@ void pairs::run(const std::string& name, double at_least, int repetitions, const
 
 bool pairs::print() const {
   bool all = true;
-  fmt::print("\n{:<34} {:>14} {:>14} {:>14} {:>14} {:>8} {:>9}\n", "ns per " + unit_, "cpgring cpu", "libcpg cpu", "cpgring wall",
-             "libcpg wall", "ratio", "wanted");
+  fmt::print("\n{:<34} {:>14} {:>14} {:>14} {:>14} {:>8} {:>9}\n", "ns per " + unit_, "cpgring cpu", "peer cpu", "cpgring wall",
+             "peer wall", "ratio", "wanted");
   for (const row& r : rows_) {
     fmt::print("{:<34} {:>14.1f} {:>14.1f} {:>14.1f} {:>14.1f} {:>8.1f} {:>9}\n", r.name, r.ours_cpu, r.peer_cpu, r.ours_wall, r.peer_wall,
                r.ratio, r.at_least > 0 ? fmt::format(">= {}", r.at_least) : "");

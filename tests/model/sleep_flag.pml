@@ -1,7 +1,8 @@
 /* Sleeping unless there is work, waking unless awake: base/sleep_flag.hpp, as reactor/reactor uses it.
  *
  * Some wakers bring work; one sleeper takes it. Relaxed stores wait in a store buffer, which `drain` empties at any time and every
- * read-modify-write or system call empties at once. The kick is an eventfd: it stays until it is read.
+ * read-modify-write or system call empties at once. awake() is taken for such a store here, which allows more than the exchange that it is.
+ * The kick is an eventfd: it stays until it is read.
  *
  * Checked: no end in which the sleeper sleeps while work waits (spin's invalid end states); a waker makes a system call only for an
  * announcement, and never two for the same one.
