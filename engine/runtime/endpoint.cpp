@@ -95,7 +95,7 @@ void endpoint::close_if_requested() {
 void endpoint::look_at_name(std::string_view group) const {
   // A trailing NUL is usual (Pacemaker, pmxcfs). One inside makes stock daemons mix groups up when a node goes: they compare C strings
   // there.
-  if (group.find('\0') + 1 < group.size()) {
+  if (const auto at = group.find('\0'); at != std::string_view::npos && at + 1 < group.size()) {
     core_->log(log_level::warning,
                fmt::format("handle {}: its group name has a NUL byte inside; at a node's crash stock corosync tells only one "
                            "of the groups whose names agree up to it",
