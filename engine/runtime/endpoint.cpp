@@ -368,7 +368,10 @@ void endpoint::close_now(std::optional<error> cause) {
   }
   lingering_ = true;
   linger_until_ = now() + core_->options().close_deadline;
-  session_.finalize(linger_until_, [this] { core_->linger_done(*this); });
+  session_.finalize(linger_until_, [this] {
+    finalize_answered_ = true;
+    core_->linger_done(*this);
+  });
   count_result(session_.progress(now()));
   schedule();
 }
@@ -417,7 +420,7 @@ bool endpoint::blocking_close_done() {
     }
   }
   ring.reclaim(ring.leased());
-  if (!session_.progress(base::clock::now()) || connection->hung_up()) {
+  if (!session_.progress(base::clock::now()) || finalize_answered_ || connection->hung_up()) {
     lingering_ = false;
   }
   return !lingering_;

@@ -156,6 +156,7 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   bool staged_outside_ = false;  // corked outside of its turn: the core will flush it
   bool ended_ = false;
   bool lingering_ = false;
+  bool finalize_answered_ = false;
 
   std::atomic<handle_state> state_{handle_state::connecting};
   std::atomic<std::uint32_t> local_node_{0};

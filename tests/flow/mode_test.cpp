@@ -311,4 +311,14 @@ TEST_P(flow_mode, an_engine_ends_with_alarms_still_to_come) {
   EXPECT_EQ(runs, 0);
 }
 
+TEST_P(flow_mode, an_engine_ends_at_once_though_handles_were_closed_just_before) {
+  auto w = std::make_unique<world>(GetParam(), [](engine_options& o) { o.close_deadline = patience; });
+  witness a;
+  open_joined(*w, a, world::fresh_group());
+  a.self.close();
+  const auto began = std::chrono::steady_clock::now();
+  w.reset();
+  EXPECT_LT(std::chrono::steady_clock::now() - began, patience / 2) << "it waited for an answer that had come";
+}
+
 }  // namespace
