@@ -35,6 +35,16 @@ std::string_view to_string(idle strategy) noexcept {
   return "unknown";
 }
 
+std::string_view to_string(ordering policy) noexcept {
+  switch (policy) {
+    case ordering::by_handle: return "by_handle";
+    case ordering::by_sender: return "by_sender";
+    case ordering::by_key: return "by_key";
+    case ordering::unordered: return "unordered";
+  }
+  return "unknown";
+}
+
 std::string_view to_string(reason why) noexcept {
   switch (why) {
     case reason::none: return "none";

@@ -256,7 +256,7 @@ bool reactor::something_waits(const source* only) const noexcept {
 
 /// True: after the arming there is something after all.
 bool reactor::arm(source& what) {
-  if (!std::exchange(what.events_armed_, true)) {
+  if (!what.paused_ && !std::exchange(what.events_armed_, true)) {
     backend_->arm_event(what.slot_);
   }
   if (what.expects_answers_ && !what.answers_armed_) {

@@ -54,6 +54,8 @@ class source {
   // Before the source is added:
   void target(const wake_target& where) noexcept { target_ = where; }
   void set_weight(std::uint32_t weight) noexcept { weight_ = weight; }
+  /// Any time: it can take nothing now, whatever its ring holds, so no wait is armed for it; mark_ready() brings it back.
+  void pause(bool yes) noexcept { paused_ = yes; }
   /// Any time: answers are expected, so `answers` is waited for as well.
   void expects_answers(bool yes) noexcept { expects_answers_ = yes; }
 
@@ -71,6 +73,7 @@ class source {
   bool events_armed_ = false;   // a wait for an event is pending
   bool answers_armed_ = false;  // a wait for an answer is pending
   bool expects_answers_ = false;
+  bool paused_ = false;
   bool has_work_ = false;  // a turn is due whatever waiting() says
 
  public:

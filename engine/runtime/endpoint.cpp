@@ -8,6 +8,7 @@
 
 #include "dispatch/deliver.hpp"
 #include "ipc/connection.hpp"
+#include "runtime/crew.hpp"
 #include "runtime/engine_core.hpp"
 
 namespace cpgring::runtime {
@@ -358,6 +359,8 @@ void endpoint::close_now(std::optional<error> cause) {
     core_->log(log_level::error, fmt::format("handle {}: {}; it is being closed", id_, cause->message()));
   }
   ended_ = true;
+  no_more_calls();
+  pump_.forget_errands();  // on_state(closed) is all that is still heard
   session_.close(std::move(cause));
   publish();
   hand_over_notices();
@@ -388,6 +391,10 @@ void endpoint::linger_over() {
 }
 
 void endpoint::drop() noexcept {
+  if (!pump_.alone()) {
+    drop_due_ = true;  // workers still read in its rings
+    return;
+  }
   if (auto* connection = session_.connection()) {
     connection->abandon_files();  // does nothing unless the service has gone
   }
@@ -473,6 +480,14 @@ void endpoint::notice_aborted(cpg::fragment_assembler::aborted one) {
 
 /// The pump will not run them (not connected, or ended): they become tasks of the engine.
 void endpoint::hand_over_notices() {
+  if (core_->workers() != nullptr) {
+    pump_.collect_notices();
+    if (!pump_.idle()) {
+      core_->await_end_of(*this);
+      core_->add_task(id_, [me = shared_from_this()] { me->pump_.send_last_errands(); });
+    }
+    return;
+  }
   while (!session_.notices.empty()) {
     cpg::notice one = std::move(session_.notices.front());
     session_.notices.pop_front();
@@ -483,6 +498,57 @@ void endpoint::hand_over_notices() {
       core_->add_task(id_, [me = shared_from_this(), one = std::move(one)] { me->deliver_notice(one); });
     }
   }
+}
+
+// --- workers ----------------------------------------------------------------------------------------------------------------
+
+std::uint32_t endpoint::home_worker() const noexcept { return static_cast<std::uint32_t>(id_ % core_->workers()->workers()); }
+
+bool endpoint::worker_may_call() const noexcept { return !no_more_calls_.load(std::memory_order_relaxed) && !core_->stop_requested(); }
+
+std::function<void()> endpoint::call_for(cpg::notice one) {
+  const auto keep = shared_from_this();
+  switch (one.what) {
+    case cpg::notice::kind::state:
+      if (!calls_.on_state) {
+        return {};
+      }
+      return [keep, one = std::move(one)] {
+        handle me = keep->self();
+        keep->calls_.on_state(me, {one.from, one.to, one.cause ? &*one.cause : nullptr});
+      };
+    case cpg::notice::kind::settled: return std::move(one.settle);
+    case cpg::notice::kind::writable:
+      if (!calls_.on_writable) {
+        return {};
+      }
+      return [keep] {
+        handle me = keep->self();
+        keep->calls_.on_writable(me);
+      };
+    case cpg::notice::kind::aborted:
+      if (!calls_.on_aborted) {
+        return {};
+      }
+      return [keep, a = std::move(*one.aborted)] {
+        handle me = keep->self();
+        keep->calls_.on_aborted(me, {a.node, a.pid, a.received, a.announced, &a.cause});
+      };
+  }
+  return {};
+}
+
+void endpoint::worker_done() {
+  if (!pump_.alone()) {
+    return;
+  }
+  if (lingering_) {
+    mark_ready();  // what the service still delivers is thrown away from here on
+  }
+  if (std::exchange(drop_due_, false)) {
+    drop();
+  }
+  pump_.send_last_errands();
 }
 
 // --- progress ---------------------------------------------------------------------------------------------------------------

@@ -95,6 +95,19 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   bool blocking_close_done();
   void forget_reactor() noexcept { linked_ = watching_ = false; }
 
+  // --- with workers ----------------------------------------------------------------------------------------------------------
+  /// The worker that runs errands, and with ordering::by_handle everything.
+  [[nodiscard]] std::uint32_t home_worker() const noexcept;
+  /// A notice as a call for a worker; empty: nobody wants to hear of it.
+  std::function<void()> call_for(cpg::notice one);
+  /// A receipt came for a handle that has ended: its last words, then its rings and itself may go.
+  void worker_done();
+  void forget_workers() noexcept { pump_.forget_workers(); }
+  [[nodiscard]] bool done_with_workers() const noexcept { return pump_.idle() && !drop_due_; }
+  /// Any thread: a worker may run the next callback.
+  [[nodiscard]] bool worker_may_call() const noexcept;
+  void no_more_calls() noexcept { no_more_calls_.store(true, std::memory_order_relaxed); }
+
   // --- for the pump ----------------------------------------------------------------------------------------------------------
   [[nodiscard]] cpg::session& session() noexcept { return session_; }
   [[nodiscard]] const callbacks& calls() const noexcept { return calls_; }
@@ -157,6 +170,10 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   bool ended_ = false;
   bool lingering_ = false;
   bool finalize_answered_ = false;
+  bool drop_due_ = false;           // the rings go once no worker reads them any more
+  std::shared_ptr<endpoint> keep_;  // ended, but workers still hold it
+
+  std::atomic<bool> no_more_calls_{false};
 
   std::atomic<handle_state> state_{handle_state::connecting};
   std::atomic<std::uint32_t> local_node_{0};

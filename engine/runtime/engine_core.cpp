@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "base/check.hpp"
+#include "runtime/crew.hpp"
 #include "runtime/endpoint.hpp"
 
 namespace cpgring::runtime {
@@ -181,11 +182,13 @@ result<std::shared_ptr<endpoint>> engine_core::open(handle_options options, call
 
 bool engine_core::intake_pending(void* self) noexcept {
   auto& core = *static_cast<engine_core*>(self);
-  return core.intake_.pending() || core.sender_blocked_.load(std::memory_order_relaxed) || core.stop_requested();
+  return (core.crew_ && core.crew_->receipts_there()) || core.intake_.pending() || core.sender_blocked_.load(std::memory_order_relaxed) ||
+         core.stop_requested();
 }
 
 bool engine_core::take_intake(void* self) {
   auto& core = *static_cast<engine_core*>(self);
+  core.take_receipts();
   const std::uint32_t taken = core.intake_.pop(
       intake_batch,
       [&core](std::uint32_t kind, std::uint64_t id, std::span<const std::byte> payload) { core.take_record(kind, id, payload); });
@@ -354,6 +357,9 @@ result<void> engine_core::bind() {
     return fail(made.error());
   }
   reactor_ = std::move(*made);
+  if (options_.workers != 0) {
+    crew_ = std::make_unique<crew>(options_, [this] { wake(); });
+  }
   reactor_->set_intake({this, &take_intake, &intake_pending});
   if (auto ok = reactor_->add(tasks_); !ok) {
     return ok;
@@ -410,6 +416,10 @@ result<dispatched> engine_core::dispatch(mode how, budget limit, endpoint* only)
       break;
     }
     if (!policy.sleeps()) {
+      if (crew_ && policy.only_what_waits() && crew_->under_way() != 0) {
+        wait_for_workers();
+        continue;  // what was behind a fence
+      }
       if (more && (policy.only_what_waits() || policy.done().events == 0)) {
         continue;  // with no event: whoever waits is paying back what it took beyond its share
       }
@@ -419,9 +429,10 @@ result<dispatched> engine_core::dispatch(mode how, budget limit, endpoint* only)
       return fail(errc::bad_handle);
     }
     if (!more && !stop_requested()) {
-      reactor_->rest(policy.until().value_or(base::time_point::max()), only != nullptr ? only->source() : nullptr);
+      rest(policy.until().value_or(base::time_point::max()), only != nullptr ? only->source() : nullptr);
     }
   }
+  wait_for_workers();
   if (foreign_loop_) {
     reactor_->prepare_foreign_wait();
   }
@@ -429,6 +440,47 @@ result<dispatched> engine_core::dispatch(mode how, budget limit, endpoint* only)
     return fail(errc::try_again);
   }
   return policy.done();
+}
+
+void engine_core::take_receipts() {
+  if (!crew_) {
+    return;
+  }
+  crew_->take_receipts([](dispatch::receipt& one) { static_cast<pump*>(one.to)->take_receipt(one); });
+  std::erase_if(ending_, [](const auto& one) { return one->done_with_workers(); });
+}
+
+void engine_core::await_end_of(endpoint& which) {
+  if (std::none_of(ending_.begin(), ending_.end(), [&which](const auto& one) { return one.get() == &which; })) {
+    ending_.push_back(which.shared_from_this());
+  }
+}
+
+void engine_core::rest(base::time_point until, const reactor::source* only) {
+  const bool receipts_wake = crew_ && (awaiting_ != 0 || !ending_.empty());
+  if (receipts_wake) {
+    crew_->arm_bell();
+  }
+  reactor_->rest(until, only);
+  if (receipts_wake) {
+    crew_->disarm_bell();
+  }
+}
+
+/// A dispatch call returns when the callbacks that it handed over have run.
+void engine_core::wait_for_workers() {
+  if (!crew_) {
+    return;
+  }
+  ++awaiting_;
+  while (crew_->under_way() != 0 && !stop_requested()) {
+    reactor_->reap();
+    flush_staged();
+    if (crew_->under_way() != 0) {
+      rest(base::time_point::max(), &tasks_);
+    }
+  }
+  --awaiting_;
 }
 
 void engine_core::serve(dispatch::mode_policy& policy, std::uint64_t pass, endpoint* only, bool& more) {
@@ -557,8 +609,20 @@ void engine_core::shut_down() {
     std::this_thread::yield();
   }
   if (fork_guard_.in_child()) {
+    static_cast<void>(crew_.release());     // its threads are not in this process
     static_cast<void>(reactor_.release());  // the parent's: this process must not touch it
     return;
+  }
+  if (crew_) {
+    crew_->stop();
+    take_receipts();
+    for (auto& [id, one] : endpoints_) {
+      one->forget_workers();
+    }
+    for (auto& one : ending_) {
+      one->forget_workers();
+    }
+    ending_.clear();
   }
   flush_staged();
   for (auto& [id, one] : endpoints_) {

@@ -30,6 +30,7 @@
 
 namespace cpgring::runtime {
 
+class crew;
 class endpoint;
 
 class engine_core final : public std::enable_shared_from_this<engine_core> {
@@ -76,6 +77,12 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   /// The endpoint has something to do beyond its ring.
   void touch(endpoint& which);
   void connect_done();
+  /// Null: callbacks run on the driving thread.
+  [[nodiscard]] crew* workers() noexcept { return crew_.get(); }
+  /// Somebody waits (or no longer waits) for workers' receipts: they wake a sleeping reactor.
+  void count_awaiting(bool more) noexcept { awaiting_ += more ? 1U : UINT32_MAX; }
+  /// It has ended, but not yet for the workers.
+  void await_end_of(endpoint& which);
   /// True once.
   bool first_crowd() noexcept { return !std::exchange(crowd_seen_, true); }
   /// Multicasts wait for others to share their doorbell: inside a callback, or while a send_batch lives.
@@ -113,6 +120,9 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   result<void> bind();
   void serve(dispatch::mode_policy& policy, std::uint64_t pass, endpoint* only, bool& more);
   void close_all_blocking();
+  void take_receipts();
+  void rest(base::time_point until, const reactor::source* only);
+  void wait_for_workers();
 
   const engine_options options_;
   fork_guard fork_guard_;
@@ -135,6 +145,9 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
 
   // The driving thread.
   std::unique_ptr<reactor::reactor> reactor_;
+  std::unique_ptr<crew> crew_;
+  std::uint32_t awaiting_ = 0;
+  std::vector<std::shared_ptr<endpoint>> ending_;  // ended, with something still at a worker
   task_source tasks_;
   std::unordered_map<std::uint64_t, std::shared_ptr<endpoint>> endpoints_;
   handle_stats retired_totals_;

@@ -35,7 +35,12 @@ result<void> engine_options::validate() const {
   if ((intake_bytes & (intake_bytes - 1)) != 0) {
     return fail(errc::invalid_param, fmt::format("intake_bytes is {}, it must be a power of two", intake_bytes));
   }
-  return first_failure({in_range<std::uint32_t>("handles_expected", handles_expected, 1, 1000000),
+  if ((worker_queue & (worker_queue - 1)) != 0) {
+    return fail(errc::invalid_param, fmt::format("worker_queue is {}, it must be a power of two", worker_queue));
+  }
+  return first_failure({in_range<std::uint32_t>("workers", workers, 0, 64),
+                        in_range<std::uint32_t>("worker_queue", worker_queue, 64, 1048576),
+                        in_range<std::uint32_t>("handles_expected", handles_expected, 1, 1000000),
                         in_range<std::uint32_t>("turn_bytes", turn_bytes, 4096, 16777216),
                         in_range<std::size_t>("intake_bytes", intake_bytes, std::size_t{1} << 16, std::size_t{1} << 30),
                         in_range<std::uint32_t>("handshakes_max", handshakes_max, 1, 128), not_negative("close_deadline", close_deadline)});
@@ -50,6 +55,9 @@ result<void> handle_options::validate() const {
   }
   if (group.size() > group_name_max) {
     return fail(errc::name_too_long, fmt::format("group has {} bytes, a group name has 1 to {}", group.size(), group_name_max));
+  }
+  if (order == ordering::by_key && !key) {
+    return fail(errc::invalid_param, "order is by_key, but there is no key function");
   }
   return first_failure({in_range<std::uint32_t>("max_message_size", max_message_size, max_message_size_min, max_message_size_max),
                         in_range<std::size_t>("large_message_max", large_message_max, 0, UINT32_MAX),

@@ -12,32 +12,15 @@
 #include "ipc/connection.hpp"
 #include "runtime/endpoint.hpp"
 #include "runtime/engine_core.hpp"
+#include "runtime/turn_state.hpp"
 
 namespace cpgring::runtime {
 
-struct pump::turn_state {
-  turn_state(const reactor::turn_budget& b, handle h, ipc::connection& c) noexcept
-      : budget(b), self(std::move(h)), ring(c.events()), released(ring.capacity_bytes()) {}
-
-  // Events that nobody wants to hear of cost no callback, but they cost the turn's time.
-  static constexpr std::uint32_t taken_max = 4096;
-  [[nodiscard]] bool spent() const noexcept { return events >= budget.events || bytes >= budget.bytes || taken >= taken_max; }
-
-  const reactor::turn_budget& budget;
-  handle self;
-  ipc::ring_reader& ring;
-  dispatch::release_count released;
-  dispatch::descriptor_batch batch;
-  cpg::event decoded;
-  cpg::event_kind rare = cpg::event_kind::deliver;
-  std::uint32_t rare_bytes = 0;
-  std::uint32_t events = 0;  // callbacks run
-  std::uint64_t bytes = 0;   // payload
-  std::uint32_t taken = 0;   // chunks
-};
-
 reactor::turn_result pump::turn(const reactor::turn_budget& budget) {
   const auto keep = owner_.shared_from_this();
+  if (owner_.core().workers() != nullptr) {
+    return turn_on_workers(budget);
+  }
   if (owner_.lingering()) {
     discard();
     return {};
@@ -259,6 +242,9 @@ void pump::discard() {
 }
 
 bool pump::waiting() const noexcept {
+  if (paused_) {
+    return false;
+  }
   const auto& session = owner_.session();
   const auto* connection = session.connection();
   return connection != nullptr && (connection->events().waiting() != 0 || connection->events().ready() != 0 || !session.notices.empty() ||

@@ -6,26 +6,50 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
+#include <functional>
+#include <optional>
 
 #include <cpgring/event.hpp>
 #include <cpgring/handle.hpp>
 
 #include "cpg/codec.hpp"
 #include "dispatch/descriptor.hpp"
+#include "dispatch/feed.hpp"
 #include "dispatch/release_count.hpp"
+#include "dispatch/release_window.hpp"
+#include "dispatch/worker.hpp"
+#include "ipc/ring_reader.hpp"
 #include "reactor/source.hpp"
 
 namespace cpgring::runtime {
 
 class endpoint;
 
-class pump final : public reactor::source {
+class pump final : public reactor::source, public dispatch::worker_target {
  public:
-  explicit pump(endpoint& owner) noexcept : owner_(owner) {}
+  explicit pump(endpoint& owner) noexcept : worker_target(&run_items), owner_(owner) {}
 
   reactor::turn_result turn(const reactor::turn_budget& budget) override;
   [[nodiscard]] bool waiting() const noexcept override;
   void hung_up() override;
+
+  // --- with workers: pump_workers.cpp ------------------------------------------------------------------------------------------
+  void take_receipt(dispatch::receipt& one);
+  /// Nothing of this handle is with a worker.
+  [[nodiscard]] bool alone() const noexcept { return messages_open_ == 0 && !errand_running_; }
+  [[nodiscard]] bool idle() const noexcept { return alone() && errands_.empty(); }
+  /// Turns the session's notices into errands.
+  void collect_notices();
+  void forget_errands() noexcept { errands_.clear(); }
+  /// The workers have ended: what they had is as good as done.
+  void forget_workers() noexcept {
+    errands_.clear();
+    messages_open_ = 0;
+    errand_running_ = false;
+  }
+  /// Where turns no longer come: sends the next errand once the handle is alone.
+  void send_last_errands();
 
  private:
   struct turn_state;
@@ -40,11 +64,41 @@ class pump final : public reactor::source {
   void discard();
   void begin_pass(std::uint64_t pass) noexcept;
 
+  reactor::turn_result turn_on_workers(const reactor::turn_budget& budget);
+  bool step_on_workers(turn_state& t);
+  bool hand_messages(turn_state& t);
+  bool hand(turn_state& t, std::uint32_t worker, const dispatch::work_item& item);
+  [[nodiscard]] std::uint32_t worker_for(const dispatch::work_item& item);
+  void pass_fence(turn_state& t);
+  void send_errand();
+  [[nodiscard]] bool held_up();
+  void finish_on_workers(turn_state& t);
+  void await_receipts(bool yes);
+  static std::uint32_t run_items(worker_target& self, dispatch::feed& from, std::uint32_t first, std::uint32_t count);
+
   endpoint& owner_;
   std::uint64_t sequence_ = 0;
   std::uint64_t pass_ = 0;       // the pass that pass_left_ belongs to
   std::uint32_t pass_left_ = 0;  // ring events that waited when it began and are still to be taken
   bool hung_up_ = false;
+
+  // With workers.
+  struct fence {  // a rare event that waits until the handle is alone
+    ipc::frame frame;
+    std::uint64_t lease;
+  };
+  struct held {  // leased, but its worker's queue was full
+    std::uint32_t worker;
+    dispatch::work_item item;
+  };
+  dispatch::release_window window_;
+  std::deque<std::function<void()>> errands_;
+  std::optional<fence> fence_;
+  std::optional<held> held_;
+  std::uint64_t messages_open_ = 0;  // handed over, no receipt yet
+  bool errand_running_ = false;
+  bool paused_ = false;
+  bool awaits_receipts_ = false;
 };
 
 }  // namespace cpgring::runtime

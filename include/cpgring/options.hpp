@@ -4,13 +4,17 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <cpgring/error.hpp>
 #include <cpgring/log.hpp>
 
 namespace cpgring {
+
+class message;
 
 /// How a reactor learns that an event arrived. Leave it on `automatic`: the best that works here is probed at start.
 enum class wakeup {
@@ -30,6 +34,16 @@ enum class idle {
 };
 std::string_view to_string(idle strategy) noexcept;
 
+/// Which worker runs a message's callback, and so what stays in order. Views, changes of state and other notices are fences under each of
+/// these: they run alone, after everything of their handle that came before and ahead of everything behind.
+enum class ordering {
+  by_handle,  ///< one worker for the handle: total order, as CPG gives it (default)
+  by_sender,  ///< each sender's messages in order, different senders in parallel
+  by_key,     ///< messages of one handle_options::key in order, different keys in parallel
+  unordered,  ///< whichever worker has room
+};
+std::string_view to_string(ordering policy) noexcept;
+
 struct engine_options {
   /// Forced backends fail with errc::unsupported_kernel where they cannot work.
   wakeup wakeup_backend = wakeup::automatic;
@@ -44,6 +58,13 @@ struct engine_options {
   std::size_t intake_bytes = std::size_t{1} << 20;
   /// Handshakes under way at once, 1..128 (a service's backlog is 128).
   std::uint32_t handshakes_max = 64;
+  /// Threads that run the callbacks of handles, 0..64, started with the engine's first call that drives it. 0: the driving thread runs
+  /// them.
+  std::uint32_t workers = 0;
+  /// Messages on their way to one worker, 64..1048576, a power of two. Full: the handles that feed it wait, others go on.
+  std::uint32_t worker_queue = 4096;
+  /// CPUs to pin the workers to, one each, over again when there are more workers. Empty: not pinned.
+  std::vector<int> worker_cpus;
   /// How long the destructor waits for the service to take what was multicast, per engine. 0: hang up at once.
   std::chrono::milliseconds close_deadline{2000};
   /// Silent by default. Called on the reactor's thread, and by open() and stop() on theirs.
@@ -74,6 +95,10 @@ struct handle_options {
   std::size_t large_message_max = std::size_t{64} << 20;
   /// Share of the engine's turns, 1..1000: weight 2 gets twice the bytes of weight 1 when both have more than fits.
   std::uint32_t weight = 1;
+  /// With engine_options::workers: which of them runs a message.
+  ordering order = ordering::by_handle;
+  /// With ordering::by_key: the key of a message. Runs on the driving thread for each message, so it is to be quick; must not throw.
+  std::function<std::uint64_t(const message&)> key;
   /// The process id that members see; 0: our own. Another number lets one process be in a group several times: for simulations only.
   std::uint32_t pid = 0;
   /// Touch the rings' pages at open, so that no page fault hits the first lap and a full /dev/shm is an error now instead of SIGBUS later.

@@ -1,0 +1,60 @@
+#include "runtime/crew.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace cpgring::runtime {
+
+crew::crew(const engine_options& options, const std::function<void()>& wake) : capacity_(options.worker_queue) {
+  for (std::uint32_t i = 0; i < options.workers; ++i) {
+    feeds_.push_back(std::make_unique<dispatch::feed>(capacity_));
+  }
+  for (std::uint32_t i = 0; i < options.workers; ++i) {
+    const int cpu = options.worker_cpus.empty() ? -1 : options.worker_cpus[i % options.worker_cpus.size()];
+    workers_.push_back(std::make_unique<dispatch::worker>(*feeds_[i], fmt::format("cpgring-work-{}", i), cpu, [this, wake] {
+      if (bell_.must_wake()) {
+        wake();
+      }
+    }));
+  }
+}
+
+void crew::hand(std::uint32_t worker, const dispatch::work_item& item) noexcept {
+  dispatch::feed& f = *feeds_[worker];
+  CPGRING_CHECK(f.work_ends.in.stage(item) != nullptr);
+  f.staged = true;
+  ++f.under_way;
+  ++under_way_;
+}
+
+void crew::send(std::uint32_t worker, dispatch::errand one) {
+  dispatch::feed& f = *feeds_[worker];
+  CPGRING_CHECK(f.express_ends.in.emplace(std::move(one)));
+  f.staged = true;
+  ++f.under_way;
+  ++under_way_;
+}
+
+void crew::publish() noexcept {
+  for (std::size_t i = 0; i < feeds_.size(); ++i) {
+    if (std::exchange(feeds_[i]->staged, false)) {
+      feeds_[i]->work_ends.in.publish();
+      workers_[i]->wake();
+    }
+  }
+}
+
+bool crew::receipts_there() noexcept {
+  return std::any_of(feeds_.begin(), feeds_.end(), [](const auto& f) { return !f->back_ends.out.empty(); });
+}
+
+void crew::stop() noexcept {
+  for (auto& one : workers_) {
+    one->stop();
+  }
+  workers_.clear();
+}
+
+}  // namespace cpgring::runtime

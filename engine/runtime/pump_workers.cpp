@@ -1,0 +1,380 @@
+// One turn of one handle whose callbacks run on workers: leases are handed over, views and notices wait until all before them is done.
+//
+// Compare pump.cpp, which does the same where callbacks run in the turn itself. Invariants: I1 a view, a change of state or any other
+// notice is an errand, and an errand runs only while nothing else of the handle is with a worker; nothing behind it is handed over before
+// it is done. I2 chunks go back to the ring oldest first, whatever order they are done in. I3 the rings stay mapped until the handle is
+// alone.
+#include <algorithm>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "cpg/session.hpp"
+#include "dispatch/deliver.hpp"
+#include "dispatch/router.hpp"
+#include "runtime/crew.hpp"
+#include "runtime/endpoint.hpp"
+#include "runtime/engine_core.hpp"
+#include "runtime/turn_state.hpp"
+
+namespace cpgring::runtime {
+
+namespace {
+
+// Handed over at a time before the workers are told: enough to make a wake-up cheap, few enough to let them begin.
+constexpr std::uint32_t publish_every = 32;
+
+}  // namespace
+
+reactor::turn_result pump::turn_on_workers(const reactor::turn_budget& budget) {
+  if (owner_.lingering()) {
+    if (alone()) {
+      discard();
+    }
+    return {};
+  }
+  turn_state t(budget, owner_.self(), *owner_.session().connection());
+  begin_pass(budget.pass);
+  auto& session = owner_.session();
+  session.cork();
+  if (session.busy()) {
+    if (auto ok = session.progress(owner_.now()); !ok) {
+      owner_.lose(ok.error());
+    }
+  }
+  if (!owner_.ended()) {
+    collect_notices();
+    while (!t.spent() && owner_.goes_on() && step_on_workers(t)) {
+    }
+  }
+  owner_.core().workers()->publish();
+  if (owner_.ended() && !owner_.lingering()) {
+    return {t.events, t.bytes, false};
+  }
+  finish_on_workers(t);
+  owner_.core().flush_staged();
+  if (owner_.ended()) {
+    return {t.events, t.bytes, false};
+  }
+  const bool pass_goes_on = budget.pass == 0 || pass_left_ != 0;
+  const bool ring_has = t.ring.ready() != 0 || t.ring.waiting() != 0;
+  const bool more = !paused_ && (!errands_.empty() || fence_ || held_ || !session.notices.empty() || (ring_has && pass_goes_on));
+  return {t.events, t.bytes, more};
+}
+
+/// False: nothing more can be done now.
+bool pump::step_on_workers(turn_state& t) {
+  if (errand_running_) {
+    return false;
+  }
+  if (!errands_.empty()) {
+    if (!alone()) {
+      return false;
+    }
+    send_errand();
+    ++t.events;
+    return false;
+  }
+  if (fence_) {
+    if (!alone()) {
+      return false;
+    }
+    pass_fence(t);
+    return !owner_.ended();
+  }
+  return hand_messages(t);
+}
+
+/// True: a fence has come up.
+bool pump::hand_messages(turn_state& t) {
+  auto& crew = *owner_.core().workers();
+  const bool wanted = static_cast<bool>(owner_.calls().on_message);
+  const bool one_worker = owner_.options().order == ordering::by_handle;
+  const std::uint32_t home = owner_.home_worker();
+  while (!t.spent()) {
+    if (held_) {
+      if (!crew.has_room(held_->worker)) {
+        return false;
+      }
+      const held one = *std::exchange(held_, std::nullopt);
+      static_cast<void>(hand(t, one.worker, one.item));
+      continue;
+    }
+    if ((t.budget.pass != 0 && pass_left_ == 0) || (one_worker && wanted && !crew.has_room(home))) {
+      return false;
+    }
+    if (t.ring.ready() == 0 && t.ring.collect() == 0) {
+      return false;
+    }
+    ipc::frame frame;
+    if (t.ring.next(frame) != ipc::look::frame) {
+      owner_.lose(t.ring.fault());
+      return false;
+    }
+    ++t.taken;
+    if (t.budget.pass != 0) {
+      --pass_left_;
+    }
+    const std::uint64_t lease = window_.lease();
+    if (cpg::decode(frame.data, frame.size, t.decoded) != cpg::event_kind::deliver) [[unlikely]] {
+      fence_ = fence{frame, lease};
+      return true;
+    }
+    const cpg::deliver& d = t.decoded.message;
+    if (!wanted) {
+      window_.done(lease, 1);
+      t.bytes += d.size;
+      continue;
+    }
+    const dispatch::work_item item{this, d.data, lease, ++sequence_, d.size, d.node, d.pid};
+    const std::uint32_t worker = one_worker ? home : worker_for(item);
+    if (owner_.ended() || !hand(t, worker, item)) {
+      return false;
+    }
+  }
+  return false;
+}
+
+bool pump::hand(turn_state& t, std::uint32_t worker, const dispatch::work_item& item) {
+  auto& crew = *owner_.core().workers();
+  if (!crew.has_room(worker)) {
+    held_ = held{worker, item};
+    return false;
+  }
+  crew.hand(worker, item);
+  ++messages_open_;
+  ++t.events;
+  t.bytes += item.size;
+  if (t.events % publish_every == 0) {
+    crew.publish();
+  }
+  return true;
+}
+
+std::uint32_t pump::worker_for(const dispatch::work_item& item) {
+  auto& crew = *owner_.core().workers();
+  switch (owner_.options().order) {
+    case ordering::by_handle: return owner_.home_worker();
+    case ordering::by_sender: return dispatch::worker_of(std::uint64_t{item.node} << 32 | item.pid, crew.workers());
+    case ordering::by_key: {
+      message m;
+      m.group_ = owner_.session().group();
+      m.data_ = item.data;
+      m.size_ = item.size;
+      m.node_ = item.node;
+      m.pid_ = item.pid;
+      m.sequence_ = item.sequence;
+      std::uint64_t key = 0;
+      if (auto thrown = dispatch::deliver([&] { key = owner_.options().key(m); })) {
+        window_.done(item.lease, 1);
+        owner_.close_now(std::move(thrown));
+      }
+      return dispatch::worker_of(key, crew.workers());
+    }
+    case ordering::unordered: break;
+  }
+  std::uint32_t least = 0;
+  for (std::uint32_t i = 1; i < crew.workers(); ++i) {
+    least = crew.under_way(i) < crew.under_way(least) ? i : least;
+  }
+  return least;
+}
+
+/// The handle is alone: the event changes the session, and what the user hears of it becomes errands.
+void pump::pass_fence(turn_state& t) {
+  const fence at = *std::exchange(fence_, std::nullopt);
+  auto& session = owner_.session();
+  const auto keep = owner_.shared_from_this();
+  const auto show = [this, keep](const view* v) {
+    if (v == nullptr) {
+      return;
+    }
+    owner_.look_at_crowd(v->members.size());
+    if (owner_.calls().on_view) {
+      owner_.count_view();
+      owner_.publish();
+      // The view stays as it is until the next one, which waits for this errand.
+      errands_.emplace_back([keep, v] {
+        handle me = keep->self();
+        keep->calls().on_view(me, *v);
+      });
+    }
+  };
+  switch (cpg::decode(at.frame.data, at.frame.size, t.decoded)) {
+    case cpg::event_kind::broken: owner_.lose(t.decoded.why.to_error()); return;
+    case cpg::event_kind::deliver:  // the service changed it since it was leased
+      owner_.lose(error(errc::malformed, "an event in the ring changed while it was leased; this connection ended"));
+      return;
+    case cpg::event_kind::configuration: {
+      std::vector<cpg::fragment_assembler::aborted> aborted;
+      show(session.configuration_changed(t.decoded.membership, aborted));
+      for (auto& one : aborted) {
+        owner_.notice_aborted(std::move(one));
+      }
+      break;
+    }
+    case cpg::event_kind::totem_configuration: show(session.ring_changed(t.decoded.ring)); break;
+    case cpg::event_kind::fragment: {
+      owner_.count_fragment();
+      const cpg::fragment piece = t.decoded.piece;
+      auto outcome = session.piece(piece);
+      if (outcome.given_up) {
+        owner_.notice_aborted(std::move(*outcome.given_up));
+      }
+      if (outcome.message && owner_.calls().on_message) {
+        const auto bytes = *outcome.message;
+        const std::uint64_t number = ++sequence_;
+        owner_.count_messages(1, bytes.size());
+        errands_.emplace_back([keep, bytes, piece, number] {
+          message m;
+          m.group_ = keep->session().group();
+          m.data_ = bytes.data();
+          m.size_ = bytes.size();
+          m.node_ = piece.node;
+          m.pid_ = piece.pid;
+          m.sequence_ = number;
+          m.fragmented_ = true;
+          handle me = keep->self();
+          keep->calls().on_message(me, m);
+        });
+      }
+      break;
+    }
+  }
+  window_.done(at.lease, 1);
+  collect_notices();
+  if (session.removed()) {
+    owner_.lose(error(errc::not_joined,
+                      "another process's leave named this one: the service no longer counts this handle as a member; open a new one"));
+  }
+}
+
+void pump::collect_notices() {
+  auto& notices = owner_.session().notices;
+  while (!notices.empty()) {
+    if (auto call = owner_.call_for(std::move(notices.front()))) {
+      errands_.push_back(std::move(call));
+    }
+    notices.pop_front();
+  }
+}
+
+void pump::send_errand() {
+  owner_.publish();  // whoever hears of a new state finds it, on any thread
+  errand_running_ = true;
+  owner_.core().workers()->send(owner_.home_worker(), {this, std::move(errands_.front())});
+  errands_.pop_front();
+}
+
+void pump::send_last_errands() {
+  if (alone() && !errands_.empty()) {
+    send_errand();
+    owner_.core().workers()->publish();
+  }
+}
+
+/// Whatever the ring holds, nothing can be handed over now.
+bool pump::held_up() {
+  auto& crew = *owner_.core().workers();
+  if (errand_running_) {
+    return true;
+  }
+  if (!errands_.empty() || fence_) {
+    return !alone();
+  }
+  if (held_) {
+    return !crew.has_room(held_->worker);
+  }
+  return owner_.options().order == ordering::by_handle && !crew.has_room(owner_.home_worker());
+}
+
+void pump::finish_on_workers(turn_state& t) {
+  t.ring.reclaim(window_.take());
+  auto& session = owner_.session();
+  const bool empty = t.ring.ready() == 0 && t.ring.waiting() == 0 && !fence_ && !held_;
+  if (empty && t.ring.nearly_full_seen()) {
+    session.poke();
+    owner_.count_result(session.progress(owner_.now()));
+  }
+  owner_.count_result(session.uncork());
+  if (empty && hung_up_ && session.notices.empty() && !owner_.ended()) {
+    owner_.lose(error(errc::service_lost, "the service hung up; what it had delivered before has been handed out"));
+    return;
+  }
+  paused_ = held_up();
+  pause(paused_);
+  // A quarter of the ring held by workers: its room is wanted back as soon as they are done.
+  await_receipts(paused_ || (messages_open_ != 0 && t.ring.leased_bytes() > t.ring.capacity_bytes() / 4) || !errands_.empty());
+  owner_.publish();
+}
+
+void pump::await_receipts(bool yes) {
+  if (awaits_receipts_ != yes) {
+    awaits_receipts_ = yes;
+    owner_.core().count_awaiting(yes);
+  }
+}
+
+void pump::take_receipt(dispatch::receipt& one) {
+  if (one.count == 0) {
+    errand_running_ = false;
+  } else {
+    messages_open_ -= one.count;
+    window_.done(one.lease, one.count);
+    owner_.count_messages(one.called, one.bytes);
+  }
+  if (one.failure) {
+    owner_.close_now(std::move(*one.failure));
+  }
+  if (owner_.ended()) {
+    owner_.worker_done();
+    if (idle()) {
+      await_receipts(false);
+    }
+  } else if (awaits_receipts_) {
+    paused_ = false;
+    owner_.mark_ready();
+  }
+}
+
+/// On a worker. One receipt for each unbroken run of leases.
+std::uint32_t pump::run_items(worker_target& self, dispatch::feed& from, std::uint32_t first, std::uint32_t count) {
+  auto& me = static_cast<pump&>(self);
+  endpoint& owner = me.owner_;
+  handle h = owner.self();
+  auto& work = from.work_ends.out;
+  message m;
+  m.group_ = owner.session().group();
+  dispatch::receipt done{&self, work.front(first).lease, 0, 0, 0, nullptr};
+  const auto send = [&from, &done] { CPGRING_CHECK(from.back_ends.in.emplace(std::move(done))); };
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const dispatch::work_item& item = work.front(first + i);
+    if (item.lease != done.lease + done.count) {
+      send();
+      done = {&self, item.lease, 0, 0, 0, nullptr};
+    }
+    ++done.count;
+    if (!owner.worker_may_call()) {
+      continue;  // closed, or the engine was stopped
+    }
+    m.data_ = item.data;
+    m.size_ = item.size;
+    m.node_ = item.node;
+    m.pid_ = item.pid;
+    m.sequence_ = item.sequence;
+    ++done.called;
+    done.bytes += item.size;
+    if (auto thrown = dispatch::deliver([&] { owner.calls().on_message(h, m); })) [[unlikely]] {
+      owner.no_more_calls();
+      done.failure = std::make_unique<error>(std::move(*thrown));
+      send();
+      done = {&self, item.lease + 1, 0, 0, 0, nullptr};
+    }
+  }
+  if (done.count != 0) {
+    send();
+  }
+  return count;
+}
+
+}  // namespace cpgring::runtime

@@ -1,0 +1,419 @@
+// Callbacks on worker threads: what stays in order under each policy, fences, modes, faults; random streams with random slow callbacks.
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <random>
+#include <set>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "support/filler.hpp"
+
+namespace {
+
+using namespace cpgring;
+using namespace cpgring::test;
+
+std::function<void(engine_options&)> with_workers(std::uint32_t count, std::uint32_t queue = 4096) {
+  return [count, queue](engine_options& o) {
+    o.workers = count;
+    o.worker_queue = queue;
+  };
+}
+
+/// What one handle's callbacks saw, from whatever threads they ran on.
+struct trace {
+  std::mutex lock;
+  std::vector<std::uint64_t> finished;                 // message sequences, in the order in which their callbacks ended
+  std::vector<std::pair<std::uint32_t, int>> senders;  // pid and number, in that order
+  std::vector<std::string> views;                      // who was in it, who came and went, and how many messages had finished before it
+  std::set<std::thread::id> threads;
+  std::atomic<int> running{0};
+  std::atomic<int> overlaps_with_view{0};
+  std::atomic<int> most_at_once{0};
+  std::atomic<int> joined{0}, lost{0};
+};
+
+/// Callbacks that are slow now and then, by a seed that is printed when a test fails.
+callbacks slow_now_and_then(trace& into, unsigned seed) {
+  callbacks calls;
+  calls.on_message = [&into, seed](handle&, const message& m) {
+    const int now = into.running.fetch_add(1) + 1;
+    for (int most = into.most_at_once.load(); now > most && !into.most_at_once.compare_exchange_weak(most, now);) {
+    }
+    if ((m.sequence() * 2654435761U + seed) % 97 == 0) {
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    }
+    {
+      const std::lock_guard guard(into.lock);
+      into.finished.push_back(m.sequence());
+      into.senders.emplace_back(m.sender_pid(), std::stoi(std::string(m.text())));
+      into.threads.insert(std::this_thread::get_id());
+    }
+    into.running.fetch_sub(1);
+  };
+  calls.on_view = [&into](handle&, const view& v) {
+    if (v.cause != view_cause::membership) {
+      return;
+    }
+    into.overlaps_with_view += into.running.load();
+    std::string line;
+    for (const auto& list : {v.members, v.joined, v.left}) {
+      for (const member& one : list) {
+        line += fmt::format("{} ", one.pid);
+      }
+      line += "| ";
+    }
+    const std::lock_guard guard(into.lock);
+    into.views.push_back(line + std::to_string(into.finished.size()));
+  };
+  calls.on_state = [&into](handle&, const state_change& s) {
+    into.overlaps_with_view += into.running.load();
+    into.joined += s.to == handle_state::joined ? 1 : 0;
+    into.lost += s.cause != nullptr ? 1 : 0;
+  };
+  return calls;
+}
+
+std::size_t finished(trace& t) {
+  const std::lock_guard guard(t.lock);
+  return t.finished.size();
+}
+
+struct stream {
+  ordering order;
+  std::uint32_t workers;
+};
+void PrintTo(const stream& s, std::ostream* os) { *os << to_string(s.order) << " on " << s.workers; }
+
+std::vector<stream> every_stream() {
+  std::vector<stream> all;
+  for (const ordering o : {ordering::by_handle, ordering::by_sender, ordering::by_key, ordering::unordered}) {
+    for (const std::uint32_t n : {1U, 2U, 3U, 4U}) {
+      all.push_back({o, n});
+    }
+  }
+  return all;
+}
+
+class flow_worker_stream : public testing::TestWithParam<stream> {};
+INSTANTIATE_TEST_SUITE_P(of, flow_worker_stream, testing::ValuesIn(every_stream()),
+                         [](const auto& info) { return fmt::format("{}_on_{}", to_string(info.param.order), info.param.workers); });
+
+TEST_P(flow_worker_stream, keeps_its_order_and_its_fences) {
+  const auto& p = GetParam();
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE(fmt::format("seed {}", seed));
+  std::mt19937 random(seed);
+  world w(wakeup::automatic, with_workers(p.workers, 64));
+  const auto group = world::fresh_group();
+  trace t;
+  auto o = w.options(group);
+  o.order = p.order;
+  o.key = [](const message& m) { return static_cast<std::uint64_t>(std::stoi(std::string(m.text())) % 7); };
+  auto opened = w.loop().open(o, slow_now_and_then(t, seed));
+  ASSERT_TRUE(opened);
+  ASSERT_TRUE(w.until([&] { return t.joined == 1; }));
+
+  // Three senders and an observer without workers in the same group; members come and go in the middle of the stream.
+  engine others;
+  trace inline_t;
+  const auto join = [&](std::uint32_t pid, callbacks calls) {
+    auto h = w.options(group);
+    h.pid = pid;
+    auto made = others.open(h, std::move(calls));
+    EXPECT_TRUE(made);
+    return *made;
+  };
+  const auto drive_both = [&](const std::function<bool()>& condition) {
+    const auto end = std::chrono::steady_clock::now() + patience;
+    while (!condition() && std::chrono::steady_clock::now() < end) {
+      static_cast<void>(others.dispatch(mode::blocking, budget{64, 0, std::chrono::microseconds(200)}));
+      static_cast<void>(w.loop().dispatch(mode::blocking, budget{256, 0, std::chrono::microseconds(200)}));
+    }
+    return condition();
+  };
+  handle senders[3] = {join(101, slow_now_and_then(inline_t, 1)), join(102, {}), join(103, {})};
+  ASSERT_TRUE(drive_both([&] {
+    return std::all_of(std::begin(senders), std::end(senders), [](const handle& h) { return h.state() == handle_state::joined; });
+  }));
+  constexpr int each = 400;
+  int sent[3] = {};
+  std::vector<handle> passing;
+  while (sent[0] + sent[1] + sent[2] < 3 * each) {
+    const auto s = random() % 3;
+    if (sent[s] < each && senders[s].multicast(std::to_string(sent[s]))) {
+      ++sent[s];
+    }
+    if (random() % 100 == 0) {
+      passing.push_back(join(200 + static_cast<std::uint32_t>(passing.size()), {}));
+    } else if (random() % 100 == 0 && !passing.empty()) {
+      passing.back().close();
+      passing.pop_back();
+    }
+    if (random() % 20 == 0) {
+      drive_both([] { return true; });
+      static_cast<void>(others.dispatch(mode::all));
+      static_cast<void>(w.loop().dispatch(mode::all));
+    }
+  }
+  const auto total = static_cast<std::size_t>(3 * each);
+  ASSERT_TRUE(drive_both([&] { return finished(t) == total && finished(inline_t) == total; })) << finished(t) << ' ' << finished(inline_t);
+
+  EXPECT_EQ(t.lost, 0);
+  EXPECT_EQ(t.overlaps_with_view, 0) << "a view runs alone";
+  const std::lock_guard guard(t.lock);
+  auto sorted = t.finished;
+  std::sort(sorted.begin(), sorted.end());
+  for (std::size_t i = 0; i < total; ++i) {
+    ASSERT_EQ(sorted[i], i + 1) << "each once";
+  }
+  // The observer saw the same views between the same messages, from that of its own join on.
+  ASSERT_FALSE(inline_t.views.empty());
+  const auto from = std::find(t.views.begin(), t.views.end(), inline_t.views.front());
+  ASSERT_NE(from, t.views.end());
+  const auto both = std::min(inline_t.views.size(), static_cast<std::size_t>(t.views.end() - from));
+  ASSERT_GT(both, 1U);
+  EXPECT_TRUE(std::equal(from, from + static_cast<std::ptrdiff_t>(both), inline_t.views.begin()))
+      << "a fence is where the view stands in the stream";
+  std::map<std::uint32_t, int> next;
+  std::map<int, std::map<std::uint32_t, int>> last_of_key;
+  bool sender_order = true, key_order = true;
+  for (const auto& [pid, number] : t.senders) {
+    sender_order = sender_order && next[pid]++ == number;
+    auto& last = last_of_key[number % 7][pid];
+    key_order = key_order && (last == 0 || number > last);
+    last = number;
+  }
+  switch (p.order) {
+    case ordering::by_handle:
+      EXPECT_TRUE(std::is_sorted(t.finished.begin(), t.finished.end())) << "total order";
+      EXPECT_EQ(t.most_at_once, 1);
+      EXPECT_EQ(t.threads.size(), 1U);
+      break;
+    case ordering::by_sender: EXPECT_TRUE(sender_order); break;
+    case ordering::by_key: EXPECT_TRUE(key_order); break;
+    case ordering::unordered: break;
+  }
+  EXPECT_LE(t.threads.size(), p.workers);
+  EXPECT_FALSE(t.threads.contains(std::this_thread::get_id()));
+}
+
+class flow_worker : public testing::TestWithParam<wakeup> {};
+INSTANTIATE_TEST_SUITE_P(backend, flow_worker, testing::ValuesIn(backends_here()), backend_name);
+
+TEST_P(flow_worker, modes_mean_what_they_mean_without_workers) {
+  world w(GetParam(), with_workers(2));
+  witness a;
+  const auto group = world::fresh_group();
+  open_joined(w, a, group);
+  filler f(w, a, group);
+  while (w.loop().dispatch(mode::one_nonblocking)) {
+  }
+  EXPECT_EQ(w.loop().dispatch(mode::one_nonblocking).error(), errc::try_again);
+  f.fill(10);
+  for (std::size_t i = 1; i <= 5; ++i) {
+    ASSERT_EQ(w.loop().dispatch(mode::one)->events, 1U);
+    EXPECT_EQ(a.messages.size(), i) << "its callback has run when the call returns";
+  }
+  EXPECT_EQ(a.self.dispatch(mode::one_nonblocking)->events, 1U);
+  EXPECT_EQ(a.messages.size(), 6U);
+  EXPECT_EQ(w.loop().dispatch(mode::blocking, budget{2, 0, {}})->events, 2U);
+  EXPECT_EQ(a.messages.size(), 8U);
+  EXPECT_EQ(w.loop().dispatch(mode::all)->events, 2U);
+  EXPECT_EQ(a.messages.size(), 10U);
+  EXPECT_EQ(w.loop().dispatch(mode::all)->events, 0U);
+}
+
+TEST_P(flow_worker, all_passes_the_fences_in_what_waits) {
+  world w(GetParam(), with_workers(2));
+  witness a;
+  const auto group = world::fresh_group();
+  open_joined(w, a, group);
+  {
+    filler f(w, a, group);
+    while (w.loop().dispatch(mode::one_nonblocking)) {
+    }
+    f.fill(5);
+  }  // it goes: a view behind the messages
+  // Its leave view comes a little later than its end.
+  ASSERT_TRUE(w.until([&] {
+    EXPECT_TRUE(w.loop().dispatch(mode::all));
+    return a.views.back().find("-4711/process_down") != std::string::npos;
+  }));
+  EXPECT_EQ(a.messages.size(), 5U);
+  EXPECT_TRUE(a.all.back().starts_with("view ")) << "behind the messages";
+}
+
+TEST_P(flow_worker, thousands_of_messages_pass_a_queue_of_sixty_four) {
+  world w(GetParam(), with_workers(2, 64));
+  witness a;
+  const auto group = world::fresh_group();
+  open_joined(w, a, group, 0, [](handle_options& o) { o.max_message_size = 1 << 20; });
+  filler f(w, a, group);
+  while (w.loop().dispatch(mode::one_nonblocking)) {
+  }
+  f.fill(3000);
+  ASSERT_TRUE(w.until([&] { return a.messages.size() == 3000; }));
+  for (std::size_t i = 0; i < 3000; ++i) {
+    ASSERT_EQ(a.messages[i], fmt::format("m{}", i));
+  }
+}
+
+TEST_P(flow_worker, a_callback_that_stands_still_holds_its_own_worker_alone) {
+  world w(GetParam(), with_workers(2));
+  std::atomic<bool> go{false};
+  std::atomic<int> stuck{0}, free{0};
+  callbacks blocked, quick;
+  blocked.on_message = [&](handle&, const message&) {
+    ++stuck;
+    while (!go) {
+      std::this_thread::yield();
+    }
+  };
+  quick.on_message = [&](handle&, const message&) { ++free; };
+  auto one = w.loop().open(w.options(world::fresh_group()), blocked);
+  auto two = w.loop().open(w.options(world::fresh_group()), quick);
+  ASSERT_TRUE(one && two);
+  ASSERT_TRUE(w.until([&] { return one->state() == handle_state::joined && two->state() == handle_state::joined; }));
+  ASSERT_TRUE(w.loop().post([] {}));
+  std::thread sender([&, one = *one, two = *two]() mutable {
+    EXPECT_TRUE(one.multicast("x"));
+    while (stuck == 0) {
+      std::this_thread::yield();
+    }
+    for (int i = 0; i < 200;) {
+      i += two.multicast("y") ? 1 : 0;
+    }
+    while (free < 200) {
+      std::this_thread::yield();
+    }
+    EXPECT_EQ(stuck, 1);
+    go = true;
+    w.loop().stop();
+  });
+  EXPECT_TRUE(w.loop().run());
+  sender.join();
+  EXPECT_EQ(free, 200);
+}
+
+TEST_P(flow_worker, a_callback_that_throws_ends_its_handle_alone) {
+  world w(GetParam(), with_workers(2));
+  witness good;
+  trace bad;
+  auto calls = slow_now_and_then(bad, 0);
+  std::atomic<int> closed{0};
+  calls.on_message = [](handle&, const message&) { throw std::runtime_error("as planned"); };
+  calls.on_state = [&](handle&, const state_change& s) {
+    bad.joined += s.to == handle_state::joined ? 1 : 0;
+    closed += s.to == handle_state::closed && s.cause != nullptr && *s.cause == errc::callback_threw ? 1 : 0;
+  };
+  auto opened = w.loop().open(w.options(world::fresh_group()), calls);
+  ASSERT_TRUE(opened);
+  open_joined(w, good, world::fresh_group());
+  ASSERT_TRUE(w.until([&] { return bad.joined == 1; }));
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(opened->multicast("boom"));
+  }
+  ASSERT_TRUE(w.until([&] { return closed == 1; }));
+  ASSERT_TRUE(good.self.multicast("goes on"));
+  EXPECT_TRUE(w.until([&] { return good.messages.size() == 1; }));
+}
+
+TEST_P(flow_worker, a_callback_may_close_leave_and_multicast) {
+  world w(GetParam(), with_workers(2));
+  std::atomic<int> messages{0}, closed{0}, left{0};
+  callbacks closing, leaving;
+  closing.on_message = [&](handle& h, const message& m) {
+    ++messages;
+    if (m.text() == "first") {
+      EXPECT_TRUE(h.multicast("second"));
+    } else {
+      h.close();
+    }
+  };
+  closing.on_state = [&](handle&, const state_change& s) { closed += s.to == handle_state::closed ? 1 : 0; };
+  leaving.on_message = [&](handle& h, const message&) { EXPECT_TRUE(h.leave()); };
+  leaving.on_state = [&](handle&, const state_change& s) { left += s.to == handle_state::left ? 1 : 0; };
+  auto one = w.loop().open(w.options(world::fresh_group()), closing);
+  auto two = w.loop().open(w.options(world::fresh_group()), leaving);
+  ASSERT_TRUE(one && two);
+  ASSERT_TRUE(w.until([&] { return one->state() == handle_state::joined && two->state() == handle_state::joined; }));
+  ASSERT_TRUE(one->multicast("first"));
+  ASSERT_TRUE(two->multicast("go"));
+  EXPECT_TRUE(w.until([&] { return closed == 1 && left == 1; }));
+  EXPECT_EQ(messages, 2);
+}
+
+TEST_P(flow_worker, an_engine_of_its_own_thread_ends_with_messages_under_way) {
+  for (int round = 0; round < 5; ++round) {
+    world w(GetParam(), with_workers(3));
+    std::atomic<int> messages{0};
+    callbacks calls;
+    calls.on_message = [&](handle&, const message&) {
+      ++messages;
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
+    };
+    std::vector<handle> all;
+    for (int i = 0; i < 6; ++i) {
+      auto o = w.options(world::fresh_group());
+      o.order = ordering::unordered;
+      auto opened = w.loop().open(o, calls);
+      ASSERT_TRUE(opened);
+      all.push_back(*opened);
+    }
+    ASSERT_TRUE(w.loop().start());
+    for (auto& h : all) {
+      while (h.state() != handle_state::joined) {
+        std::this_thread::yield();
+      }
+      for (int i = 0; i < 200; ++i) {
+        static_cast<void>(h.multicast("x"));
+      }
+    }
+    while (messages < 20) {
+      std::this_thread::yield();
+    }
+    w.end_engine();
+    const int at_end = messages;
+    std::this_thread::yield();
+    EXPECT_EQ(messages, at_end) << "no callback runs behind the engine's end";
+  }
+}
+
+TEST_P(flow_worker, a_lost_service_is_told_behind_everything_that_it_had_delivered) {
+  if (!world::embedded()) {
+    GTEST_SKIP() << "the service of this run serves others too";
+  }
+  world w(GetParam(), with_workers(2));
+  trace t;
+  std::atomic<std::size_t> at_loss{0};
+  auto calls = slow_now_and_then(t, 0);
+  calls.on_state = [&](handle&, const state_change& s) {
+    t.joined += s.to == handle_state::joined ? 1 : 0;
+    if (s.to == handle_state::lost) {
+      at_loss = finished(t);
+      t.lost = 1;
+    }
+  };
+  const auto group = world::fresh_group();
+  auto o = w.options(group);
+  o.order = ordering::unordered;
+  auto opened = w.loop().open(o, calls);
+  ASSERT_TRUE(opened);
+  ASSERT_TRUE(w.until([&] { return t.joined == 1; }));
+  const auto events = w.embedded_service_object().stats().events;
+  for (int i = 0; i < 150; ++i) {
+    ASSERT_TRUE(opened->multicast(std::to_string(i)));
+  }
+  while (w.embedded_service_object().stats().events < events + 150) {
+    std::this_thread::yield();
+  }
+  w.end_service();
+  ASSERT_TRUE(w.until([&] { return t.lost == 1; }));
+  EXPECT_EQ(at_loss, 150U);
+}
+
+}  // namespace
