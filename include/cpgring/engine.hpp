@@ -2,6 +2,8 @@
 //
 // One thread drives an engine: its own (start), the caller's (run, dispatch, poll_once), or a foreign loop's (fd + poll_once). The first of
 // these calls decides which thread that is; from then on the others fail with errc::wrong_thread or errc::wrong_state.
+// With engine_options::workers callbacks of handles run on so many threads beside it; posted tasks and alarms stay on the driving one. A
+// dispatch call returns when the callbacks that it handed over have run, stop() apart: what then still waits is not run.
 // No global state, no signal handlers, no thread that was not asked for. Several engines in one process do not know each other.
 #pragma once
 

@@ -31,9 +31,10 @@ class endpoint;
 }
 
 /// What a handle calls. Each may be empty: that event is taken and dropped. All run on the thread that drives the engine, one at a
-/// time for a handle, without any lock held: every call of the library is allowed inside, close(), leave() and stop() included,
-/// but for dispatching the same engine again (errc::wrong_state). A callback that throws ends its handle with
-/// errc::callback_threw; the engine and all other handles go on.
+/// time for a handle. With engine_options::workers they run on those instead: messages as handle_options::order says (at the same time on
+/// several workers unless that is by_handle), everything else alone in its handle. No lock is held: every call of the library is allowed
+/// inside, close(), leave() and stop() included, but for dispatching the same engine again (errc::wrong_state). A callback that throws ends
+/// its handle with errc::callback_threw; the engine and all other handles go on.
 struct callbacks {
   std::function<void(handle&, const message&)> on_message;
   std::function<void(handle&, const view&)> on_view;
@@ -75,7 +76,7 @@ struct group_entry {
 
 class handle {
  public:
-  /// Called once, on the thread that drives the engine.
+  /// Called once, where the handle's callbacks run.
   using completion = std::function<void(result<void>)>;
   template <class T>
   using answer = std::function<void(result<T>)>;
