@@ -170,8 +170,7 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   bool ended_ = false;
   bool lingering_ = false;
   bool finalize_answered_ = false;
-  bool drop_due_ = false;           // the rings go once no worker reads them any more
-  std::shared_ptr<endpoint> keep_;  // ended, but workers still hold it
+  bool drop_due_ = false;  // the rings go once no worker reads them any more
 
   std::atomic<bool> no_more_calls_{false};
 
