@@ -37,6 +37,12 @@ class sleep_flag {
     return asleep_.exchange(0, std::memory_order_acq_rel) != 0;
   }
 
+  /// Still up since announce()? Raises it again if not. For a sleeper whose waker may do nothing more than lower the flag.
+  bool still_up() noexcept {
+    // SYNC sleep_flag: whoever lowers it after this finds everything that was announced before this.
+    return asleep_.exchange(1, std::memory_order_acq_rel) != 0;
+  }
+
   /// Between announce() and awake(): until somebody calls wake(). May return for no reason.
   void sleep() noexcept {
     // The kernel compares the flag with 1 and goes to sleep in one step, so a wake() ahead of this is not lost.

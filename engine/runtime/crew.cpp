@@ -47,6 +47,11 @@ void crew::publish() noexcept {
 }
 
 bool crew::receipts_there() noexcept {
+  // A worker that rang for receipts which had been taken before the bell was armed found the reactor still awake and woke nobody; the next
+  // one would find the bell down. So a sleep begins only with the bell still up.
+  if (bell_armed_ && !bell_.still_up()) {
+    return true;
+  }
   return std::any_of(feeds_.begin(), feeds_.end(), [](const auto& f) { return !f->back_ends.out.empty(); });
 }
 

@@ -54,8 +54,14 @@ class crew {
   }
   [[nodiscard]] bool receipts_there() noexcept;
   /// Before a sleep in which a receipt is to wake the reactor; it looks at receipts_there() once more behind it.
-  void arm_bell() noexcept { bell_.announce(); }
-  void disarm_bell() noexcept { bell_.awake(); }
+  void arm_bell() noexcept {
+    bell_.announce();
+    bell_armed_ = true;
+  }
+  void disarm_bell() noexcept {
+    bell_armed_ = false;
+    bell_.awake();
+  }
 
   /// Waits for the callbacks that run now; the others are not run. Receipts can still be taken.
   void stop() noexcept;
@@ -65,6 +71,7 @@ class crew {
   std::vector<std::unique_ptr<dispatch::feed>> feeds_;
   std::vector<std::unique_ptr<dispatch::worker>> workers_;
   std::size_t under_way_ = 0;
+  bool bell_armed_ = false;
   base::sleep_flag bell_;
 };
 

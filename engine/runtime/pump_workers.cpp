@@ -350,7 +350,9 @@ std::uint32_t pump::run_items(worker_target& self, dispatch::feed& from, std::ui
   for (std::uint32_t i = 0; i < count; ++i) {
     const dispatch::work_item& item = work.front(first + i);
     if (item.lease != done.lease + done.count) {
-      send();
+      if (done.count != 0) {
+        send();
+      }
       done = {&self, item.lease, 0, 0, 0, nullptr};
     }
     ++done.count;
