@@ -1,6 +1,7 @@
 #include "ipc/connection.hpp"
 
 #include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <utility>
@@ -70,6 +71,8 @@ bool connection::hung_up() const noexcept {
   pollfd p{socket_.get(), POLLRDHUP, 0};
   return ::poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLRDHUP | POLLERR)) != 0;
 }
+
+void connection::hang_up() noexcept { ::shutdown(socket_.get(), SHUT_RDWR); }
 
 void connection::abandon_files() noexcept {
   if (!hung_up()) {

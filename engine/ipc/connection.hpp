@@ -60,6 +60,8 @@ class connection {
 
   /// Looks at the socket: the other side is gone.
   [[nodiscard]] bool hung_up() const noexcept;
+  /// Tells the service that we are gone, whoever else still holds the socket open: a dying io_uring does so for some milliseconds.
+  void hang_up() noexcept;
   /// After a hang-up by the service: removes the files that it left in /dev/shm if it died. One that lives removes them itself, and then
   /// this finds nothing; while it has not hung up this does nothing at all.
   void abandon_files() noexcept;

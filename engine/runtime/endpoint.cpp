@@ -206,6 +206,9 @@ result<std::span<std::byte>> endpoint::reserve(std::size_t bytes) {
 }
 
 result<void> endpoint::commit(std::size_t bytes) {
+  if (auto ok = core_->alive(); !ok) {
+    return ok;
+  }
   if (ended_) {
     return fail(errc::bad_handle, "the handle was closed or lost after the reservation");
   }
@@ -216,7 +219,7 @@ result<void> endpoint::commit(std::size_t bytes) {
 }
 
 void endpoint::abandon() noexcept {
-  if (!ended_) {
+  if (!ended_ && core_->alive()) {
     session_.abandon();
   }
 }
@@ -397,6 +400,7 @@ void endpoint::drop() noexcept {
   }
   if (auto* connection = session_.connection()) {
     connection->abandon_files();  // does nothing unless the service has gone
+    connection->hang_up();
   }
   session_.drop_connection();
 }

@@ -119,6 +119,9 @@ result<void> engine_core::cross(std::function<void()> task) {
 }
 
 result<void> engine_core::post(std::function<void()> task) {
+  if (auto ok = alive(); !ok) {
+    return ok;
+  }
   if (stop_requested()) {
     return fail(errc::stopped);
   }
@@ -309,7 +312,7 @@ void engine_core::flush_staged() {
 }
 
 void engine_core::end_batch() {
-  if (--batches_ == 0 && !inside_) {
+  if (--batches_ == 0 && !inside_ && alive()) {
     flush_staged();
   }
 }
@@ -549,7 +552,9 @@ result<void> engine_core::start() {
 
 void engine_core::stop() noexcept {
   stopped_.store(true, std::memory_order_relaxed);
-  wake();
+  if (!fork_guard_.in_child()) {
+    wake();
+  }
 }
 
 result<void> engine_core::after(std::chrono::nanoseconds delay, std::function<void()> task) {
@@ -594,6 +599,10 @@ engine_stats engine_core::stats() const noexcept {
 // --- the end ------------------------------------------------------------------------------------------------------------------
 
 void engine_core::shut_down() {
+  if (fork_guard_.in_child()) {
+    base::forsake(shared_from_this());
+    return;
+  }
   stop();
   {
     const std::lock_guard lock(life_);
@@ -607,11 +616,6 @@ void engine_core::shut_down() {
   wakeable_.store(nullptr, std::memory_order_seq_cst);
   while (wakers_.load(std::memory_order_seq_cst) != 0) {
     std::this_thread::yield();
-  }
-  if (fork_guard_.in_child()) {
-    static_cast<void>(crew_.release());     // its threads are not in this process
-    static_cast<void>(reactor_.release());  // the parent's: this process must not touch it
-    return;
   }
   if (crew_) {
     crew_->stop();

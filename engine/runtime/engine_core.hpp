@@ -22,10 +22,10 @@
 
 #include "base/clock.hpp"
 #include "base/counter.hpp"
+#include "base/fork_guard.hpp"
 #include "dispatch/intake_queue.hpp"
 #include "dispatch/mode_policy.hpp"
 #include "reactor/reactor.hpp"
-#include "runtime/fork_guard.hpp"
 #include "runtime/task_source.hpp"
 
 namespace cpgring::runtime {
@@ -125,7 +125,7 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   void wait_for_workers();
 
   const engine_options options_;
-  fork_guard fork_guard_;
+  base::fork_guard fork_guard_;
   dispatch::intake_queue intake_;
 
   // Any thread.

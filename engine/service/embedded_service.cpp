@@ -13,6 +13,7 @@
 
 #include <cpgring/service.hpp>
 
+#include "base/fork_guard.hpp"
 #include "service/cfg_server.hpp"
 #include "service/cpg_server.hpp"
 #include "service/event_loop.hpp"
@@ -69,6 +70,7 @@ struct embedded_service::impl {
   service::event_loop loop;
   std::thread thread;
   std::mutex stopping;
+  base::fork_guard parent;
   std::atomic<std::int64_t> cpu_at_end{-1};
 };
 
@@ -84,7 +86,13 @@ embedded_service::embedded_service(embedded_service_options options) {
   }
 }
 
-embedded_service::~embedded_service() { stop(); }
+embedded_service::~embedded_service() {
+  if (impl_->parent.in_child()) {
+    base::forsake(std::move(impl_));
+    return;
+  }
+  stop();
+}
 
 const std::string& embedded_service::name() const noexcept { return impl_->name; }
 
@@ -117,6 +125,9 @@ std::chrono::nanoseconds embedded_service::thread_cpu_time() const noexcept {
 }
 
 void embedded_service::stop() noexcept {
+  if (impl_->parent.in_child()) {
+    return;
+  }
   const auto used = thread_cpu_time();
   const std::lock_guard lock(impl_->stopping);
   if (impl_->thread.joinable()) {

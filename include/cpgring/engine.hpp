@@ -53,7 +53,8 @@ class engine {
   /// Throws std::system_error (errc::invalid_param) for an option out of its range. Opens nothing yet.
   explicit engine(engine_options options = {});
   /// Closes all handles in an orderly way (waits up to close_deadline for the service to take what was multicast), stops the own thread.
-  /// Not inside a callback; no other thread may be inside a call. Callbacks no longer run.
+  /// Not inside a callback; no other thread may be inside a call. Callbacks no longer run. In a child process (fork) it touches nothing of
+  /// the parent's; the child's copies of the descriptors stay open until it ends or calls exec.
   ~engine();
   engine(const engine&) = delete;
   engine& operator=(const engine&) = delete;
@@ -80,7 +81,7 @@ class engine {
   void stop() noexcept;
   [[nodiscard]] bool stopped() const noexcept;
 
-  /// Runs `task` on the driving thread, as one event. Any thread. Errors: try_again (intake full), stopped.
+  /// Runs `task` on the driving thread, as one event. Any thread. Errors: try_again (intake full), stopped, forked.
   result<void> post(std::function<void()> task);
   /// Runs `task` once, `delay` from now or a little later, on the driving thread, as one event. Any thread.
   result<void> after(std::chrono::nanoseconds delay, std::function<void()> task);

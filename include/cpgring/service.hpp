@@ -57,7 +57,7 @@ class embedded_service {
   /// Binds the name and starts the thread; when it returns, clients can connect.
   /// Throws std::system_error: errc::exist when the name is taken, errc::invalid_param, or an errno.
   explicit embedded_service(embedded_service_options options = {});
-  /// Stops (see stop()) and joins the thread.
+  /// Stops (see stop()) and joins the thread. In a child process (fork) it leaves the parent's service as it is.
   ~embedded_service();
   embedded_service(const embedded_service&) = delete;
   embedded_service& operator=(const embedded_service&) = delete;

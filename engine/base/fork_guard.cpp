@@ -1,4 +1,4 @@
-#include "runtime/fork_guard.hpp"
+#include "base/fork_guard.hpp"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <system_error>
 
-namespace cpgring::runtime {
+namespace cpgring::base {
 
 fork_guard::fork_guard() {
   const auto size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
@@ -14,11 +14,11 @@ fork_guard::fork_guard() {
   if (at == MAP_FAILED) {
     throw std::system_error(errno, std::system_category(), "cpgring: mapping a page");
   }
-  page_ = base::unique_mapping(at, size);
+  page_ = unique_mapping(at, size);
   if (::madvise(at, size, MADV_WIPEONFORK) != 0) {
     throw std::system_error(errno, std::system_category(), "cpgring: MADV_WIPEONFORK");
   }
   page_.data()[0] = std::byte{1};
 }
 
-}  // namespace cpgring::runtime
+}  // namespace cpgring::base
