@@ -68,7 +68,7 @@ class session {
   void close(std::optional<error> cause);
   /// Asks the service to FINALIZE; `done` is called with its answer (or a failure). Nothing else may be asked afterwards.
   void finalize(base::time_point deadline, std::function<void()> done);
-  void drop_connection() noexcept { connection_.reset(); }
+  std::unique_ptr<ipc::connection> give_up_connection() noexcept { return std::move(connection_); }
   void move_to(handle_state to, std::optional<error> cause = std::nullopt);
   [[nodiscard]] ipc::connection* connection() noexcept { return connection_.get(); }
   [[nodiscard]] const ipc::connection* connection() const noexcept { return connection_.get(); }

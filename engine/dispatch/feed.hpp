@@ -12,6 +12,7 @@
 #include <cpgring/error.hpp>
 
 #include "base/sleep_flag.hpp"
+#include "dispatch/lessor.hpp"
 #include "dispatch/spsc_queue.hpp"
 
 namespace cpgring::dispatch {
@@ -39,8 +40,9 @@ struct receipt {
   std::uint64_t lease;
   std::uint32_t count;
   std::uint32_t called;
-  std::uint64_t bytes;             // payload of those
-  std::unique_ptr<error> failure;  // a callback threw
+  std::uint64_t bytes;              // payload of those
+  std::unique_ptr<error> failure;   // a callback threw
+  retained* lease_taken = nullptr;  // the callback of this one item left a lease on it
 };
 
 struct feed {
@@ -52,6 +54,7 @@ struct feed {
   spsc_queue<work_item>::ends work_ends = work.split();
   spsc_queue<errand>::ends express_ends = express.split();
   spsc_queue<receipt>::ends back_ends = back.split();
+  callback_room room;         // the worker's
   std::size_t under_way = 0;  // the reactor's: handed over, receipt not yet seen
   bool staged = false;        // the reactor's: something is not yet published
 };

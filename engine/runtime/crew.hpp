@@ -32,6 +32,8 @@ class crew {
   [[nodiscard]] std::size_t under_way(std::uint32_t worker) const noexcept { return feeds_[worker]->under_way; }
   /// Of all workers.
   [[nodiscard]] std::size_t under_way() const noexcept { return under_way_; }
+  /// That worker's own.
+  [[nodiscard]] dispatch::callback_room& room_of(std::uint32_t worker) noexcept { return feeds_[worker]->room; }
   /// Only where has_room(). Seen by the worker after publish().
   void hand(std::uint32_t worker, const dispatch::work_item& item) noexcept;
   void send(std::uint32_t worker, dispatch::errand one);

@@ -32,7 +32,7 @@ endpoint::endpoint(std::shared_ptr<engine_core> core, std::uint64_t id, handle_o
       calls_(std::move(calls)),
       pid_(pid_of(options_)),
       session_(session_options_of(options_, pid_)),
-      pump_(*this),
+      pump_(*this, options_.retained_bytes_max, options_.lease_age_max),
       atomic_max_(session_.atomic_max()) {}
 
 endpoint::~endpoint() = default;
@@ -57,6 +57,10 @@ handle_stats endpoint::stats() const noexcept {
   s.fragments = fragments_.get();
   s.aborted = aborted_.get();
   s.shm_bytes = shm_bytes_.get();
+  s.leases = pump_.leases().desk()->count();
+  s.lease_bytes = pump_.leases().desk()->bytes();
+  s.copied_out = copied_out_.get();
+  s.copied_out_bytes = copied_out_bytes_.get();
   return s;
 }
 
@@ -401,8 +405,8 @@ void endpoint::drop() noexcept {
   if (auto* connection = session_.connection()) {
     connection->abandon_files();  // does nothing unless the service has gone
     connection->hang_up();
+    pump_.let_go_of_leases(session_.give_up_connection());
   }
-  session_.drop_connection();
 }
 
 void endpoint::begin_blocking_close(base::time_point deadline) {
@@ -423,14 +427,9 @@ bool endpoint::blocking_close_done() {
   if (connection == nullptr || !lingering_) {
     return true;
   }
-  auto& ring = connection->events();
-  ipc::frame frame;
-  while (ring.ready() != 0 || ring.collect() != 0) {
-    if (ring.next(frame) != ipc::look::frame) {
-      return true;
-    }
+  if (!pump_.discard_events()) {
+    return true;
   }
-  ring.reclaim(ring.leased());
   if (!session_.progress(base::clock::now()) || finalize_answered_ || connection->hung_up()) {
     lingering_ = false;
   }
@@ -564,6 +563,8 @@ void endpoint::publish() {
   not_writable_.set(counts.not_writable);
   doorbells_.set(counts.doorbells);
   pokes_.set(counts.pokes);
+  copied_out_.set(pump_.leases().copied());
+  copied_out_bytes_.set(pump_.leases().copied_bytes());
   local_node_.store(session_.local_node(), std::memory_order_relaxed);
   if (const auto state = session_.state(); state_.load(std::memory_order_relaxed) != state) {
     {
@@ -586,6 +587,9 @@ void endpoint::schedule() {
   } else if (session_.state() == handle_state::connecting) {
     at_the_latest(connect_deadline_);
   }
+  if (const auto due = pump_.leases().due()) {
+    at_the_latest(*due);
+  }
   if (at) {
     core_->reactor().schedule(*this, *at);
   } else {
@@ -594,6 +598,9 @@ void endpoint::schedule() {
 }
 
 void endpoint::expired() {
+  if (linked_) {
+    pump_.tend_leases();
+  }
   if (lingering_) {
     count_result(session_.tick(now()));
     if (lingering_ && now() >= linger_until_) {

@@ -46,6 +46,10 @@ void add_to(handle_stats& sum, const handle_stats& one) noexcept {
   sum.fragments += one.fragments;
   sum.aborted += one.aborted;
   sum.shm_bytes += one.shm_bytes;
+  sum.leases += one.leases;
+  sum.lease_bytes += one.lease_bytes;
+  sum.copied_out += one.copied_out;
+  sum.copied_out_bytes += one.copied_out_bytes;
 }
 
 }  // namespace
@@ -321,7 +325,8 @@ void engine_core::retire(endpoint& which) {
   auto kept = which.shared_from_this();
   {
     const std::lock_guard lock(registry_lock_);
-    const handle_stats s = which.stats();
+    handle_stats s = which.stats();
+    s.leases = s.lease_bytes = 0;  // what is still held is no longer this engine's
     add_to(retired_totals_, s);
     endpoints_.erase(which.id());
   }
@@ -625,6 +630,7 @@ void engine_core::shut_down() {
     }
     for (auto& one : ending_) {
       one->forget_workers();
+      one->drop();
     }
     ending_.clear();
   }

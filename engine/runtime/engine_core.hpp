@@ -23,7 +23,9 @@
 #include "base/clock.hpp"
 #include "base/counter.hpp"
 #include "base/fork_guard.hpp"
+#include "dispatch/copy_pool.hpp"
 #include "dispatch/intake_queue.hpp"
+#include "dispatch/lessor.hpp"
 #include "dispatch/mode_policy.hpp"
 #include "reactor/reactor.hpp"
 #include "runtime/task_source.hpp"
@@ -79,6 +81,9 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   void connect_done();
   /// Null: callbacks run on the driving thread.
   [[nodiscard]] crew* workers() noexcept { return crew_.get(); }
+  /// Of the callbacks that run on the driving thread.
+  [[nodiscard]] dispatch::callback_room& callback_room() noexcept { return callback_room_; }
+  [[nodiscard]] dispatch::copy_pool& copies() noexcept { return copies_; }
   /// Somebody waits (or no longer waits) for workers' receipts: they wake a sleeping reactor.
   void count_awaiting(bool more) noexcept { awaiting_ += more ? 1U : UINT32_MAX; }
   /// It has ended, but not yet for the workers.
@@ -103,6 +108,8 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
     std::shared_ptr<endpoint> who;
     base::time_point deadline;
   };
+
+  static constexpr std::size_t copies_kept_max = std::size_t{4} << 20;
 
   static std::uintptr_t self_tag() noexcept;
   /// Calls use(reactor) from any thread, if there is one; it stays there meanwhile.
@@ -146,6 +153,8 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   // The driving thread.
   std::unique_ptr<reactor::reactor> reactor_;
   std::unique_ptr<crew> crew_;
+  dispatch::callback_room callback_room_;
+  dispatch::copy_pool copies_{copies_kept_max};
   std::uint32_t awaiting_ = 0;
   std::vector<std::shared_ptr<endpoint>> ending_;  // ended, with something still at a worker
   task_source tasks_;

@@ -62,7 +62,8 @@ result<void> handle_options::validate() const {
   return first_failure({in_range<std::uint32_t>("max_message_size", max_message_size, max_message_size_min, max_message_size_max),
                         in_range<std::size_t>("large_message_max", large_message_max, 0, UINT32_MAX),
                         in_range<std::uint32_t>("weight", weight, 1, 1000), not_negative("connect_deadline", connect_deadline),
-                        not_negative("control_deadline", control_deadline)});
+                        not_negative("control_deadline", control_deadline),
+                        in_range<std::int64_t>("lease_age_max", lease_age_max.count(), 0, 3600000)});
 }
 
 }  // namespace cpgring

@@ -35,7 +35,7 @@ reactor::turn_result pump::turn(const reactor::turn_budget& budget) {
       if (leased == step::ended || !rare_event(t))
         break;  // views, ring changes, fragments
       if (t.released.due())
-        t.ring.reclaim(t.released.take());  // D9 reclaim
+        t.ring.reclaim(may_reclaim(t.released.take()));  // D9 reclaim
       if (leased == step::empty)
         break;
     }
@@ -111,8 +111,10 @@ bool pump::work_batch(turn_state& t) {
     }
     return !owner_.lose_if_due();
   }
+  dispatch::lessor lessor(leases_.desk(), owner_.core().callback_room());
   message m;
   m.group_ = owner_.session().group();
+  m.lessor_ = &lessor;
   const auto call = [&](const dispatch::descriptor& one) {
     m.data_ = one.data;
     m.size_ = one.size;
@@ -120,8 +122,14 @@ bool pump::work_batch(turn_state& t) {
     m.pid_ = one.pid;
     m.sequence_ = ++sequence_;
     on_message(t.self, m);
+    if (lessor.has_taken()) [[unlikely]] {
+      keep_leases(t, lessor, 0);
+    }
   };
   auto done = dispatch::work_inline(t.batch, t.released, call, [this] { return owner_.goes_on(); });
+  if (lessor.has_taken()) {  // the callback threw
+    keep_leases(t, lessor, 1);
+  }
   t.events += done.events;
   t.bytes += done.bytes;
   owner_.count_messages(done.events, done.bytes);
@@ -178,6 +186,9 @@ bool pump::rare_event(turn_state& t) {
         m.pid_ = t.decoded.piece.pid;
         m.sequence_ = ++sequence_;
         m.fragmented_ = true;
+        m.in_ring_ = false;
+        dispatch::lessor lessor(leases_.desk(), owner_.core().callback_room());
+        m.lessor_ = &lessor;
         ++t.events;
         t.bytes += m.size_;
         owner_.count_messages(1, m.size_);
@@ -207,7 +218,10 @@ void pump::finish(turn_state& t) {
   if (owner_.ended() && !owner_.lingering()) {
     return;  // the connection is gone, and its ring with it
   }
-  t.ring.reclaim(t.released.take());
+  t.ring.reclaim(may_reclaim(t.released.take()));
+  if (leases_.anything_to_do()) [[unlikely]] {
+    tend_leases();
+  }
   const bool drained = t.ring.ready() == 0 && t.ring.waiting() == 0;
   auto& session = owner_.session();
   if (drained && t.ring.nearly_full_seen()) {
@@ -223,18 +237,7 @@ void pump::finish(turn_state& t) {
 
 /// After close(): events are taken off the ring, so that the service gets on with what was multicast, but nobody hears of them.
 void pump::discard() {
-  auto& session = owner_.session();
-  auto& ring = session.connection()->events();
-  ipc::frame frame;
-  bool broken = false;
-  while (!broken && (ring.ready() != 0 || ring.collect() != 0)) {
-    broken = ring.next(frame) != ipc::look::frame;
-    if (ring.leased() >= 64) {
-      ring.reclaim(ring.leased());
-    }
-  }
-  ring.reclaim(ring.leased());
-  if (broken || hung_up_ || !session.progress(owner_.now())) {
+  if (!discard_events() || hung_up_ || !owner_.session().progress(owner_.now())) {
     owner_.linger_over();
     return;
   }

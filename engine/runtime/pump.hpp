@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <optional>
 
 #include <cpgring/event.hpp>
@@ -16,11 +17,17 @@
 #include "cpg/codec.hpp"
 #include "dispatch/descriptor.hpp"
 #include "dispatch/feed.hpp"
+#include "dispatch/lease_keeper.hpp"
+#include "dispatch/lessor.hpp"
 #include "dispatch/release_count.hpp"
 #include "dispatch/release_window.hpp"
 #include "dispatch/worker.hpp"
 #include "ipc/ring_reader.hpp"
 #include "reactor/source.hpp"
+
+namespace cpgring::ipc {
+class connection;
+}
 
 namespace cpgring::runtime {
 
@@ -28,11 +35,21 @@ class endpoint;
 
 class pump final : public reactor::source, public dispatch::worker_target {
  public:
-  explicit pump(endpoint& owner) noexcept : worker_target(&run_items), owner_(owner) {}
+  pump(endpoint& owner, std::size_t retained_bytes_max, base::nanoseconds lease_age_max)
+      : worker_target(&run_items), owner_(owner), leases_(retained_bytes_max, lease_age_max) {}
 
   reactor::turn_result turn(const reactor::turn_budget& budget) override;
   [[nodiscard]] bool waiting() const noexcept override;
   void hung_up() override;
+
+  // --- leases that outlive their callbacks: pump_leases.cpp --------------------------------------------------------------------
+  [[nodiscard]] const dispatch::lease_keeper& leases() const noexcept { return leases_; }
+  /// Their time has come.
+  void tend_leases();
+  /// The connection goes; what is pinned keeps it mapped.
+  void let_go_of_leases(std::unique_ptr<ipc::connection> connection);
+  /// After the end: takes everything off the ring, unheard. False: nonsense is in it.
+  bool discard_events();
 
   // --- with workers: pump_workers.cpp ------------------------------------------------------------------------------------------
   void take_receipt(dispatch::receipt& one);
@@ -61,6 +78,9 @@ class pump final : public reactor::source, public dispatch::worker_target {
   bool rare_event(turn_state& t);
   bool run_notices(turn_state& t);
   void finish(turn_state& t);
+  void keep_leases(turn_state& t, dispatch::lessor& lessor, std::uint32_t ahead);
+  std::uint32_t may_reclaim(std::uint32_t finished) noexcept;
+  void freed(std::uint64_t chunk);
   void discard();
   void begin_pass(std::uint64_t pass) noexcept;
 
@@ -81,6 +101,9 @@ class pump final : public reactor::source, public dispatch::worker_target {
   std::uint64_t pass_ = 0;       // the pass that pass_left_ belongs to
   std::uint32_t pass_left_ = 0;  // ring events that waited when it began and are still to be taken
   bool hung_up_ = false;
+  dispatch::lease_keeper leases_;
+  std::uint64_t finished_ = 0;   // chunks whose callbacks have run, inline
+  std::uint64_t reclaimed_ = 0;  // of these, given back: all but for leases
 
   // With workers.
   struct fence {  // a rare event that waits until the handle is alone

@@ -225,7 +225,8 @@ void pump::pass_fence(turn_state& t) {
         const auto bytes = *outcome.message;
         const std::uint64_t number = ++sequence_;
         owner_.count_messages(1, bytes.size());
-        errands_.emplace_back([keep, bytes, piece, number] {
+        auto& room = owner_.core().workers()->room_of(owner_.home_worker());
+        errands_.emplace_back([this, keep, bytes, piece, number, &room] {
           message m;
           m.group_ = keep->session().group();
           m.data_ = bytes.data();
@@ -234,6 +235,9 @@ void pump::pass_fence(turn_state& t) {
           m.pid_ = piece.pid;
           m.sequence_ = number;
           m.fragmented_ = true;
+          m.in_ring_ = false;
+          dispatch::lessor lessor(leases_.desk(), room);
+          m.lessor_ = &lessor;
           handle me = keep->self();
           keep->calls().on_message(me, m);
         });
@@ -290,6 +294,9 @@ bool pump::held_up() {
 
 void pump::finish_on_workers(turn_state& t) {
   t.ring.reclaim(window_.take());
+  if (leases_.anything_to_do()) [[unlikely]] {
+    tend_leases();
+  }
   auto& session = owner_.session();
   const bool empty = t.ring.ready() == 0 && t.ring.waiting() == 0 && !fence_ && !held_;
   if (empty && t.ring.nearly_full_seen()) {
@@ -320,7 +327,11 @@ void pump::take_receipt(dispatch::receipt& one) {
     errand_running_ = false;
   } else {
     messages_open_ -= one.count;
-    window_.done(one.lease, one.count);
+    if (one.lease_taken == nullptr || !leases_.took(*one.lease_taken, one.lease, owner_.now())) {
+      window_.done(one.lease, one.count);
+    } else if (!owner_.ended()) {
+      owner_.schedule();  // its age counts from here
+    }
     owner_.count_messages(one.called, one.bytes);
   }
   if (one.failure) {
@@ -345,15 +356,20 @@ std::uint32_t pump::run_items(worker_target& self, dispatch::feed& from, std::ui
   auto& work = from.work_ends.out;
   message m;
   m.group_ = owner.session().group();
+  dispatch::lessor lessor(me.leases_.desk(), from.room);
+  m.lessor_ = &lessor;
   dispatch::receipt done{&self, work.front(first).lease, 0, 0, 0, nullptr};
-  const auto send = [&from, &done] { CPGRING_CHECK(from.back_ends.in.emplace(std::move(done))); };
+  const auto send = [&](std::uint64_t next) {
+    CPGRING_CHECK(from.back_ends.in.emplace(std::move(done)));
+    done = {&self, next, 0, 0, 0, nullptr};
+  };
   for (std::uint32_t i = 0; i < count; ++i) {
     const dispatch::work_item& item = work.front(first + i);
     if (item.lease != done.lease + done.count) {
       if (done.count != 0) {
-        send();
+        send(item.lease);
       }
-      done = {&self, item.lease, 0, 0, 0, nullptr};
+      done.lease = item.lease;
     }
     ++done.count;
     if (!owner.worker_may_call()) {
@@ -364,17 +380,26 @@ std::uint32_t pump::run_items(worker_target& self, dispatch::feed& from, std::ui
     m.node_ = item.node;
     m.pid_ = item.pid;
     m.sequence_ = item.sequence;
+    auto thrown = dispatch::deliver([&] { owner.calls().on_message(h, m); });
+    if (lessor.has_taken() && done.count > 1) [[unlikely]] {
+      // What was done before it can go back to the ring; this one has a receipt of its own.
+      --done.count;
+      send(item.lease);
+      done.count = 1;
+    }
     ++done.called;
     done.bytes += item.size;
-    if (auto thrown = dispatch::deliver([&] { owner.calls().on_message(h, m); })) [[unlikely]] {
-      owner.no_more_calls();
-      done.failure = std::make_unique<error>(std::move(*thrown));
-      send();
-      done = {&self, item.lease + 1, 0, 0, 0, nullptr};
+    if (thrown || lessor.has_taken()) [[unlikely]] {
+      done.lease_taken = lessor.taken();
+      if (thrown) {
+        owner.no_more_calls();
+        done.failure = std::make_unique<error>(std::move(*thrown));
+      }
+      send(item.lease + 1);
     }
   }
   if (done.count != 0) {
-    send();
+    send(0);
   }
   return count;
 }

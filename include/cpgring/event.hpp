@@ -7,23 +7,27 @@
 #include <string_view>
 
 #include <cpgring/error.hpp>
+#include <cpgring/lease.hpp>
 #include <cpgring/view.hpp>
 
 namespace cpgring {
 
+namespace dispatch {
+class lessor;
+}
 namespace runtime {
 class pump;
 }
 
 /// One message, in place: its bytes lie where the service wrote them (messages that travelled as fragments: in one pooled
-/// buffer). Valid during the callback only. Not copyable: copy the bytes if they must outlive the callback.
+/// buffer). Valid during the callback only. Not copyable: retain() it, or copy the bytes, if they must outlive the callback.
 class message {
  public:
   message(const message&) = delete;
   message& operator=(const message&) = delete;
 
   /// The payload, 0 bytes or more. Writable on purpose: programs byte-swap in place; nobody else sees it.
-  /// Only 4-byte aligned, because libqb's ring steps in 4-byte words: use memcpy for larger fields.
+  /// Only 4-byte aligned, because libqb's ring steps in 4-byte words: use memcpy for larger fields, or aligned().
   [[nodiscard]] std::span<std::byte> bytes() const noexcept { return {data_, size_}; }
   /// The payload as characters.
   [[nodiscard]] std::string_view text() const noexcept { return {reinterpret_cast<const char*>(data_), size_}; }
@@ -37,6 +41,18 @@ class message {
   /// It was larger than the sender's atomic limit and came in fragments (see options.hpp, large_message_max).
   [[nodiscard]] bool fragmented() const noexcept { return fragmented_; }
 
+  /// Keeps it readable after the callback, on any thread: see lease. The first lease of a message costs no copy; further ones, and those of
+  /// fragmented messages, copy at once. Inside on_message only. Errors: overloaded (handle_options::retained_bytes_max), wrong_state.
+  [[nodiscard]] result<lease> retain() const;
+
+  struct aligned_bytes {
+    std::span<std::byte> bytes;
+    bool copied;  ///< they lie elsewhere: what is written there does not show in message::bytes()
+  };
+  /// The payload at an alignment of 1, 2, 4 .. 4096 bytes: in place where it happens to lie so, else a copy, valid until the callback ends
+  /// or aligned() is called again. Inside on_message only. Errors: invalid_param, wrong_state.
+  [[nodiscard]] result<aligned_bytes> aligned(std::size_t alignment) const;
+
  private:
   friend class runtime::pump;
   message() = default;
@@ -48,6 +64,8 @@ class message {
   std::uint32_t node_ = 0;
   std::uint32_t pid_ = 0;
   bool fragmented_ = false;
+  bool in_ring_ = true;
+  dispatch::lessor* lessor_ = nullptr;
 };
 
 /// States of a handle, in the order of a normal life.

@@ -99,6 +99,11 @@ struct handle_options {
   ordering order = ordering::by_handle;
   /// With ordering::by_key: the key of a message. Runs on the driving thread for each message, so it is to be quick; must not throw.
   std::function<std::uint64_t(const message&)> key;
+  /// Bytes (and 128 for each message) that leases taken with message::retain() may hold at a time, in the ring or copied. Above:
+  /// errc::overloaded.
+  std::size_t retained_bytes_max = std::size_t{16} << 20;
+  /// A lease older than this is copied out of the ring, so that the ring moves on. 0..3600000.
+  std::chrono::milliseconds lease_age_max{100};
   /// The process id that members see; 0: our own. Another number lets one process be in a group several times: for simulations only.
   std::uint32_t pid = 0;
   /// Touch the rings' pages at open, so that no page fault hits the first lap and a full /dev/shm is an error now instead of SIGBUS later.

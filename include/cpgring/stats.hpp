@@ -21,6 +21,10 @@ struct handle_stats {
   std::uint64_t fragments = 0;             ///< received
   std::uint64_t aborted = 0;               ///< fragmented messages never completed
   std::uint64_t shm_bytes = 0;             ///< of the three rings
+  std::uint64_t leases = 0;                ///< messages retained now
+  std::uint64_t lease_bytes = 0;           ///< what they count against retained_bytes_max
+  std::uint64_t copied_out = 0;            ///< messages moved out of the ring so that it could go on
+  std::uint64_t copied_out_bytes = 0;      ///< payload of these
 };
 
 struct engine_stats {
