@@ -57,7 +57,7 @@ struct category final : std::error_category {
       case errc::ring_too_small: return "max_message_size is too small for this";
       case errc::unsupported_kernel: return "the kernel lacks what an option forces";
       case errc::forked: return "the engine belongs to the parent process; open one after fork";
-      case errc::overloaded: return "a member did not read and its limit was reached";
+      case errc::overloaded: return "a consumer fell behind and its limit was reached";
     }
     return fmt::format("unknown code {}", value);
   }

@@ -71,4 +71,13 @@ std::string_view to_string(handle_state state) noexcept {
   return "unknown";
 }
 
+std::string_view to_string(overload policy) noexcept {
+  switch (policy) {
+    case overload::hold: return "hold";
+    case overload::copy_out: return "copy_out";
+    case overload::disconnect: return "disconnect";
+  }
+  return "unknown";
+}
+
 }  // namespace cpgring

@@ -50,7 +50,7 @@ class lease_keeper {
     for (retained* one = desk_->anything_returned() ? desk_->take_returned() : nullptr; one != nullptr;) {
       retained& back = *std::exchange(one, one->next);
       if (back.is_copied()) {  // of old, or from the beginning
-        pool.give(back.copy, back.size);
+        pool.give(back.copy(), back.size);
       } else if (!back.known) {
         back.returned = true;  // faster than the word that it was taken
         continue;

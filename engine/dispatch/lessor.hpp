@@ -79,11 +79,11 @@ class lessor {
     one->node = what.node;
     one->pid = what.pid;
     if (what.in_ring && taken_ == nullptr) {
-      one->in_ring = what.data;
+      one->in_ring() = what.data;
       taken_ = one;
     } else {
-      one->copy = new_copy(what.size);
-      std::memcpy(one->copy, what.data, what.size);
+      one->copy() = new_copy(what.size);
+      std::memcpy(one->copy(), what.data, what.size);
       one->state.store(retained::copied, std::memory_order_relaxed);
     }
     return one;

@@ -40,8 +40,8 @@ bool retained::move_to(std::byte* to) noexcept {
   if ((seen & (pins | copied | dropped)) != 0) {
     return false;
   }
-  std::memcpy(to, in_ring, size);
-  copy = to;
+  std::memcpy(to, in_ring(), size);
+  copy() = to;
   // SYNC retained_copy: shows the copy with the flag; fails if there is a pin by now, or the lease is gone.
   return state.compare_exchange_strong(seen, seen | copied, std::memory_order_acq_rel, std::memory_order_relaxed);
 }
@@ -50,7 +50,7 @@ lease_desk::~lease_desk() {
   for (retained* one = take_returned(); one != nullptr;) {
     retained* const next = one->next;
     if (one->is_copied()) {
-      delete_copy(one->copy);
+      delete_copy(one->copy());
     }
     delete one;
     one = next;
@@ -74,7 +74,7 @@ retained* lease_desk::issue(const std::shared_ptr<lease_desk>& desk, std::size_t
     spare = one->next;
     one->state.store(0, std::memory_order_relaxed);
     one->known = one->returned = false;
-    one->in_ring = one->copy = nullptr;
+    one->in_ring() = one->copy() = nullptr;
     one->next = nullptr;
   } else {
     one = new retained;

@@ -22,8 +22,7 @@ struct alignas(base::cache_line) retained {
   static constexpr std::uint32_t pin_one = 1, pins = (1U << 30) - 1, dropped = 1U << 30, copied = 1U << 31;
 
   std::atomic<std::uint32_t> state{0};
-  std::byte* in_ring = nullptr;
-  std::byte* copy = nullptr;  // behind `copied`
+  std::byte* at[2] = {};  // in the ring; the copy, behind `copied`
   std::size_t size = 0;
   std::uint64_t sequence = 0;
   std::uint32_t node = 0, pid = 0;
@@ -45,8 +44,10 @@ struct alignas(base::cache_line) retained {
   std::byte* pin() noexcept {
     // SYNC retained_copy: whoever sees `copied` sees the copy.
     const std::uint32_t before = state.fetch_add(pin_one, std::memory_order_acquire);
-    return (before & copied) != 0 ? copy : in_ring;
+    return at[(before & copied) != 0 ? 1 : 0];
   }
+  [[nodiscard]] std::byte*& in_ring() noexcept { return at[0]; }
+  [[nodiscard]] std::byte*& copy() noexcept { return at[1]; }
   void unpin() noexcept;
   void drop() noexcept;
 

@@ -106,6 +106,10 @@ class spsc_queue<T>::producer {
     publish();
     return true;
   }
+  /// Elements staged since the queue was made: the number of the next one.
+  [[nodiscard]] std::uint64_t end() const noexcept { return q_->staged_; }
+  /// Element number `index`, which is still in the queue and which the consumer, by another agreement, does not touch now.
+  [[nodiscard]] T& at(std::uint64_t index) noexcept { return *q_->cell(index); }
   /// As many of them as there is room for, published once; how many.
   std::size_t push(std::span<const T> many) noexcept requires std::is_trivially_copyable_v<T> {
     const std::size_t count = std::min(many.size(), room(many.size()));
@@ -144,6 +148,8 @@ class spsc_queue<T>::consumer {
     return there;
   }
   [[nodiscard]] bool empty() noexcept { return available() == 0; }
+  /// The number of the oldest, counted since the queue was made.
+  [[nodiscard]] std::uint64_t begin() const noexcept { return q_->head_.load(std::memory_order_relaxed); }
   /// The i-th from the oldest, i < available(), in place, until it is released.
   [[nodiscard]] T& front(std::size_t i = 0) noexcept { return *q_->cell(q_->head_.load(std::memory_order_relaxed) + i); }
   /// Destroys the oldest `count` and gives their cells back, at once.

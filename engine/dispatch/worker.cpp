@@ -105,28 +105,27 @@ bool worker::serve() {
   auto& work = feed_.work_ends.out;
   const auto count = static_cast<std::uint32_t>(std::min<std::size_t>(work.available(run_length_max), run_length_max));
   auto before = count != 0 ? base::clock::now() : base::time_point();
-  for (std::uint32_t at = 0; at < count && !stop_.load(std::memory_order_relaxed);) {
+  std::uint32_t at = 0;
+  while (at < count && !stop_.load(std::memory_order_relaxed)) {
     worker_target* const to = work.front(at).to;
     std::uint32_t run = 1;
     while (at + run < count && run < run_length_ && work.front(at + run).to == to) {
       ++run;
     }
+    feed_.claim(work.begin() + at + run);
     at += to->run(feed_, at, run);
     // Twice as many the next time while that is quick, one at a time as soon as it is not.
     const auto now = base::clock::now();
     const bool quick = now - std::exchange(before, now) < run_time;
     run_length_ = quick ? std::min(run_length_ * 2, run_length_max) : 1;
-    if (!quick || at >= count) {
-      work.release(at);
-      told_();
-      return true;
+    if (!quick || !feed_.express_ends.out.empty()) {
+      break;
     }
+  }
+  if (at != 0) {
+    work.release(at);
+    told_();
     any = true;
-    if (!feed_.express_ends.out.empty()) {
-      work.release(at);
-      serve_errands();
-      return true;
-    }
   }
   return any;
 }

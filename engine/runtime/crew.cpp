@@ -60,6 +60,14 @@ void crew::stop() noexcept {
     one->stop();
   }
   workers_.clear();
+  for (auto& f : feeds_) {
+    auto& left = f->work_ends.out;
+    for (; !left.empty(); left.release(1)) {
+      if (left.front().copy_size != 0) {
+        dispatch::delete_copy(left.front().copy);
+      }
+    }
+  }
 }
 
 }  // namespace cpgring::runtime

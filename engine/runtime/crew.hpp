@@ -32,6 +32,11 @@ class crew {
   [[nodiscard]] std::size_t under_way(std::uint32_t worker) const noexcept { return feeds_[worker]->under_way; }
   /// Of all workers.
   [[nodiscard]] std::size_t under_way() const noexcept { return under_way_; }
+  /// See feed::edit_unclaimed.
+  template <class Edit>
+  void edit_unclaimed(std::uint32_t worker, Edit&& edit) {
+    feeds_[worker]->edit_unclaimed(std::forward<Edit>(edit));
+  }
   /// That worker's own.
   [[nodiscard]] dispatch::callback_room& room_of(std::uint32_t worker) noexcept { return feeds_[worker]->room; }
   /// Only where has_room(). Seen by the worker after publish().
@@ -65,7 +70,7 @@ class crew {
     bell_.awake();
   }
 
-  /// Waits for the callbacks that run now; the others are not run. Receipts can still be taken.
+  /// Waits for the callbacks that run now; the others are not run, and copies that were made for them go. Receipts can still be taken.
   void stop() noexcept;
 
  private:

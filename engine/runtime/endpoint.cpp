@@ -61,6 +61,11 @@ handle_stats endpoint::stats() const noexcept {
   s.lease_bytes = pump_.leases().desk()->bytes();
   s.copied_out = copied_out_.get();
   s.copied_out_bytes = copied_out_bytes_.get();
+  s.copied_out_now = copied_out_now_.get();
+  s.ring_used = ring_used_.get();
+  s.ring_used_max = ring_used_max_.get();
+  s.oldest_age_ns = oldest_age_ns_.get();
+  s.overloads = overloads_.get();
   return s;
 }
 
@@ -384,6 +389,7 @@ void endpoint::close_now(std::optional<error> cause) {
   });
   count_result(session_.progress(now()));
   schedule();
+  mark_ready();  // the answer is looked for in turns
 }
 
 /// The service has taken everything, or never will.
@@ -405,6 +411,7 @@ void endpoint::drop() noexcept {
   if (auto* connection = session_.connection()) {
     connection->abandon_files();  // does nothing unless the service has gone
     connection->hang_up();
+    pump_.drop_copies();
     pump_.let_go_of_leases(session_.give_up_connection());
   }
 }
@@ -563,8 +570,14 @@ void endpoint::publish() {
   not_writable_.set(counts.not_writable);
   doorbells_.set(counts.doorbells);
   pokes_.set(counts.pokes);
-  copied_out_.set(pump_.leases().copied());
-  copied_out_bytes_.set(pump_.leases().copied_bytes());
+  copied_out_.set(pump_.copied_out());
+  copied_out_bytes_.set(pump_.copied_out_bytes());
+  copied_out_now_.set(pump_.copies_open());
+  const auto& look = pump_.last_look();
+  ring_used_.set(look.used);
+  ring_used_max_.set(look.used_max);
+  oldest_age_ns_.set(static_cast<std::uint64_t>(look.oldest_age.count()));
+  overloads_.set(look.overloads);
   local_node_.store(session_.local_node(), std::memory_order_relaxed);
   if (const auto state = session_.state(); state_.load(std::memory_order_relaxed) != state) {
     {
@@ -587,6 +600,9 @@ void endpoint::schedule() {
   } else if (session_.state() == handle_state::connecting) {
     at_the_latest(connect_deadline_);
   }
+  if (pump_.stuck()) {
+    at_the_latest(now() + pump::look_interval);
+  }
   if (const auto due = pump_.leases().due()) {
     at_the_latest(*due);
   }
@@ -599,7 +615,7 @@ void endpoint::schedule() {
 
 void endpoint::expired() {
   if (linked_) {
-    pump_.tend_leases();
+    pump_.look_again();
   }
   if (lingering_) {
     count_result(session_.tick(now()));

@@ -50,6 +50,11 @@ void add_to(handle_stats& sum, const handle_stats& one) noexcept {
   sum.lease_bytes += one.lease_bytes;
   sum.copied_out += one.copied_out;
   sum.copied_out_bytes += one.copied_out_bytes;
+  sum.copied_out_now += one.copied_out_now;
+  sum.ring_used += one.ring_used;
+  sum.ring_used_max = std::max(sum.ring_used_max, one.ring_used_max);
+  sum.oldest_age_ns = std::max(sum.oldest_age_ns, one.oldest_age_ns);
+  sum.overloads += one.overloads;
 }
 
 }  // namespace
@@ -326,7 +331,7 @@ void engine_core::retire(endpoint& which) {
   {
     const std::lock_guard lock(registry_lock_);
     handle_stats s = which.stats();
-    s.leases = s.lease_bytes = 0;  // what is still held is no longer this engine's
+    s.leases = s.lease_bytes = s.copied_out_now = s.ring_used = s.oldest_age_ns = 0;  // no longer this engine's
     add_to(retired_totals_, s);
     endpoints_.erase(which.id());
   }
@@ -630,9 +635,7 @@ void engine_core::shut_down() {
     }
     for (auto& one : ending_) {
       one->forget_workers();
-      one->drop();
     }
-    ending_.clear();
   }
   flush_staged();
   for (auto& [id, one] : endpoints_) {
@@ -675,6 +678,9 @@ void engine_core::close_all_blocking() {
                     open.size()));
   }
   for (auto& [id, one] : endpoints_) {
+    one->drop();
+  }
+  for (auto& one : std::exchange(ending_, {})) {
     one->drop();
   }
 }

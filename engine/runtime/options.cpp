@@ -63,6 +63,7 @@ result<void> handle_options::validate() const {
                         in_range<std::size_t>("large_message_max", large_message_max, 0, UINT32_MAX),
                         in_range<std::uint32_t>("weight", weight, 1, 1000), not_negative("connect_deadline", connect_deadline),
                         not_negative("control_deadline", control_deadline),
+                        in_range<std::size_t>("copy_out_bytes_max", copy_out_bytes_max, 0, std::size_t{1} << 40),
                         in_range<std::int64_t>("lease_age_max", lease_age_max.count(), 0, 3600000)});
 }
 

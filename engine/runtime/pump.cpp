@@ -51,7 +51,7 @@ void pump::begin_pass(std::uint64_t pass) noexcept {
   if (pass != 0 && pass != pass_) {
     pass_ = pass;
     auto& ring = owner_.session().connection()->events();
-    pass_left_ = ring.ready() + ring.waiting();
+    pass_left_ = ring.ready() + ring.waiting() + static_cast<std::uint32_t>(spill_.size());
   }
 }
 
@@ -250,7 +250,7 @@ bool pump::waiting() const noexcept {
   }
   const auto& session = owner_.session();
   const auto* connection = session.connection();
-  return connection != nullptr && (connection->events().waiting() != 0 || connection->events().ready() != 0 || !session.notices.empty() ||
+  return connection != nullptr && (events_wait(connection->events()) || !session.notices.empty() ||
                                    (session.expects_answers() && connection->responses().waiting() != 0));
 }
 

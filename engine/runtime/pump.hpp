@@ -5,6 +5,7 @@
 // notice that an event caused is delivered before the next event. I4 after the handle has ended no callback of it runs from here.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -42,6 +43,24 @@ class pump final : public reactor::source, public dispatch::worker_target {
   [[nodiscard]] bool waiting() const noexcept override;
   void hung_up() override;
 
+  // --- with workers that are behind: pump_overload.cpp -------------------------------------------------------------------------
+  struct ring_look {  // what was found when the ring was last looked at
+    std::uint32_t used = 0, used_max = 0;
+    base::nanoseconds oldest_age{0};
+    std::uint64_t overloads = 0;
+  };
+  [[nodiscard]] const ring_look& last_look() const noexcept { return ring_look_; }
+  [[nodiscard]] std::size_t copies_open() const noexcept { return copies_open_; }
+  [[nodiscard]] std::uint64_t copied_out() const noexcept { return copied_out_ + leases_.copied(); }
+  [[nodiscard]] std::uint64_t copied_out_bytes() const noexcept { return copied_out_bytes_ + leases_.copied_bytes(); }
+  /// Nothing can be handed over, or workers hold much of the ring: it is looked at in intervals. Half of a megabyte comes at 250 MB/s.
+  [[nodiscard]] bool stuck() const noexcept { return stuck_; }
+  static constexpr base::nanoseconds look_interval = std::chrono::milliseconds(2);
+  /// The time for that, or for leases, has come.
+  void look_again();
+  /// The connection goes: what waits in copies goes too.
+  void drop_copies();
+
   // --- leases that outlive their callbacks: pump_leases.cpp --------------------------------------------------------------------
   [[nodiscard]] const dispatch::lease_keeper& leases() const noexcept { return leases_; }
   /// Their time has come.
@@ -70,6 +89,11 @@ class pump final : public reactor::source, public dispatch::worker_target {
 
  private:
   struct turn_state;
+  struct taken {  // an event taken off the ring: leased, or copied
+    ipc::frame frame;
+    std::uint64_t lease = 0;
+    std::byte* copy = nullptr;  // the frame lies in it
+  };
   enum class step { more, empty, ended };
 
   bool prepare(turn_state& t);
@@ -93,6 +117,22 @@ class pump final : public reactor::source, public dispatch::worker_target {
   void send_errand();
   [[nodiscard]] bool held_up();
   void finish_on_workers(turn_state& t);
+  [[nodiscard]] bool events_wait(const ipc::ring_reader& ring) const noexcept {
+    return !spill_.empty() || ring.ready() != 0 || ring.waiting() != 0;
+  }
+  bool take_event(ipc::ring_reader& ring, taken& one);
+  void done_with(const taken& one);
+  void poke_if_drained(ipc::ring_reader& ring);
+
+  void look_at_ring();
+  [[nodiscard]] bool stays_crowded() const noexcept;
+  void relieve();
+  void copy_out();
+  std::byte* copy_of(const std::byte* bytes, std::size_t size);
+  void give_copy(std::byte* copy, std::uint32_t capacity);
+  void copy_item(dispatch::work_item& item);
+  void copy_event(taken& one);
+  void reclaim_done(ipc::ring_reader& ring);
   void await_receipts(bool yes);
   static std::uint32_t run_items(worker_target& self, dispatch::feed& from, std::uint32_t first, std::uint32_t count);
 
@@ -106,22 +146,30 @@ class pump final : public reactor::source, public dispatch::worker_target {
   std::uint64_t reclaimed_ = 0;  // of these, given back: all but for leases
 
   // With workers.
-  struct fence {  // a rare event that waits until the handle is alone
-    ipc::frame frame;
-    std::uint64_t lease;
-  };
   struct held {  // leased, but its worker's queue was full
     std::uint32_t worker;
     dispatch::work_item item;
   };
   dispatch::release_window window_;
   std::deque<std::function<void()>> errands_;
-  std::optional<fence> fence_;
+  std::optional<taken> fence_;  // a rare event that waits until the handle is alone
   std::optional<held> held_;
   std::uint64_t messages_open_ = 0;  // handed over, no receipt yet
   bool errand_running_ = false;
   bool paused_ = false;
   bool awaits_receipts_ = false;
+
+  // With workers that are behind: pump_overload.cpp.
+  std::deque<taken> spill_;  // behind fence_ and held_, ahead of the ring
+  std::size_t copies_open_ = 0;
+  std::uint64_t copies_with_workers_ = 0;  // of messages_open_
+  std::uint64_t uncopyable_ = 0;           // of messages_open_, as was found when it was last tried
+  std::uint64_t copied_out_ = 0, copied_out_bytes_ = 0;
+  ring_look ring_look_;
+  base::time_point moved_;                      // when something last went back to the ring, or nothing had to
+  std::optional<base::time_point> half_since_;  // so long half of the ring has been in use, and workers or leases were why
+  bool stuck_ = false;
+  bool warned_ = false;
 };
 
 }  // namespace cpgring::runtime

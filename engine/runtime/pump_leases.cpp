@@ -36,8 +36,14 @@ void pump::tend_leases() {
   auto& ring = owner_.session().connection()->events();
   const bool crowded = ring.used_bytes() > ring.capacity_bytes() / 2;
   leases_.tend(owner_.core().copies(), owner_.now(), crowded, [this](std::uint64_t chunk) { freed(chunk); });
-  if (!owner_.ended()) {
-    ring.reclaim(owner_.core().workers() != nullptr ? window_.take() : may_reclaim(0));
+  if (owner_.ended()) {
+    return;
+  }
+  if (owner_.core().workers() != nullptr) {
+    reclaim_done(ring);
+  } else {
+    ring.reclaim(may_reclaim(0));
+    look_at_ring();
   }
 }
 

@@ -57,8 +57,7 @@ reactor::turn_result pump::turn_on_workers(const reactor::turn_budget& budget) {
     return {t.events, t.bytes, false};
   }
   const bool pass_goes_on = budget.pass == 0 || pass_left_ != 0;
-  const bool ring_has = t.ring.ready() != 0 || t.ring.waiting() != 0;
-  const bool more = !paused_ && (!errands_.empty() || fence_ || held_ || !session.notices.empty() || (ring_has && pass_goes_on));
+  const bool more = !paused_ && (!errands_.empty() || fence_ || held_ || !session.notices.empty() || (events_wait(t.ring) && pass_goes_on));
   return {t.events, t.bytes, more};
 }
 
@@ -103,36 +102,61 @@ bool pump::hand_messages(turn_state& t) {
     if ((t.budget.pass != 0 && pass_left_ == 0) || (one_worker && wanted && !crew.has_room(home))) {
       return false;
     }
-    if (t.ring.ready() == 0 && t.ring.collect() == 0) {
-      return false;
-    }
-    ipc::frame frame;
-    if (t.ring.next(frame) != ipc::look::frame) {
-      owner_.lose(t.ring.fault());
+    taken one;
+    if (!take_event(t.ring, one)) {
       return false;
     }
     ++t.taken;
     if (t.budget.pass != 0) {
       --pass_left_;
     }
-    const std::uint64_t lease = window_.lease();
-    if (cpg::decode(frame.data, frame.size, t.decoded) != cpg::event_kind::deliver) [[unlikely]] {
-      fence_ = fence{frame, lease};
+    if (cpg::decode(one.frame.data, one.frame.size, t.decoded) != cpg::event_kind::deliver) [[unlikely]] {
+      fence_ = one;
       return true;
     }
     const cpg::deliver& d = t.decoded.message;
     if (!wanted) {
-      window_.done(lease, 1);
+      done_with(one);
       t.bytes += d.size;
       continue;
     }
-    const dispatch::work_item item{this, d.data, lease, ++sequence_, d.size, d.node, d.pid};
+    dispatch::work_item item{this, d.data, {one.lease}, ++sequence_, d.size, d.node, d.pid};
+    if (one.copy != nullptr) [[unlikely]] {
+      item.copy = one.copy;
+      item.copy_size = static_cast<std::uint32_t>(dispatch::copy_capacity(one.frame.size));
+    }
     const std::uint32_t worker = one_worker ? home : worker_for(item);
     if (owner_.ended() || !hand(t, worker, item)) {
       return false;
     }
   }
   return false;
+}
+
+/// The oldest event that was not yet taken; false: there is none, or the handle was lost over it.
+bool pump::take_event(ipc::ring_reader& ring, taken& one) {
+  if (!spill_.empty()) [[unlikely]] {
+    one = spill_.front();
+    spill_.pop_front();
+    return true;
+  }
+  if (ring.ready() == 0 && ring.collect() == 0) {
+    return false;
+  }
+  if (ring.next(one.frame) != ipc::look::frame) {
+    owner_.lose(ring.fault());
+    return false;
+  }
+  one.lease = window_.lease();
+  return true;
+}
+
+void pump::done_with(const taken& one) {
+  if (one.copy != nullptr) {
+    give_copy(one.copy, static_cast<std::uint32_t>(dispatch::copy_capacity(one.frame.size)));
+  } else {
+    window_.done(one.lease, 1);
+  }
 }
 
 bool pump::hand(turn_state& t, std::uint32_t worker, const dispatch::work_item& item) {
@@ -143,6 +167,7 @@ bool pump::hand(turn_state& t, std::uint32_t worker, const dispatch::work_item& 
   }
   crew.hand(worker, item);
   ++messages_open_;
+  copies_with_workers_ += item.copy_size != 0 ? 1U : 0U;
   ++t.events;
   t.bytes += item.size;
   if (t.events % publish_every == 0) {
@@ -166,7 +191,11 @@ std::uint32_t pump::worker_for(const dispatch::work_item& item) {
       m.sequence_ = item.sequence;
       std::uint64_t key = 0;
       if (auto thrown = dispatch::deliver([&] { key = owner_.options().key(m); })) {
-        window_.done(item.lease, 1);
+        if (item.copy_size != 0) {
+          give_copy(item.copy, item.copy_size);
+        } else {
+          window_.done(item.lease, 1);
+        }
         owner_.close_now(std::move(thrown));
       }
       return dispatch::worker_of(key, crew.workers());
@@ -182,7 +211,7 @@ std::uint32_t pump::worker_for(const dispatch::work_item& item) {
 
 /// The handle is alone: the event changes the session, and what the user hears of it becomes errands.
 void pump::pass_fence(turn_state& t) {
-  const fence at = *std::exchange(fence_, std::nullopt);
+  const taken at = *std::exchange(fence_, std::nullopt);
   auto& session = owner_.session();
   const auto keep = owner_.shared_from_this();
   const auto show = [this, keep](const view* v) {
@@ -201,8 +230,12 @@ void pump::pass_fence(turn_state& t) {
     }
   };
   switch (cpg::decode(at.frame.data, at.frame.size, t.decoded)) {
-    case cpg::event_kind::broken: owner_.lose(t.decoded.why.to_error()); return;
+    case cpg::event_kind::broken:
+      done_with(at);
+      owner_.lose(t.decoded.why.to_error());
+      return;
     case cpg::event_kind::deliver:  // the service changed it since it was leased
+      done_with(at);
       owner_.lose(error(errc::malformed, "an event in the ring changed while it was leased; this connection ended"));
       return;
     case cpg::event_kind::configuration: {
@@ -245,7 +278,7 @@ void pump::pass_fence(turn_state& t) {
       break;
     }
   }
-  window_.done(at.lease, 1);
+  done_with(at);
   collect_notices();
   if (session.removed()) {
     owner_.lose(error(errc::not_joined,
@@ -293,26 +326,40 @@ bool pump::held_up() {
 }
 
 void pump::finish_on_workers(turn_state& t) {
-  t.ring.reclaim(window_.take());
+  reclaim_done(t.ring);
   if (leases_.anything_to_do()) [[unlikely]] {
     tend_leases();
   }
   auto& session = owner_.session();
-  const bool empty = t.ring.ready() == 0 && t.ring.waiting() == 0 && !fence_ && !held_;
-  if (empty && t.ring.nearly_full_seen()) {
-    session.poke();
-    owner_.count_result(session.progress(owner_.now()));
+  paused_ = !owner_.ended() && held_up();
+  pause(paused_);
+  stuck_ = paused_ || (messages_open_ != 0 && t.ring.leased_bytes() > t.ring.capacity_bytes() / 4);
+  look_at_ring();
+  relieve();
+  if (owner_.ended()) {
+    owner_.count_result(session.uncork());
+    owner_.publish();
+    return;
   }
+  poke_if_drained(t.ring);
   owner_.count_result(session.uncork());
+  const bool empty = !events_wait(t.ring) && !fence_ && !held_;
   if (empty && hung_up_ && session.notices.empty() && !owner_.ended()) {
     owner_.lose(error(errc::service_lost, "the service hung up; what it had delivered before has been handed out"));
     return;
   }
-  paused_ = held_up();
-  pause(paused_);
-  // A quarter of the ring held by workers: its room is wanted back as soon as they are done.
-  await_receipts(paused_ || (messages_open_ != 0 && t.ring.leased_bytes() > t.ring.capacity_bytes() / 4) || !errands_.empty());
+  // The room of the ring, or memory, is wanted back as soon as workers are done with it.
+  await_receipts(stuck_ || copies_with_workers_ != 0 || !errands_.empty());
   owner_.publish();
+}
+
+/// A service that met a full ring queues, and goes on at once when it is asked for anything.
+void pump::poke_if_drained(ipc::ring_reader& ring) {
+  auto& session = owner_.session();
+  if (ring.ready() == 0 && ring.waiting() == 0 && ring.nearly_full_seen()) {
+    session.poke();
+    owner_.count_result(session.progress(owner_.now()));
+  }
 }
 
 void pump::await_receipts(bool yes) {
@@ -327,11 +374,15 @@ void pump::take_receipt(dispatch::receipt& one) {
     errand_running_ = false;
   } else {
     messages_open_ -= one.count;
-    if (one.lease_taken == nullptr || !leases_.took(*one.lease_taken, one.lease, owner_.now())) {
+    if (one.copy_size != 0) {
+      --copies_with_workers_;
+      give_copy(one.copy, one.copy_size);
+    } else if (one.lease_taken == nullptr || !leases_.took(*one.lease_taken, one.lease, owner_.now())) {
       window_.done(one.lease, one.count);
     } else if (!owner_.ended()) {
       owner_.schedule();  // its age counts from here
     }
+    uncopyable_ = std::min(uncopyable_, messages_open_ - copies_with_workers_);
     owner_.count_messages(one.called, one.bytes);
   }
   if (one.failure) {
@@ -358,44 +409,48 @@ std::uint32_t pump::run_items(worker_target& self, dispatch::feed& from, std::ui
   m.group_ = owner.session().group();
   dispatch::lessor lessor(me.leases_.desk(), from.room);
   m.lessor_ = &lessor;
-  dispatch::receipt done{&self, work.front(first).lease, 0, 0, 0, nullptr};
+  dispatch::receipt done{&self, work.front(first).lease, 0, 0, 0, nullptr, nullptr, nullptr, 0};
   const auto send = [&](std::uint64_t next) {
     CPGRING_CHECK(from.back_ends.in.emplace(std::move(done)));
-    done = {&self, next, 0, 0, 0, nullptr};
+    done = {&self, next, 0, 0, 0, nullptr, nullptr, nullptr, 0};
   };
   for (std::uint32_t i = 0; i < count; ++i) {
     const dispatch::work_item& item = work.front(first + i);
-    if (item.lease != done.lease + done.count) {
+    const bool apart = item.copy_size != 0;
+    if (apart || item.lease != done.lease + done.count) {
       if (done.count != 0) {
-        send(item.lease);
+        send(0);
       }
-      done.lease = item.lease;
+      done.lease = apart ? 0 : item.lease;
     }
     ++done.count;
-    if (!owner.worker_may_call()) {
-      continue;  // closed, or the engine was stopped
+    std::optional<error> thrown;
+    if (owner.worker_may_call()) {  // else: closed, or the engine was stopped
+      m.data_ = item.data;
+      m.size_ = item.size;
+      m.node_ = item.node;
+      m.pid_ = item.pid;
+      m.sequence_ = item.sequence;
+      m.in_ring_ = !apart;
+      thrown = dispatch::deliver([&] { owner.calls().on_message(h, m); });
+      if (lessor.has_taken() && done.count > 1) [[unlikely]] {
+        // What was done before it can go back to the ring; this one has a receipt of its own.
+        --done.count;
+        send(item.lease);
+        done.count = 1;
+      }
+      ++done.called;
+      done.bytes += item.size;
     }
-    m.data_ = item.data;
-    m.size_ = item.size;
-    m.node_ = item.node;
-    m.pid_ = item.pid;
-    m.sequence_ = item.sequence;
-    auto thrown = dispatch::deliver([&] { owner.calls().on_message(h, m); });
-    if (lessor.has_taken() && done.count > 1) [[unlikely]] {
-      // What was done before it can go back to the ring; this one has a receipt of its own.
-      --done.count;
-      send(item.lease);
-      done.count = 1;
-    }
-    ++done.called;
-    done.bytes += item.size;
-    if (thrown || lessor.has_taken()) [[unlikely]] {
+    if (apart || thrown || lessor.has_taken()) [[unlikely]] {
       done.lease_taken = lessor.taken();
+      done.copy = apart ? item.copy : nullptr;
+      done.copy_size = item.copy_size;
       if (thrown) {
         owner.no_more_calls();
         done.failure = std::make_unique<error>(std::move(*thrown));
       }
-      send(item.lease + 1);
+      send(apart ? 0 : item.lease + 1);
     }
   }
   if (done.count != 0) {

@@ -62,7 +62,7 @@ enum class errc : int {
   ring_too_small,         ///< max_message_size does not hold what was asked for
   unsupported_kernel,     ///< the kernel lacks what was forced by an option; the text names the option
   forked,                 ///< the engine belongs to the parent process
-  overloaded,             ///< a member did not read and the service's limit for it was reached
+  overloaded,             ///< a consumer fell behind and its limit was reached; the text names the limit
 };
 
 }  // namespace cpgring

@@ -1,6 +1,7 @@
 // What a callback can be given: a message, a view (view.hpp), a change of state, word of an aborted message.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -87,6 +88,14 @@ struct state_change {
   handle_state from = handle_state::connecting;
   handle_state to = handle_state::connecting;
   const error* cause = nullptr;
+};
+
+/// How far a handle has fallen behind.
+struct overload_warning {
+  std::uint32_t ring_used = 0;             ///< bytes of the event ring
+  std::uint32_t ring_size = 0;             ///< of how many
+  std::chrono::nanoseconds oldest_age{0};  ///< for so long nothing has gone back to the ring
+  std::size_t copied_out = 0;              ///< bytes that wait in copies
 };
 
 /// A fragmented message that will not be completed.

@@ -41,6 +41,9 @@ struct callbacks {
   std::function<void(handle&, const state_change&)> on_state;
   /// After a multicast or reserve was refused with errc::try_again: it will work now.
   std::function<void(handle&)> on_writable;
+  /// With workers, or with leases: callbacks fall behind, and half of the ring stays in use. Once each time that this comes about, before
+  /// handle_options::when_overloaded takes effect. Runs on the driving thread, at the same time as callbacks on workers.
+  std::function<void(handle&, const overload_warning&)> on_overload;
   /// A fragmented message will never be completed (its sender left, sent nonsense, or it is above large_message_max).
   std::function<void(handle&, const aborted_message&)> on_aborted;
 };

@@ -44,6 +44,15 @@ enum class ordering {
 };
 std::string_view to_string(ordering policy) noexcept;
 
+/// With workers: what becomes of a handle whose callbacks fall behind so far that its ring is three quarters full, and was more than half
+/// full for some milliseconds. Others do not notice.
+enum class overload {
+  hold,        ///< nothing: the ring fills up, and then the service has to queue or to slow its senders down
+  copy_out,    ///< what waits is copied out of the ring, up to handle_options::copy_out_bytes_max; then as hold (default)
+  disconnect,  ///< the handle is closed with errc::overloaded
+};
+std::string_view to_string(overload policy) noexcept;
+
 struct engine_options {
   /// Forced backends fail with errc::unsupported_kernel where they cannot work.
   wakeup wakeup_backend = wakeup::automatic;
@@ -99,6 +108,10 @@ struct handle_options {
   ordering order = ordering::by_handle;
   /// With ordering::by_key: the key of a message. Runs on the driving thread for each message, so it is to be quick; must not throw.
   std::function<std::uint64_t(const message&)> key;
+  /// What to do when the callbacks of this handle fall behind.
+  overload when_overloaded = overload::copy_out;
+  /// Memory for messages copied out under overload::copy_out.
+  std::size_t copy_out_bytes_max = std::size_t{8} << 20;
   /// Bytes (and 128 for each message) that leases taken with message::retain() may hold at a time, in the ring or copied. Above:
   /// errc::overloaded.
   std::size_t retained_bytes_max = std::size_t{16} << 20;

@@ -23,8 +23,13 @@ struct handle_stats {
   std::uint64_t shm_bytes = 0;             ///< of the three rings
   std::uint64_t leases = 0;                ///< messages retained now
   std::uint64_t lease_bytes = 0;           ///< what they count against retained_bytes_max
-  std::uint64_t copied_out = 0;            ///< messages moved out of the ring so that it could go on
-  std::uint64_t copied_out_bytes = 0;      ///< payload of these
+  std::uint64_t copied_out = 0;            ///< messages and events moved out of the ring so that it could go on
+  std::uint64_t copied_out_bytes = 0;      ///< bytes of these
+  std::uint64_t copied_out_now = 0;        ///< bytes of memory that wait in copies for a worker
+  std::uint64_t ring_used = 0;             ///< bytes of the event ring in use when it was last looked at; with workers or leases
+  std::uint64_t ring_used_max = 0;         ///< the most of that so far; its maximum over handles in engine_stats
+  std::uint64_t oldest_age_ns = 0;         ///< for how long nothing had gone back to the ring then; the maximum in engine_stats
+  std::uint64_t overloads = 0;             ///< times that half of the ring was in use, and on_overload was called
 };
 
 struct engine_stats {

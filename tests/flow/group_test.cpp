@@ -322,4 +322,16 @@ TEST_P(flow_group, arrives_whole_when_the_engine_ends_right_after_the_last_multi
   EXPECT_EQ(a.messages.size(), 100U);
 }
 
+TEST_P(flow_group, a_close_in_an_idle_engine_does_not_wait_for_its_deadline) {
+  world w(GetParam(), [](engine_options& o) { o.close_deadline = std::chrono::hours(1); });
+  witness stays, goes;
+  const auto group = world::fresh_group();
+  open_joined(w, stays, group);
+  open_joined(w, goes, group, 4711);
+  while (w.loop().dispatch(mode::one_nonblocking)) {
+  }
+  goes.self.close();
+  EXPECT_TRUE(w.until([&] { return stays.views.back().find("-4711") != std::string::npos; })) << stays.views.back();
+}
+
 }  // namespace

@@ -1,0 +1,439 @@
+// Workers that fall behind: what waits is copied out, held, or ends its handle; nothing is lost or reordered, and others do not notice.
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <random>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "support/filler.hpp"
+
+namespace {
+
+using namespace cpgring;
+using namespace cpgring::test;
+
+bool eventually(const std::function<bool()>& condition) {
+  const auto end = std::chrono::steady_clock::now() + patience;
+  while (!condition() && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+  }
+  return condition();
+}
+
+std::string text_of(int number, std::size_t size) {
+  std::string text = fmt::format("{} ", number);
+  text.resize(std::max(size, text.size()), static_cast<char>('a' + number % 26));
+  return text;
+}
+
+/// An engine with workers that drives itself, a handle whose callback is stopped by a gate, and one that shares its worker.
+class flow_overload : public testing::TestWithParam<wakeup> {
+ protected:
+  flow_overload() : w(GetParam(), [](engine_options& o) { o.workers = 1; }) {}
+  ~flow_overload() override { open_gate(); }
+
+  void open(const std::function<void(handle_options&)>& adjust = {}) {
+    callbacks stuck;
+    stuck.on_message = [this](handle&, const message&) {
+      std::unique_lock guard(lock);
+      at_gate = true;
+      changed.notify_all();
+      changed.wait(guard, [this] { return gate_open; });
+      ++through;
+    };
+    stuck.on_state = [this](handle&, const state_change& s) { joined += s.to == handle_state::joined ? 1 : 0; };
+    callbacks behind = stuck;
+    behind.on_message = [this](handle&, const message& m) {
+      const std::lock_guard guard(lock);
+      got.emplace_back(m.text());
+    };
+    behind.on_view = [this](handle&, const view& v) {
+      const std::lock_guard guard(lock);
+      got.push_back(fmt::format("view of {}", v.members.size()));
+    };
+    behind.on_overload = [this](handle&, const overload_warning& one) {
+      const std::lock_guard guard(lock);
+      warnings.push_back(one);
+    };
+    behind.on_state = [this](handle&, const state_change& s) {
+      joined += s.to == handle_state::joined ? 1 : 0;
+      if (s.cause != nullptr) {
+        const std::lock_guard guard(lock);
+        causes.push_back(*s.cause);
+      }
+    };
+    auto first = w.loop().open(w.options(stuck_group), stuck);
+    ASSERT_TRUE(first);
+    stuck_handle = *first;
+    auto o = w.options(group);
+    if (adjust) {
+      adjust(o);
+    }
+    auto second = w.loop().open(o, behind);
+    ASSERT_TRUE(second);
+    there = *second;
+    ASSERT_TRUE(w.loop().start());
+    ASSERT_TRUE(eventually([&] { return joined == 2; }));
+    sender = open_sender(4711);
+    ASSERT_TRUE(eventually([&] { return seen() != 0; }));
+  }
+  handle open_sender(std::uint32_t pid) {
+    auto o = w.options(group);
+    o.pid = pid;
+    auto made = others.open(o, {});
+    EXPECT_TRUE(made);
+    EXPECT_TRUE(drive([&] { return made->state() == handle_state::joined; }));
+    return *made;
+  }
+  bool drive(const std::function<bool()>& condition) {
+    const auto end = std::chrono::steady_clock::now() + patience;
+    bool holds = false;
+    while (!(holds = condition()) && std::chrono::steady_clock::now() < end) {
+      static_cast<void>(others.dispatch(mode::blocking, budget{64, 0, std::chrono::milliseconds(1)}));
+    }
+    return holds;
+  }
+  void send(int from, int to, std::size_t size) {
+    for (int i = from; i < to; ++i) {
+      result<void> sent;
+      ASSERT_TRUE(drive([&] { return (sent = sender.multicast(text_of(i, size))).has_value() || sent.error() != errc::try_again; }));
+      ASSERT_TRUE(sent) << sent.error().message();
+    }
+    // The service answers this when it is through with all of them.
+    bool answered = false;
+    ASSERT_TRUE(sender.query_local_node([&](const result<std::uint32_t>& r) { answered = r.has_value(); }));
+    ASSERT_TRUE(drive([&] { return answered; }));
+  }
+  void stop_the_worker() {
+    ASSERT_TRUE(stuck_handle.multicast("stop here"));
+    std::unique_lock guard(lock);
+    ASSERT_TRUE(changed.wait_for(guard, patience, [this] { return at_gate; }));
+  }
+  void open_gate() {
+    const std::lock_guard guard(lock);
+    gate_open = true;
+    changed.notify_all();
+  }
+  std::size_t seen() {
+    const std::lock_guard guard(lock);
+    return got.size();
+  }
+  void forget() {
+    const std::lock_guard guard(lock);
+    got.clear();
+  }
+  void expect_all(int count, std::size_t size) {
+    ASSERT_TRUE(eventually([&] { return seen() >= static_cast<std::size_t>(count); })) << seen() << " of " << count;
+    const std::lock_guard guard(lock);
+    ASSERT_EQ(got.size(), static_cast<std::size_t>(count));
+    for (int i = 0; i < count; ++i) {
+      ASSERT_EQ(got[static_cast<std::size_t>(i)], text_of(i, size));
+    }
+  }
+  // Ahead of the world: its worker may still be at the gate when it ends.
+  std::mutex lock;
+  std::condition_variable changed;
+  bool at_gate = false, gate_open = false;
+  int through = 0;
+  std::vector<std::string> got;
+  std::vector<overload_warning> warnings;
+  std::vector<error> causes;
+  std::atomic<int> joined{0};
+  const std::string group = world::fresh_group(), stuck_group = world::fresh_group();
+  world w;
+  engine others;
+  handle stuck_handle, there, sender;
+};
+INSTANTIATE_TEST_SUITE_P(backend, flow_overload, testing::ValuesIn(backends_here()), backend_name);
+
+TEST_P(flow_overload, what_waits_is_copied_out_and_the_service_need_not_queue) {
+  open();
+  stop_the_worker();
+  forget();
+  send(0, 1000, 1000);  // a megabyte through a ring of 64 KiB
+  ASSERT_TRUE(eventually([&] { return there.stats().copied_out_now > 900000U; })) << there.stats().copied_out_now;
+  if (world::embedded()) {
+    EXPECT_TRUE(drive([&] { return w.embedded_service_object().stats().backlog_bytes == 0; }));
+  }
+  EXPECT_EQ(seen(), 0U);
+  const auto s = there.stats();
+  EXPECT_GT(s.copied_out, 900U);
+  EXPECT_GE(s.ring_used_max, 32768U);
+  open_gate();
+  expect_all(1000, 1000);
+  EXPECT_TRUE(eventually([&] { return there.stats().copied_out_now == 0; }));
+  ASSERT_TRUE(there.multicast("and on"));
+  EXPECT_TRUE(eventually([&] { return seen() == 1001; }));
+}
+
+TEST_P(flow_overload, is_told_of_once_before_it_hurts) {
+  open();
+  stop_the_worker();
+  forget();
+  send(0, 200, 1000);
+  ASSERT_TRUE(eventually([&] { return there.stats().copied_out_now > 100000U; }));
+  {
+    const std::lock_guard guard(lock);
+    ASSERT_EQ(warnings.size(), 1U);
+    EXPECT_EQ(warnings[0].copied_out, 0U);
+    EXPECT_GE(warnings[0].ring_used, warnings[0].ring_size / 2);
+    EXPECT_GE(warnings[0].ring_size, 65536U);
+  }
+  EXPECT_EQ(there.stats().overloads, 1U);
+  open_gate();
+  expect_all(200, 1000);
+}
+
+TEST_P(flow_overload, beyond_its_limit_it_holds_and_loses_nothing) {
+  open([](handle_options& o) { o.copy_out_bytes_max = 100000; });
+  stop_the_worker();
+  forget();
+  send(0, 1000, 1000);
+  ASSERT_TRUE(eventually([&] { return there.stats().copied_out_now > 90000U; })) << there.stats().copied_out_now;
+  EXPECT_LE(there.stats().copied_out_now, 100000U);
+  if (world::embedded()) {
+    EXPECT_GT(w.embedded_service_object().stats().backlog_bytes, 500000U) << "it has to queue then";
+  }
+  open_gate();
+  expect_all(1000, 1000);
+}
+
+TEST_P(flow_overload, hold_copies_nothing) {
+  open([](handle_options& o) { o.when_overloaded = overload::hold; });
+  stop_the_worker();
+  forget();
+  send(0, 300, 1000);
+  ASSERT_TRUE(eventually([&] { return there.stats().overloads == 1; }));
+  EXPECT_EQ(there.stats().copied_out, 0U);
+  open_gate();
+  expect_all(300, 1000);
+}
+
+TEST_P(flow_overload, disconnect_ends_the_handle_and_no_other) {
+  open([](handle_options& o) { o.when_overloaded = overload::disconnect; });
+  stop_the_worker();
+  send(0, 200, 1000);
+  ASSERT_TRUE(eventually([&] { return there.state() == handle_state::closed; }));
+  open_gate();
+  ASSERT_TRUE(eventually([&] {
+    const std::lock_guard guard(lock);
+    return !causes.empty();
+  }));
+  EXPECT_EQ(causes[0], errc::overloaded);
+  EXPECT_NE(causes[0].text.find("when_overloaded is disconnect"), std::string::npos) << causes[0].text;
+  EXPECT_EQ(stuck_handle.state(), handle_state::joined);
+  ASSERT_TRUE(stuck_handle.multicast("another"));
+  EXPECT_TRUE(eventually([&] {
+    const std::lock_guard guard(lock);
+    return through == 2;
+  }));
+}
+
+TEST_P(flow_overload, views_among_what_was_copied_stay_where_they_were) {
+  open();
+  stop_the_worker();
+  forget();
+  send(0, 300, 1000);
+  handle third = open_sender(4712);
+  send(300, 600, 1000);
+  third.close();
+  ASSERT_TRUE(drive([&] { return third.state() == handle_state::closed; }));
+  send(600, 900, 1000);
+  ASSERT_TRUE(eventually([&] { return there.stats().copied_out > 850; }));
+  open_gate();
+  ASSERT_TRUE(drive([&] { return seen() == 902; })) << seen();
+  const std::lock_guard guard(lock);
+  EXPECT_EQ(got[300], "view of 3");
+  EXPECT_EQ(got[299], text_of(299, 1000));
+  EXPECT_EQ(got[301], text_of(300, 1000));
+  // The close is seen by the service somewhere behind it.
+  EXPECT_EQ(std::count(got.begin(), got.end(), "view of 2"), 1);
+  std::vector<std::string> messages;
+  std::copy_if(got.begin(), got.end(), std::back_inserter(messages), [](const std::string& s) { return !s.starts_with("view"); });
+  for (int i = 0; i < 900; ++i) {
+    ASSERT_EQ(messages[static_cast<std::size_t>(i)], text_of(i, 1000));
+  }
+}
+
+TEST_P(flow_overload, a_close_and_an_end_with_copies_leave_nothing) {
+  open();
+  stop_the_worker();
+  send(0, 500, 1000);
+  ASSERT_TRUE(eventually([&] { return there.stats().copied_out_now != 0; }));
+  there.close();
+  ASSERT_TRUE(eventually([&] { return there.state() == handle_state::closed; }));
+  open_gate();
+  w.end_engine();
+}
+
+TEST_P(flow_overload, an_engine_that_ends_while_copies_wait_leaves_nothing) {
+  open();
+  stop_the_worker();
+  send(0, 500, 1000);
+  ASSERT_TRUE(eventually([&] { return there.stats().copied_out_now != 0; }));
+  std::thread opener([this] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // the end waits for the callback that runs
+    open_gate();
+  });
+  w.end_engine();
+  opener.join();
+}
+
+// --- random streams ---------------------------------------------------------------------------------------------------------
+
+struct stream {
+  ordering order;
+  std::uint32_t workers;
+  overload policy;
+};
+void PrintTo(const stream& s, std::ostream* os) { *os << to_string(s.order) << " on " << s.workers << ' ' << to_string(s.policy); }
+
+std::vector<stream> every_stream() {
+  std::vector<stream> all;
+  for (const ordering o : {ordering::by_handle, ordering::by_sender, ordering::by_key, ordering::unordered}) {
+    for (const std::uint32_t n : {1U, 2U, 4U}) {
+      all.push_back({o, n, overload::copy_out});
+    }
+    all.push_back({o, 3, overload::hold});
+  }
+  return all;
+}
+
+class flow_overload_stream : public testing::TestWithParam<stream> {};
+INSTANTIATE_TEST_SUITE_P(of, flow_overload_stream, testing::ValuesIn(every_stream()), [](const auto& info) {
+  return fmt::format("{}_on_{}_{}", to_string(info.param.order), info.param.workers, to_string(info.param.policy));
+});
+
+TEST_P(flow_overload_stream, slow_callbacks_and_leases_change_neither_order_nor_bytes) {
+  const auto& p = GetParam();
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE(fmt::format("seed {}", seed));
+  std::mt19937 random(seed);
+
+  std::mutex lock;
+  std::vector<std::pair<std::uint32_t, int>> order;  // pid and number
+  std::vector<lease> kept;
+  std::vector<int> before_view;  // how many messages had begun and ended when a view ran
+  std::atomic<int> running{0}, overlaps{0}, wrong{0}, done{0}, joined{0};
+  const auto right = [](std::string_view text) {
+    const int number = std::stoi(std::string(text));
+    return text == text_of(number, text.size());
+  };
+  world w(wakeup::automatic, [&](engine_options& o) {
+    o.workers = p.workers;
+    o.worker_queue = 64;
+  });
+  callbacks calls;
+  calls.on_message = [&](handle&, const message& m) {
+    ++running;
+    const unsigned dice = static_cast<unsigned>(m.sequence() * 2654435761U + seed) >> 8;
+    if (dice % 500 == 0) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(15));
+    }
+    wrong += right(m.text()) ? 0 : 1;
+    {
+      const std::lock_guard guard(lock);
+      order.emplace_back(m.sender_pid(), std::stoi(std::string(m.text())));
+      if (dice % 7 == 0) {
+        if (auto l = m.retain()) {
+          kept.push_back(std::move(*l));
+        }
+      }
+      if (kept.size() > 20) {
+        const std::size_t at = dice % kept.size();
+        wrong += right(kept[at].pin().text()) ? 0 : 1;
+        kept.erase(kept.begin() + static_cast<std::ptrdiff_t>(at));
+      }
+    }
+    --running;
+    ++done;
+  };
+  calls.on_view = [&](handle&, const view&) {
+    overlaps += running;
+    const std::lock_guard guard(lock);
+    before_view.push_back(done);
+  };
+  calls.on_state = [&](handle&, const state_change& s) {
+    overlaps += running;
+    joined += s.to == handle_state::joined ? 1 : 0;
+  };
+  auto o = w.options(world::fresh_group());
+  o.order = p.order;
+  o.when_overloaded = p.policy;
+  o.key = [](const message& m) { return static_cast<std::uint64_t>(std::stoi(std::string(m.text())) % 7); };
+  auto opened = w.loop().open(o, calls);
+  ASSERT_TRUE(opened);
+  ASSERT_TRUE(w.loop().start());
+  ASSERT_TRUE(eventually([&] { return joined == 1; }));
+
+  engine others;
+  const auto drive = [&](const std::function<bool()>& condition) {
+    const auto end = std::chrono::steady_clock::now() + patience;
+    bool holds = false;
+    while (!(holds = condition()) && std::chrono::steady_clock::now() < end) {
+      static_cast<void>(others.dispatch(mode::blocking, budget{64, 0, std::chrono::microseconds(300)}));
+    }
+    return holds;
+  };
+  handle senders[3];
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    auto h = w.options(o.group);
+    h.pid = 101 + i;
+    senders[i] = *others.open(h, {});
+    ASSERT_TRUE(drive([&] { return senders[i].state() == handle_state::joined; }));
+  }
+  constexpr int each = 700;
+  int sent[3] = {};
+  std::vector<handle> passing;
+  while (sent[0] + sent[1] + sent[2] < 3 * each) {
+    const auto s = random() % 3;
+    if (sent[s] < each && senders[s].multicast(text_of(sent[s], random() % 10 == 0 ? random() % 8000 : random() % 600))) {
+      ++sent[s];
+    } else {
+      drive([] { return true; });
+      static_cast<void>(others.dispatch(mode::all));
+    }
+    if (random() % 400 == 0) {
+      auto h = w.options(o.group);
+      h.pid = 200 + static_cast<std::uint32_t>(passing.size());
+      passing.push_back(*others.open(h, {}));
+    } else if (random() % 400 == 0 && !passing.empty()) {
+      passing.back().close();
+      passing.pop_back();
+    }
+  }
+  ASSERT_TRUE(drive([&] { return done == 3 * each; })) << done;
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(overlaps, 0) << "a view runs alone";
+  const std::lock_guard guard(lock);
+  for (const lease& l : kept) {
+    EXPECT_TRUE(right(l.pin().text()));
+  }
+  std::map<std::uint32_t, std::vector<int>> of_sender;
+  std::map<std::pair<int, std::uint32_t>, int> last;
+  bool sender_order = true, key_order = true;
+  for (const auto& [pid, number] : order) {
+    auto& numbers = of_sender[pid];
+    sender_order = sender_order && static_cast<int>(numbers.size()) == number;
+    numbers.push_back(number);
+    const auto [at, first] = last.try_emplace({number % 7, pid}, number);
+    key_order = key_order && (first || at->second < number);
+    at->second = number;
+  }
+  for (auto& [pid, numbers] : of_sender) {
+    std::sort(numbers.begin(), numbers.end());
+    ASSERT_EQ(numbers.size(), static_cast<std::size_t>(each));
+    for (int i = 0; i < each; ++i) {
+      ASSERT_EQ(numbers[static_cast<std::size_t>(i)], i) << "each once";
+    }
+  }
+  EXPECT_TRUE(p.order == ordering::by_key || p.order == ordering::unordered || sender_order);
+  EXPECT_TRUE(p.order == ordering::unordered || key_order);
+  kept.clear();
+}
+
+}  // namespace
