@@ -38,6 +38,9 @@ void crew::send(std::uint32_t worker, dispatch::errand one) {
 }
 
 void crew::publish() noexcept {
+  if (workers_.empty()) {
+    return;  // after stop(): nobody runs it any more
+  }
   for (std::size_t i = 0; i < feeds_.size(); ++i) {
     if (std::exchange(feeds_[i]->staged, false)) {
       feeds_[i]->work_ends.in.publish();
