@@ -321,6 +321,9 @@ void endpoint::connected(ipc::connection connection) {
     return;
   }
   linked_ = true;
+  if (core_->workers() != nullptr) {
+    pump_.keep_books();
+  }
   release_slot();
   count_result(session_.progress(now()));
   settle_changes();
@@ -570,14 +573,16 @@ void endpoint::publish() {
   not_writable_.set(counts.not_writable);
   doorbells_.set(counts.doorbells);
   pokes_.set(counts.pokes);
-  copied_out_.set(pump_.copied_out());
-  copied_out_bytes_.set(pump_.copied_out_bytes());
-  copied_out_now_.set(pump_.copies_open());
-  const auto& look = pump_.last_look();
-  ring_used_.set(look.used);
-  ring_used_max_.set(look.used_max);
-  oldest_age_ns_.set(static_cast<std::uint64_t>(look.oldest_age.count()));
-  overloads_.set(look.overloads);
+  if (pump_.keeps_books()) {
+    copied_out_.set(pump_.copied_out());
+    copied_out_bytes_.set(pump_.copied_out_bytes());
+    copied_out_now_.set(pump_.copies_open());
+    const auto& look = pump_.last_look();
+    ring_used_.set(look.used);
+    ring_used_max_.set(look.used_max);
+    oldest_age_ns_.set(static_cast<std::uint64_t>(look.oldest_age.count()));
+    overloads_.set(look.overloads);
+  }
   local_node_.store(session_.local_node(), std::memory_order_relaxed);
   if (const auto state = session_.state(); state_.load(std::memory_order_relaxed) != state) {
     {
@@ -600,11 +605,13 @@ void endpoint::schedule() {
   } else if (session_.state() == handle_state::connecting) {
     at_the_latest(connect_deadline_);
   }
-  if (pump_.stuck()) {
-    at_the_latest(now() + pump::look_interval);
-  }
-  if (const auto due = pump_.leases().due()) {
-    at_the_latest(*due);
+  if (pump_.keeps_books()) {
+    if (pump_.stuck()) {
+      at_the_latest(now() + pump::look_interval);
+    }
+    if (const auto due = pump_.leases().due()) {
+      at_the_latest(*due);
+    }
   }
   if (at) {
     core_->reactor().schedule(*this, *at);

@@ -193,6 +193,7 @@ bool pump::rare_event(turn_state& t) {
         t.bytes += m.size_;
         owner_.count_messages(1, m.size_);
         go_on = owner_.run([&] { owner_.calls().on_message(t.self, m); });
+        keeps_books_ = true;  // there may be leases on it
       }
       break;
     }
@@ -219,7 +220,7 @@ void pump::finish(turn_state& t) {
     return;  // the connection is gone, and its ring with it
   }
   t.ring.reclaim(may_reclaim(t.released.take()));
-  if (leases_.anything_to_do()) [[unlikely]] {
+  if (keeps_books_ && leases_.anything_to_do()) [[unlikely]] {
     tend_leases();
   }
   const bool drained = t.ring.ready() == 0 && t.ring.waiting() == 0;

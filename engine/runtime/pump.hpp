@@ -56,6 +56,9 @@ class pump final : public reactor::source, public dispatch::worker_target {
   /// Nothing can be handed over, or workers hold much of the ring: it is looked at in intervals. Half of a megabyte comes at 250 MB/s.
   [[nodiscard]] bool stuck() const noexcept { return stuck_; }
   static constexpr base::nanoseconds look_interval = std::chrono::milliseconds(2);
+  /// There are figures about that, or leases; else no cache line of theirs need be touched.
+  [[nodiscard]] bool keeps_books() const noexcept { return keeps_books_; }
+  void keep_books() noexcept { keeps_books_ = true; }
   /// The time for that, or for leases, has come.
   void look_again();
   /// The connection goes: what waits in copies goes too.
@@ -141,9 +144,11 @@ class pump final : public reactor::source, public dispatch::worker_target {
   std::uint64_t pass_ = 0;       // the pass that pass_left_ belongs to
   std::uint32_t pass_left_ = 0;  // ring events that waited when it began and are still to be taken
   bool hung_up_ = false;
-  dispatch::lease_keeper leases_;
+  bool stuck_ = false;
+  bool keeps_books_ = false;     // of leases and of the ring's use: with workers, and from the first lease on
   std::uint64_t finished_ = 0;   // chunks whose callbacks have run, inline
   std::uint64_t reclaimed_ = 0;  // of these, given back: all but for leases
+  dispatch::lease_keeper leases_;
 
   // With workers.
   struct held {  // leased, but its worker's queue was full
@@ -168,7 +173,6 @@ class pump final : public reactor::source, public dispatch::worker_target {
   ring_look ring_look_;
   base::time_point moved_;                      // when something last went back to the ring, or nothing had to
   std::optional<base::time_point> half_since_;  // so long half of the ring has been in use, and workers or leases were why
-  bool stuck_ = false;
   bool warned_ = false;
 };
 

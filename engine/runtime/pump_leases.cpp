@@ -16,13 +16,14 @@ namespace cpgring::runtime {
 /// Inline. The callback that took them runs, or was the last to run: `ahead` of the count of finished ones.
 void pump::keep_leases(turn_state& t, dispatch::lessor& lessor, std::uint32_t ahead) {
   // In the order of the ring, so that the oldest of the list is also the first chunk. One that came back already need not be known.
+  keeps_books_ = true;
   static_cast<void>(leases_.took(*lessor.taken(), finished_ + t.released.chunks() - ahead, owner_.now()));
 }
 
 /// Inline. So many more are finished; so many can go back to the ring now.
 std::uint32_t pump::may_reclaim(std::uint32_t finished) noexcept {
   finished_ += finished;
-  const std::uint64_t end = leases_.any_in_ring() ? leases_.oldest()->chunk : finished_;
+  const std::uint64_t end = keeps_books_ && leases_.any_in_ring() ? leases_.oldest()->chunk : finished_;
   return static_cast<std::uint32_t>(end - std::exchange(reclaimed_, end));
 }
 
