@@ -333,6 +333,7 @@ result<void> session::multicast_or_queue(std::span<const std::byte> payload, std
   }
   entry e;
   e.what = payload.size() > atomic_max_ ? entry::kind::large : entry::kind::message;
+  e.bytes = outbox_.room();
   e.bytes.assign(payload.begin(), payload.end());
   e.written = std::move(written);
   outbox_.push_back(std::move(e));

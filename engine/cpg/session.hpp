@@ -25,6 +25,7 @@
 #include "base/clock.hpp"
 #include "cpg/codec.hpp"
 #include "cpg/fragment_assembler.hpp"
+#include "cpg/outbox.hpp"
 #include "cpg/pending.hpp"
 #include "cpg/view_builder.hpp"
 #include "ipc/connection.hpp"
@@ -169,7 +170,7 @@ class session {
   std::string group_;
   std::uint32_t local_node_ = 0;
   pending pending_;
-  std::deque<entry> outbox_;
+  outbox<entry> outbox_;
   std::optional<operation> join_, leave_;
   view_builder views_;
   fragment_assembler assembler_;
