@@ -73,26 +73,34 @@ io_uring_sqe* uring::next_sqe() noexcept {
 bool uring::quiet() const noexcept {
   // Relaxed: a hint when to enter; what completed is read behind the acquire of the completion queue's tail in liburing.
   const unsigned flags = __atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED);
-  return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) == 0 && ::io_uring_sq_ready(&ring_) == 0 && ::io_uring_cq_ready(&ring_) == 0;
+  const unsigned telling = stale_ ? IORING_SQ_CQ_OVERFLOW : IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;
+  return (flags & telling) == 0 && ::io_uring_sq_ready(&ring_) == 0 && ::io_uring_cq_ready(&ring_) == 0;
 }
+
+void uring::look_for_stale_flag() noexcept { stale_ = (__atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED) & IORING_SQ_TASKRUN) != 0; }
 
 bool uring::overflowed() const noexcept {
   // Relaxed: only counted.
   return (__atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED) & IORING_SQ_CQ_OVERFLOW) != 0;
 }
 
-void uring::enter() noexcept { ::io_uring_submit_and_get_events(&ring_); }
+void uring::enter() noexcept {
+  ::io_uring_submit_and_get_events(&ring_);
+  look_for_stale_flag();
+}
 
 void uring::wait(std::optional<base::nanoseconds> timeout) noexcept {
   // Interrupted, timed out, busy: the caller looks at the queue in any case.
   io_uring_cqe* cqe = nullptr;
   if (!timeout) {
     ::io_uring_submit_and_wait(&ring_, 1);
+    look_for_stale_flag();
     return;
   }
   const auto count = timeout->count() > 0 ? timeout->count() : 0;
   __kernel_timespec ts{count / 1000000000, count % 1000000000};
   ::io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &ts, nullptr);
+  look_for_stale_flag();
 }
 
 }  // namespace cpgring::reactor

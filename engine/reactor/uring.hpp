@@ -32,6 +32,10 @@ class uring {
   io_uring_sqe* next_sqe() noexcept;
   /// Nothing to submit, nothing completed, no work of the kernel's waiting to be run: entering would be for nothing.
   [[nodiscard]] bool quiet() const noexcept;
+  /// The kernel's sign that work waits was up when we came back from it: either that work came just now, or it came in the moment in which
+  /// the kernel took its list and had already taken the sign down, and nothing will take it down again before the next work. quiet() then
+  /// no longer heeds the sign; whoever does not sleep has to enter now and then.
+  [[nodiscard]] bool stale() const noexcept { return stale_; }
   /// Submits and lets the kernel post completions; does not block.
   void enter() noexcept;
   /// The same, then waits for a completion or `timeout` (none: no limit).
@@ -43,7 +47,9 @@ class uring {
   io_uring ring_{};
   io_uring_probe* probe_ = nullptr;
   std::string setup_;
+  void look_for_stale_flag() noexcept;
   bool defer_ = false;
+  bool stale_ = false;
 };
 
 /// What an errno of io_uring_setup means here, and what to do.

@@ -360,7 +360,7 @@ void wake_uring::complete(const io_uring_cqe& cqe, std::vector<completion>& into
 }
 
 void wake_uring::reap(std::vector<completion>& into) {
-  if (ring_->quiet()) {
+  if (ring_->quiet() && !ring_->stale()) {
     return;
   }
   if (ring_->overflowed()) {

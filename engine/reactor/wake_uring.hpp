@@ -27,7 +27,9 @@ class wake_uring final : public wake_backend {
   result<void> watch(std::uint32_t slot, int fd) override;
   void unwatch(std::uint32_t slot) override;
   void reap(std::vector<completion>& into) override;
-  [[nodiscard]] bool pending() const noexcept override { return !ring_->quiet(); }
+  [[nodiscard]] bool pending() const noexcept override {
+    return !ring_->quiet() || (ring_->stale() && ++stale_looks_ % stale_looks_between == 0);
+  }
   void sleep(std::optional<base::time_point> until) override;
   [[nodiscard]] int pollable_fd() const noexcept override { return pollable_.get(); }
   void prepare_foreign_wait(std::optional<base::time_point> until, bool at_once) override;
@@ -61,6 +63,9 @@ class wake_uring final : public wake_backend {
   void give_back(unsigned buffer) noexcept;
   result<void> provide_buffers();
 
+  // A system call costs some hundred nanoseconds, a look some ten.
+  static constexpr std::uint32_t stale_looks_between = 64;
+  mutable std::uint32_t stale_looks_ = 0;
   std::unique_ptr<uring> ring_;
   wakeup kind_ = wakeup::futex;
   std::vector<slot_state> slots_;
