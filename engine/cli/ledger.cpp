@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <functional>
+#include <thread>
 
 namespace cpgring::cli {
 namespace {
@@ -42,7 +44,11 @@ bool over_pattern(std::uint64_t mark, std::size_t size, Visit visit) noexcept {
 
 }  // namespace
 
-ledger::ledger(std::uint32_t handles, std::uint64_t messages, std::size_t size) : arrivals_(handles), size_(size) {
+ledger::ledger(std::uint32_t handles, std::uint64_t messages, std::size_t size, std::uint32_t threads)
+    : arrivals_(handles), size_(size), shared_(threads > 1) {
+  for (std::uint32_t i = 0; i < threads; ++i) {
+    shares_.push_back(std::make_unique<share>());
+  }
   for (std::uint32_t i = 0; i < handles; ++i) {
     arrivals_[i].planned = messages / handles + (i < messages % handles ? 1 : 0);
   }
@@ -58,41 +64,86 @@ void ledger::write(std::span<std::byte> payload, std::uint64_t message, std::int
   });
 }
 
-void ledger::arrived(std::uint32_t handle, std::span<const std::byte> payload, std::int64_t now) {
-  auto& r = arrivals_[handle];
+ledger::share& ledger::mine() { return *shares_[std::hash<std::thread::id>{}(std::this_thread::get_id()) % shares_.size()]; }
+
+bool ledger::intact(std::uint32_t handle, std::span<const std::byte> payload) const noexcept {
   head h{};
-  if (payload.size() == size_) {
-    std::memcpy(&h, payload.data(), sizeof h);
+  if (payload.size() != size_) {
+    return false;
   }
-  const bool intact = payload.size() == size_ && h.handle == handle && h.size == size_ && h.number < r.planned && h.mark == mark_of(h) &&
-                      over_pattern(h.mark, size_, [&](std::size_t at, std::uint64_t word, std::size_t bytes) {
-                        return std::memcmp(payload.data() + at, &word, bytes) == 0;
-                      });
-  if (!intact) {
-    ++totals_.corrupted;
+  std::memcpy(&h, payload.data(), sizeof h);
+  return h.handle == handle && h.size == size_ && h.number < arrivals_[handle].planned && h.mark == mark_of(h) &&
+         over_pattern(h.mark, size_, [&](std::size_t at, std::uint64_t word, std::size_t bytes) {
+           return std::memcmp(payload.data() + at, &word, bytes) == 0;
+         });
+}
+
+void ledger::count_corrupted() {
+  share& to = mine();
+  const auto lock = locked(to.lock);
+  ++to.counts.corrupted;
+}
+
+void ledger::arrived(std::uint32_t handle, std::span<const std::byte> payload, std::int64_t now) {
+  if (!intact(handle, payload)) {
+    count_corrupted();
     return;
   }
-  if (h.number == r.next) {
-    ++r.next;
-  } else if (h.number > r.next) {
-    for (; r.next < h.number; ++r.next) {
-      r.missing.insert(r.missing.end(), r.next);
+  head h{};
+  std::memcpy(&h, payload.data(), sizeof h);
+  bool again = false, late = false;
+  {
+    auto& r = arrivals_[handle];
+    const auto lock = locked(r.lock);
+    if (h.number == r.next) {
+      ++r.next;
+    } else if (h.number > r.next) {
+      for (; r.next < h.number; ++r.next) {
+        r.missing.insert(r.missing.end(), r.next);
+      }
+      ++r.next;
+    } else {
+      late = r.missing.erase(h.number) == 1;
+      again = !late;
     }
-    ++r.next;
-  } else if (r.missing.erase(h.number) == 1) {
-    ++totals_.out_of_order;
-  } else {
-    ++totals_.duplicated;
+  }
+  share& to = mine();
+  const auto lock = locked(to.lock);
+  if (again) {
+    ++to.counts.duplicated;
     return;
   }
-  ++totals_.delivered;
-  latency_.record(static_cast<std::uint64_t>(std::max<std::int64_t>(now - h.intended, 0)));
+  to.counts.out_of_order += late ? 1U : 0U;
+  ++to.counts.delivered;
+  to.latency.record(static_cast<std::uint64_t>(std::max<std::int64_t>(now - h.intended, 0)));
+}
+
+ledger::totals ledger::so_far() const {
+  totals sum;
+  for (const auto& one : shares_) {
+    const auto lock = locked(one->lock);
+    sum.delivered += one->counts.delivered;
+    sum.duplicated += one->counts.duplicated;
+    sum.out_of_order += one->counts.out_of_order;
+    sum.corrupted += one->counts.corrupted;
+  }
+  return sum;
+}
+
+histogram ledger::latency() const {
+  histogram all;
+  for (const auto& one : shares_) {
+    const auto lock = locked(one->lock);
+    all.merge(one->latency);
+  }
+  return all;
 }
 
 std::uint64_t ledger::lost(std::uint64_t sent) const {
   std::uint64_t count = 0;
   for (std::uint64_t i = 0; i < arrivals_.size(); ++i) {
     const auto& r = arrivals_[i];
+    const auto lock = locked(r.lock);
     const std::uint64_t of_this = sent / arrivals_.size() + (i < sent % arrivals_.size() ? 1 : 0);
     count += r.missing.size() + (of_this > r.next ? of_this - r.next : 0);
   }

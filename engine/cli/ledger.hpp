@@ -7,6 +7,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <mutex>
 #include <set>
 #include <span>
 #include <vector>
@@ -27,7 +29,8 @@ class ledger {
     std::uint64_t corrupted = 0;     ///< wrong size, wrong bytes, or of no message of this run
   };
 
-  ledger(std::uint32_t handles, std::uint64_t messages, std::size_t size);
+  /// `threads`: how many will call arrived() at a time; with one nothing is locked.
+  ledger(std::uint32_t handles, std::uint64_t messages, std::size_t size, std::uint32_t threads = 1);
 
   [[nodiscard]] std::uint32_t handle_of(std::uint64_t message) const noexcept {
     return static_cast<std::uint32_t>(message % arrivals_.size());
@@ -37,23 +40,38 @@ class ledger {
   /// A message came on `handle`; `now` on the clock that write() was given.
   void arrived(std::uint32_t handle, std::span<const std::byte> payload, std::int64_t now);
 
-  [[nodiscard]] const totals& so_far() const noexcept { return totals_; }
+  [[nodiscard]] totals so_far() const;
+  /// Is it what write() makes, for this handle?
+  [[nodiscard]] bool intact(std::uint32_t handle, std::span<const std::byte> payload) const noexcept;
+  /// Bytes that were right at arrival and no longer are.
+  void count_corrupted();
   /// Of the first `sent` messages, how many have not arrived intact.
   [[nodiscard]] std::uint64_t lost(std::uint64_t sent) const;
   /// From intended time to arrival, nanoseconds.
-  [[nodiscard]] const histogram& latency() const noexcept { return latency_; }
+  [[nodiscard]] histogram latency() const;
 
  private:
   struct row {
+    mutable std::mutex lock;
     std::uint64_t next = 0;           // all below have arrived, but for `missing`
     std::set<std::uint64_t> missing;  // passed over; empty as long as order is kept
     std::uint64_t planned = 0;
   };
 
+  struct share {  // of some threads
+    mutable std::mutex lock;
+    totals counts;
+    histogram latency;
+  };
+  [[nodiscard]] std::unique_lock<std::mutex> locked(std::mutex& one) const {
+    return shared_ ? std::unique_lock(one) : std::unique_lock(one, std::defer_lock);
+  }
+  share& mine();
+
   std::vector<row> arrivals_;
   std::size_t size_;
-  totals totals_;
-  histogram latency_;
+  bool shared_;
+  std::vector<std::unique_ptr<share>> shares_;
 };
 
 }  // namespace cpgring::cli

@@ -18,6 +18,11 @@
 namespace cpgring::cli {
 namespace {
 
+const std::map<std::string, ordering> orderings{{"by_handle", ordering::by_handle},
+                                                {"by_sender", ordering::by_sender},
+                                                {"by_key", ordering::by_key},
+                                                {"unordered", ordering::unordered}};
+
 const std::map<std::string, mode> modes{
     {"one", mode::one}, {"one_nonblocking", mode::one_nonblocking}, {"all", mode::all}, {"blocking", mode::blocking}};
 
@@ -62,6 +67,11 @@ void print_table(const load_options& o, const load_report& r) {
   };
   fmt::print("cpgring load: service {}, wake-up {}, mode {}, idle {}\n\n", r.service, to_string(r.backend), name_of(o.how),
              to_string(o.engine.idle_strategy));
+  if (o.engine.workers != 0 || o.work_ns != 0 || o.retain != 0) {
+    line("workers", fmt::format("{}", o.engine.workers),
+         fmt::format("{}, {} ns of work in each callback, {} leases kept ({} refused, {} copied out)", to_string(o.order), o.work_ns,
+                     o.retain, r.leases_refused, r.engine.total.copied_out));
+  }
   line("handles", fmt::format("{}", o.handles), fmt::format("each in a group of its own, opened in {:.0f} us each", opening_us(o, r)));
   line("messages sent", fmt::format("{}", r.sent),
        fmt::format("of {} bytes, {}", o.size, o.rate != 0 ? fmt::format("{} a second", o.rate) : "as fast as it goes"));
@@ -99,6 +109,12 @@ nlohmann::ordered_json json_of(const load_options& o, const load_report& r) {
           {"wakeup_backend", to_string(r.backend)},
           {"mode", name_of(o.how)},
           {"idle", to_string(o.engine.idle_strategy)},
+          {"workers", o.engine.workers},
+          {"ordering", to_string(o.order)},
+          {"work_ns", o.work_ns},
+          {"retain", o.retain},
+          {"leases_refused", r.leases_refused},
+          {"copied_out", r.engine.total.copied_out},
           {"handles", o.handles},
           {"message_bytes", o.size},
           {"rate_per_s", o.rate},
@@ -214,6 +230,14 @@ void declare_load(CLI::App& app, runner& run) {
       ->capture_default_str();
   declare_choice(*command, "--mode", o->how, modes, "how events are dispatched, as cpg_dispatch(3) says; default blocking");
   declare_engine(*command, o->engine);
+  command->add_option("-w,--workers", o->engine.workers, "threads that run the callbacks; 0: the one that dispatches")
+      ->check(CLI::Range(0, 64))
+      ->capture_default_str();
+  declare_choice(*command, "--ordering", o->order, orderings, "which worker runs a message, and so what stays in order; default by_handle");
+  command->add_option("--work", o->work_ns, "nanoseconds spun in each callback")->check(CLI::Range(0, 1000000000))->capture_default_str();
+  command->add_option("--retain", o->retain, "messages that each thread keeps beyond their callbacks, and checks when it lets them go")
+      ->check(CLI::Range(0, 1000000))
+      ->capture_default_str();
   command->add_option("--max-message-size", o->max_message_size, "size of each of a handle's rings; 0: 64 KiB, or what --size needs")
       ->transform(CLI::AsSizeValue(false))
       ->check(CLI::Range(0U, max_message_size_max));

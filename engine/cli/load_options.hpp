@@ -16,6 +16,9 @@ struct load_options {
   std::uint64_t rate = 20000;  // a second; 0: as fast as it goes
   std::uint64_t window = 0;    // messages under way at once when rate is 0; 0: from the handles
   mode how = mode::blocking;
+  ordering order = ordering::by_handle;
+  std::uint64_t work_ns = 0;  // spun in each callback
+  std::uint32_t retain = 0;   // messages that each thread keeps leases of
   engine_options engine;
   std::uint32_t max_message_size = 0;  // 0: 64 KiB, or what `size` needs
   std::uint32_t patience_s = 10;

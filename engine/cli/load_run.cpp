@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <fstream>
 #include <utility>
 
@@ -39,14 +40,15 @@ std::uint64_t resident_bytes() {
 }  // namespace
 
 bool load_report::good(const load_options& o) const noexcept {
-  return !failure && lost == 0 && totals.duplicated == 0 && totals.out_of_order == 0 && totals.corrupted == 0 && totals.delivered == sent &&
+  const bool ordered = totals.out_of_order == 0 || o.order == ordering::by_key || o.order == ordering::unordered;
+  return !failure && lost == 0 && totals.duplicated == 0 && ordered && totals.corrupted == 0 && totals.delivered == sent &&
          (interrupted || sent == o.messages);
 }
 
 load_run::load_run(const load_options& o, embedded_service* service)
     : o_(o),
       service_(service),
-      ledger_(o.handles, o.messages, o.size),
+      ledger_(o.handles, o.messages, o.size, std::max<std::uint32_t>(o.engine.workers, 1)),
       terminal_(::isatty(STDERR_FILENO) == 1),
       window_(o.messages_under_way()),
       window_step_(std::max<std::uint64_t>(window_ / 4, 1)),
@@ -85,6 +87,7 @@ load_report load_run::run() {
   report_.engine = engine_.stats();
   report_.backend = report_.engine.backend;
   report_.rss_bytes = resident_bytes();
+  report_.leases_refused = leases_refused_.load(std::memory_order_relaxed);
   return report_;
 }
 
@@ -107,19 +110,25 @@ result<void> load_run::open_handles() {
   h.service = service_ != nullptr ? service_->name() : o_.service;
   h.max_message_size = o_.max_message_size;
   h.connect_deadline = h.control_deadline = std::chrono::seconds(10) + std::chrono::milliseconds(10) * o_.handles;
+  h.order = o_.order;
+  h.key = [](const message& m) {
+    std::uint64_t first = 0;
+    std::memcpy(&first, m.bytes().data(), std::min(sizeof first, m.bytes().size()));
+    return first;
+  };
   for (std::uint32_t i = 0; i < o_.handles; ++i) {
     h.group = fmt::format("cpgring-load-{}-{}", ::getpid(), i);
     callbacks calls;
     calls.on_message = [this, i](handle&, const message& m) { arrived(i, m); };
     calls.on_writable = [this](handle&) { gate_.open(); };
     calls.on_aborted = [this](handle&, const aborted_message& a) {
-      end(a.cause != nullptr ? *a.cause : error(errc::interrupt, "a fragmented message was cut off"));
+      on_driver([this, why = a.cause != nullptr ? *a.cause : error(errc::interrupt, "a fragmented message was cut off")] { end(why); });
     };
     calls.on_state = [this](handle&, const state_change& change) {
       if (change.to == handle_state::joined) {
-        joined();
+        on_driver([this] { joined(); });
       } else if (change.cause != nullptr) {
-        end(*change.cause);
+        on_driver([this, why = *change.cause] { end(why); });
       }
     };
     auto opened = engine_.open(h, std::move(calls));
@@ -155,7 +164,7 @@ void load_run::drive() {
 void load_run::end(std::optional<error> failure) {
   if (!std::exchange(over_, true)) {
     report_.failure = std::move(failure);
-    report_.running = std::max(last_arrival_ - began_at_, nanoseconds(0));
+    report_.running = std::max(nanoseconds(last_arrival_.load(std::memory_order_relaxed)) - began_at_, nanoseconds(0));
     report_.cpu = cpu_used() - cpu_at_begin_;
   }
   engine_.stop();
@@ -178,20 +187,61 @@ void load_run::joined() {
 void load_run::arrived(std::uint32_t handle, const message& m) {
   const auto at = now();
   ledger_.arrived(handle, m.bytes(), at.count());
-  last_arrival_ = at;
-  ++arrivals_;
+  if (o_.retain != 0) {
+    keep(handle, m);
+  }
+  if (o_.work_ns != 0) {
+    for (const auto end = at + nanoseconds(o_.work_ns); now() < end;) {
+    }
+  }
+  last_arrival_.store(at.count(), std::memory_order_relaxed);
   // Release: the sender that sees this count may send what the window now lets through; nothing else is read by it.
-  delivered_.store(arrivals_, std::memory_order_release);
-  if (o_.rate == 0 && arrivals_ % window_step_ == 0) {
+  const std::uint64_t arrivals = delivered_.fetch_add(1, std::memory_order_release) + 1;
+  if (o_.rate == 0 && arrivals % window_step_ == 0) {
     gate_.open();
   }
-  if (sender_done_.load(std::memory_order_acquire)) {
-    look_whether_done();
+  if (sender_done_.load(std::memory_order_acquire) && arrivals >= sent_.load(std::memory_order_relaxed)) {
+    on_driver([this] { look_whether_done(); });
+  }
+}
+
+void load_run::keep(std::uint32_t handle, const message& m) {
+  auto one = m.retain();
+  if (!one) {
+    leases_refused_.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  std::deque<kept>* mine = nullptr;
+  {
+    const std::lock_guard lock(kept_lock_);
+    mine = &kept_[std::this_thread::get_id()];
+  }
+  mine->push_back({handle, std::move(*one)});
+  if (mine->size() > o_.retain) {
+    if (!ledger_.intact(mine->front().handle, mine->front().message.pin().bytes())) {
+      ledger_.count_corrupted();
+    }
+    mine->pop_front();
+  }
+}
+
+void load_run::on_driver(std::function<void()> what) {
+  if (o_.engine.workers == 0) {
+    what();
+    return;
+  }
+  // A full intake is emptied by the driver, which never waits for this.
+  while (true) {
+    auto posted = engine_.post(what);
+    if (posted || posted.error() != errc::try_again) {
+      return;
+    }
+    std::this_thread::yield();
   }
 }
 
 void load_run::look_whether_done() {
-  if (ledger_.so_far().delivered + ledger_.so_far().corrupted >= sent_.load(std::memory_order_relaxed)) {
+  if (const auto t = ledger_.so_far(); t.delivered + t.corrupted >= sent_.load(std::memory_order_relaxed)) {
     end({});
   }
 }
@@ -205,12 +255,12 @@ void load_run::look_around() {
     look_whether_done();
   }
   // With a slow pace nothing may be under way for long; then nothing is late either.
-  const auto sent = sent_.load(std::memory_order_relaxed);
-  if (arrivals_ != arrivals_at_last_look_ || sent <= arrivals_) {
-    arrivals_at_last_look_ = arrivals_;
+  const auto sent = sent_.load(std::memory_order_relaxed), arrivals = delivered_.load(std::memory_order_relaxed);
+  if (arrivals != arrivals_at_last_look_ || sent <= arrivals) {
+    arrivals_at_last_look_ = arrivals;
     moved_at_ = now();
   } else if (now() - moved_at_ > std::chrono::seconds(o_.patience_s)) {
-    end(error(errc::timeout, fmt::format("nothing arrived for {} s while {} messages were under way", o_.patience_s, sent - arrivals_)));
+    end(error(errc::timeout, fmt::format("nothing arrived for {} s while {} messages were under way", o_.patience_s, sent - arrivals)));
   }
   if (!over_) {
     static_cast<void>(engine_.after(look_every, [this] { look_around(); }));
@@ -225,7 +275,7 @@ void load_run::show_progress() const {
     fmt::print(stderr, "\r\x1b[K{} of {} handles joined", joined_, o_.handles);
   } else {
     fmt::print(stderr, "\r\x1b[K{:.1f} s   {} of {} messages delivered", std::chrono::duration<double>(now() - began_at_).count(),
-               arrivals_, o_.messages);
+               delivered_.load(std::memory_order_relaxed), o_.messages);
   }
 }
 

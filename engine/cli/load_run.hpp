@@ -3,6 +3,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -28,6 +32,7 @@ struct load_report {
   histogram latency;
   std::uint64_t shm_bytes = 0;  // of all handles
   std::uint64_t rss_bytes = 0;
+  std::uint64_t leases_refused = 0;
   engine_stats engine;
   bool interrupted = false;
   std::optional<error> failure;  // what ended the run early
@@ -53,6 +58,9 @@ class load_run {
   void end(std::optional<error> failure);
   void joined();
   void arrived(std::uint32_t handle, const message& m);
+  void keep(std::uint32_t handle, const message& m);
+  /// Here, or where the engine is driven if callbacks run on workers.
+  void on_driver(std::function<void()> what);
   void look_around();
   void show_progress() const;
   void send_all(const std::stop_token& end);
@@ -66,13 +74,21 @@ class load_run {
   load_report report_;
   std::vector<handle> handles_;
   std::uint32_t joined_ = 0;
-  nanoseconds opened_at_{0}, began_at_{0}, last_arrival_{0}, cpu_at_begin_{0};
-  std::uint64_t arrivals_ = 0, arrivals_at_last_look_ = 0;
+  nanoseconds opened_at_{0}, began_at_{0}, cpu_at_begin_{0};
+  std::atomic<std::int64_t> last_arrival_{0};
+  std::uint64_t arrivals_at_last_look_ = 0;
   nanoseconds moved_at_{0};
   bool terminal_, over_ = false;
 
   gate gate_;
   std::atomic<std::uint64_t> sent_{0}, delivered_{0};
+  std::atomic<std::uint64_t> leases_refused_{0};
+  struct kept {
+    std::uint32_t handle;
+    lease message;
+  };
+  std::mutex kept_lock_;
+  std::map<std::thread::id, std::deque<kept>> kept_;  // of each thread that runs callbacks
   std::atomic<bool> sender_done_{false};
   std::uint64_t window_;
   std::uint64_t window_step_;

@@ -48,6 +48,7 @@ class worker {
   void loop();
   bool serve();
   bool serve_errands();
+  void tell(base::time_point now);
   bool look_a_while();
   [[nodiscard]] bool something_waits() noexcept;
 
@@ -57,6 +58,8 @@ class worker {
   const std::function<void()> told_;
   base::nanoseconds window_{0};
   std::uint32_t run_length_ = 1;
+  base::time_point told_at_;
+  bool fuller_than_half_ = false;
   std::atomic<bool> stop_{false};
   base::sleep_flag asleep_;
   std::thread thread_;

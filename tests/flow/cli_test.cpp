@@ -75,7 +75,24 @@ INSTANTIATE_TEST_SUITE_P(of, load_variants,
                                          std::vector<std::string>{"--wakeup", "epoll"}, std::vector<std::string>{"--idle", "block"},
                                          std::vector<std::string>{"--idle", "yield"}, std::vector<std::string>{"--size", "32"},
                                          std::vector<std::string>{"--size", "100000"}, std::vector<std::string>{"--window", "1"},
-                                         std::vector<std::string>{"--size", "1500000", "--window", "4"}));
+                                         std::vector<std::string>{"--size", "1500000", "--window", "4"},
+                                         std::vector<std::string>{"--workers", "2"}, std::vector<std::string>{"--retain", "20"},
+                                         std::vector<std::string>{"--workers", "2", "--retain", "20", "--work", "1000", "--ordering",
+                                                                  "by_sender"}));
+
+TEST_F(command_line, load_without_order_loses_nothing_but_the_order) {
+  for (const char* ordering : {"by_key", "unordered"}) {
+    const auto e = cpgring_command({"load", "--service", w.service(), "--messages", "600", "--rate", "0", "--handles", "5", "--workers",
+                                    "3", "--ordering", ordering, "--json", "-"});
+    ASSERT_EQ(e.status, 0) << e.out << e.err;
+    const auto j = json_of(e);
+    EXPECT_EQ(j["messages_delivered"], 600);
+    EXPECT_EQ(j["ordering"], ordering);
+    for (const char* wrong : {"lost", "duplicated", "corrupted"}) {
+      EXPECT_EQ(j[wrong], 0) << wrong;
+    }
+  }
+}
 
 TEST_F(command_line, load_brings_its_own_service) {
   const auto e = cpgring_command({"load", "--handles", "50", "--messages", "500", "--rate", "5000", "--json", "-"});
