@@ -42,6 +42,7 @@ class side {
       : engine_([workers] {
           engine_options o;
           o.workers = workers;
+          o.worker_queue = 32768;  // all that waits: no side is to wait for the other
           return o;
         }()),
         seen_(handles) {

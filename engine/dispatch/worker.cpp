@@ -16,7 +16,8 @@ constexpr base::nanoseconds run_time{20000};
 constexpr std::uint32_t run_length_max = 64;
 constexpr base::nanoseconds told_interval{200000};
 // A wake-up costs 10-30 us on a virtual machine; looking much longer than that never pays.
-constexpr base::nanoseconds window_max{50000}, window_min{1000};
+// At least as long as a reactor under load takes for what it hands over at a time.
+constexpr base::nanoseconds window_max{50000}, window_min{5000};
 
 void relax() noexcept {
 #if defined(__x86_64__)
@@ -56,7 +57,7 @@ void worker::loop() {
       const auto began = base::clock::now();
       asleep_.sleep();
       if (base::clock::now() - began < window_max) {
-        window_ = std::min(window_max, std::max(window_min, window_ * 2));
+        window_ = std::min(window_max, window_ * 2);
       }
     }
     asleep_.awake();
@@ -66,7 +67,7 @@ void worker::loop() {
 bool worker::something_waits() noexcept { return !feed_.express_ends.out.empty() || !feed_.work_ends.out.empty(); }
 
 bool worker::look_a_while() {
-  if (window_.count() == 0 || std::thread::hardware_concurrency() < 2) {
+  if (!may_look_) {
     return false;
   }
   const auto end = base::clock::now() + window_;
@@ -79,7 +80,7 @@ bool worker::look_a_while() {
       break;
     }
   }
-  window_ = window_ <= window_min ? base::nanoseconds(0) : window_ / 2;
+  window_ = std::max(window_min, window_ / 2);
   return false;
 }
 

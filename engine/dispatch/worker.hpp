@@ -56,7 +56,8 @@ class worker {
   const std::string name_;
   const int cpu_;
   const std::function<void()> told_;
-  base::nanoseconds window_{0};
+  const bool may_look_ = std::thread::hardware_concurrency() > 1;
+  base::nanoseconds window_{5000};
   std::uint32_t run_length_ = 1;
   base::time_point told_at_;
   bool fuller_than_half_ = false;
