@@ -80,6 +80,7 @@ struct feed {
   void claim(std::uint64_t end) noexcept {
     for (;;) {
       const std::uint64_t before = claimed.load(std::memory_order_relaxed);
+      // SYNC claim: seq_cst, as edit_unclaimed says; a weaker store could be seen behind the look at the mark.
       claimed.store(end, std::memory_order_seq_cst);
       if (!editing.load(std::memory_order_seq_cst)) {
         return;
