@@ -653,6 +653,7 @@ void engine_core::shut_down() {
     endpoints_.clear();
   }
   drop_intake();
+  crew_.reset();  // errands that nobody runs any more refer to endpoints, and these to this
 }
 
 /// No reactor any more: ask every service to FINALIZE, then look at all of them until they have answered.
