@@ -54,7 +54,9 @@ struct receipt {
 };
 
 struct feed {
-  explicit feed(std::size_t capacity) : work(capacity), express(capacity), back(capacity * 2) {}
+  /// `capacity`: of messages under way, and of errands. Twice as many cells: a receipt can be here before the cells of its messages are
+  /// free.
+  explicit feed(std::size_t capacity) : work(capacity * 2), express(capacity), back(capacity * 2) {}
 
   spsc_queue<work_item> work;
   spsc_queue<errand> express;
@@ -95,9 +97,9 @@ struct feed {
 
   alignas(base::cache_line) std::atomic<std::uint64_t> claimed{0};  // the worker has begun with all messages below this number
   alignas(base::cache_line) std::atomic<bool> editing{false};
-  callback_room room;         // the worker's
-  std::size_t under_way = 0;  // the reactor's: handed over, receipt not yet seen
-  bool staged = false;        // the reactor's: something is not yet published
+  callback_room room;                     // the worker's
+  std::size_t messages = 0, errands = 0;  // the reactor's: under way, receipt not yet seen
+  bool staged = false;                    // the reactor's: something is not yet published
 };
 
 }  // namespace cpgring::dispatch

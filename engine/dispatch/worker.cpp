@@ -105,7 +105,7 @@ bool worker::serve_errands() {
 /// Waking the reactor for every few receipts would cost more than the messages: it is told when the queue is empty, when it has become half
 /// empty, and otherwise no more often than told_interval. Nothing is lost by that: where something is left, another call follows.
 void worker::tell(base::time_point now) {
-  const std::size_t half = feed_.work.capacity() / 2, left = feed_.work_ends.out.available(half + 1);
+  const std::size_t half = feed_.work.capacity() / 4, left = feed_.work_ends.out.available(half + 1);
   const bool was_fuller = std::exchange(fuller_than_half_, left > half);
   if (left == 0 || (was_fuller && left <= half) || now - told_at_ >= told_interval) {
     told_at_ = now;

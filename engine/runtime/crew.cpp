@@ -7,7 +7,7 @@
 
 namespace cpgring::runtime {
 
-crew::crew(const engine_options& options, const std::function<void()>& wake) : capacity_(options.worker_queue) {
+crew::crew(const engine_options& options, const std::function<void()>& wake) : capacity_(options.worker_queue), waiting_(options.workers) {
   for (std::uint32_t i = 0; i < options.workers; ++i) {
     feeds_.push_back(std::make_unique<dispatch::feed>(capacity_));
   }
@@ -25,7 +25,7 @@ void crew::hand(std::uint32_t worker, const dispatch::work_item& item) noexcept 
   dispatch::feed& f = *feeds_[worker];
   CPGRING_CHECK(f.work_ends.in.stage(item) != nullptr);
   f.staged = true;
-  ++f.under_way;
+  ++f.messages;
   ++under_way_;
 }
 
@@ -33,7 +33,7 @@ void crew::send(std::uint32_t worker, dispatch::errand one) {
   dispatch::feed& f = *feeds_[worker];
   CPGRING_CHECK(f.express_ends.in.emplace(std::move(one)));
   f.staged = true;
-  ++f.under_way;
+  ++f.errands;
   ++under_way_;
 }
 

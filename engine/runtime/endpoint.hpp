@@ -102,6 +102,8 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   std::function<void()> call_for(cpg::notice one);
   /// A receipt came for a handle that has ended: its last words, then its rings and itself may go.
   void worker_done();
+  /// A worker whose queue was full has room again.
+  void room_again() { pump_.room_again(); }
   void forget_workers() noexcept { pump_.forget_workers(); }
   [[nodiscard]] bool done_with_workers() const noexcept { return pump_.idle() && !drop_due_; }
   /// Any thread: a worker may run the next callback.

@@ -459,7 +459,8 @@ void engine_core::take_receipts() {
   if (!crew_) {
     return;
   }
-  crew_->take_receipts([](dispatch::receipt& one) { static_cast<pump*>(one.to)->take_receipt(one); });
+  crew_->take_receipts([](dispatch::receipt& one) { static_cast<pump*>(one.to)->take_receipt(one); },
+                       [](endpoint& who) { who.room_again(); });
   std::erase_if(ending_, [](const auto& one) { return one->done_with_workers(); });
 }
 

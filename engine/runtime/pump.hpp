@@ -87,6 +87,7 @@ class pump final : public reactor::source, public dispatch::worker_target {
     messages_open_ = 0;
     errand_running_ = false;
   }
+  void room_again();
   /// Where turns no longer come: sends the next errand once the handle is alone.
   void send_last_errands();
 
@@ -118,7 +119,12 @@ class pump final : public reactor::source, public dispatch::worker_target {
   [[nodiscard]] std::uint32_t worker_for(const dispatch::work_item& item);
   void pass_fence(turn_state& t);
   void send_errand();
-  [[nodiscard]] bool held_up();
+  struct obstacle {
+    bool there = false;
+    std::optional<std::uint32_t> full;  // the worker whose queue it is; else callbacks of this handle have to end first
+  };
+  [[nodiscard]] obstacle in_the_way() const;
+  void wait_for_room(std::uint32_t worker);
   void finish_on_workers(turn_state& t);
   [[nodiscard]] bool events_wait(const ipc::ring_reader& ring) const noexcept {
     return !spill_.empty() || ring.ready() != 0 || ring.waiting() != 0;
@@ -162,6 +168,7 @@ class pump final : public reactor::source, public dispatch::worker_target {
   std::uint64_t messages_open_ = 0;  // handed over, no receipt yet
   bool errand_running_ = false;
   bool paused_ = false;
+  bool waits_for_room_ = false;
   bool awaits_receipts_ = false;
 
   // With workers that are behind: pump_overload.cpp.

@@ -67,7 +67,7 @@ bool pump::step_on_workers(turn_state& t) {
     return false;
   }
   if (!errands_.empty()) {
-    if (!alone()) {
+    if (!alone() || !owner_.core().workers()->has_room_for_errand(owner_.home_worker())) {
       return false;
     }
     send_errand();
@@ -304,25 +304,51 @@ void pump::send_errand() {
 }
 
 void pump::send_last_errands() {
-  if (alone() && !errands_.empty()) {
-    send_errand();
-    owner_.core().workers()->publish();
+  if (!alone() || errands_.empty()) {
+    return;
+  }
+  auto& crew = *owner_.core().workers();
+  if (!crew.has_room_for_errand(owner_.home_worker())) {
+    wait_for_room(owner_.home_worker());
+    return;
+  }
+  send_errand();
+  crew.publish();
+}
+
+/// What keeps anything from being handed over, whatever the ring holds.
+pump::obstacle pump::in_the_way() const {
+  const auto& crew = *owner_.core().workers();
+  const std::uint32_t home = owner_.home_worker();
+  if (errand_running_ || ((!errands_.empty() || fence_) && !alone())) {
+    return {true, {}};
+  }
+  if (!errands_.empty()) {
+    return crew.has_room_for_errand(home) ? obstacle{} : obstacle{true, home};
+  }
+  if (fence_) {
+    return {};
+  }
+  if (held_) {
+    return crew.has_room(held_->worker) ? obstacle{} : obstacle{true, held_->worker};
+  }
+  return owner_.options().order != ordering::by_handle || crew.has_room(home) ? obstacle{} : obstacle{true, home};
+}
+
+void pump::wait_for_room(std::uint32_t worker) {
+  if (!std::exchange(waits_for_room_, true)) {
+    owner_.core().workers()->wait_for_room(worker, owner_.shared_from_this());
   }
 }
 
-/// Whatever the ring holds, nothing can be handed over now.
-bool pump::held_up() {
-  auto& crew = *owner_.core().workers();
-  if (errand_running_) {
-    return true;
+void pump::room_again() {
+  waits_for_room_ = false;
+  if (owner_.ended()) {
+    send_last_errands();
+    return;
   }
-  if (!errands_.empty() || fence_) {
-    return !alone();
-  }
-  if (held_) {
-    return !crew.has_room(held_->worker);
-  }
-  return owner_.options().order == ordering::by_handle && !crew.has_room(owner_.home_worker());
+  paused_ = false;
+  owner_.mark_ready();
 }
 
 void pump::finish_on_workers(turn_state& t) {
@@ -331,8 +357,12 @@ void pump::finish_on_workers(turn_state& t) {
     tend_leases();
   }
   auto& session = owner_.session();
-  paused_ = !owner_.ended() && held_up();
+  const obstacle found = owner_.ended() ? obstacle{} : in_the_way();
+  paused_ = found.there;
   pause(paused_);
+  if (found.full) {
+    wait_for_room(*found.full);
+  }
   stuck_ = paused_ || (messages_open_ != 0 && t.ring.leased_bytes() > t.ring.capacity_bytes() / 4);
   look_at_ring();
   relieve();

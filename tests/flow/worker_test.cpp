@@ -201,6 +201,16 @@ TEST_P(flow_worker_stream, keeps_its_order_and_its_fences) {
   EXPECT_FALSE(t.threads.contains(std::this_thread::get_id()));
 }
 
+/// For engines that drive themselves.
+bool eventually(const std::function<bool()>& condition) {
+  const auto end = std::chrono::steady_clock::now() + patience;
+  bool holds = false;
+  while (!(holds = condition()) && std::chrono::steady_clock::now() < end) {
+    std::this_thread::yield();
+  }
+  return holds;
+}
+
 class flow_worker : public testing::TestWithParam<wakeup> {};
 INSTANTIATE_TEST_SUITE_P(backend, flow_worker, testing::ValuesIn(backends_here()), backend_name);
 
@@ -260,6 +270,84 @@ TEST_P(flow_worker, thousands_of_messages_pass_a_queue_of_sixty_four) {
   for (std::size_t i = 0; i < 3000; ++i) {
     ASSERT_EQ(a.messages[i], fmt::format("m{}", i));
   }
+}
+
+TEST_P(flow_worker, more_handles_than_a_queue_has_cells) {
+  // 3000 messages, and 300 last words at once, through 64 cells, while the worker stands still.
+  std::atomic<int> got{0}, joined{0}, closed{0}, at_gate{0};
+  std::atomic<bool> go{false};
+  world w(GetParam(), with_workers(1, 64));
+  callbacks gate, calls;
+  gate.on_message = [&](handle&, const message&) {
+    ++at_gate;
+    while (!go) {
+      std::this_thread::yield();
+    }
+  };
+  calls.on_message = [&](handle&, const message&) { ++got; };
+  calls.on_view = [](handle&, const view&) {};
+  gate.on_state = calls.on_state = [&](handle&, const state_change& s) {
+    joined += s.to == handle_state::joined ? 1 : 0;
+    closed += s.to == handle_state::closed ? 1 : 0;
+  };
+  auto stops = w.loop().open(w.options(world::fresh_group()), gate);
+  ASSERT_TRUE(stops);
+  std::vector<handle> all;
+  for (int i = 0; i < 300; ++i) {
+    auto opened = w.loop().open(w.options(world::fresh_group()), calls);
+    ASSERT_TRUE(opened);
+    all.push_back(*opened);
+  }
+  ASSERT_TRUE(w.loop().start());
+  ASSERT_TRUE(eventually([&] { return joined == 301; })) << joined;
+  for (int round = 0; round < 10; ++round) {
+    for (auto& h : all) {
+      ASSERT_TRUE(eventually([&] { return h.multicast("x").has_value(); }));
+    }
+  }
+  ASSERT_TRUE(eventually([&] { return got == 3000; })) << got;
+  ASSERT_TRUE(stops->multicast("stand still"));
+  ASSERT_TRUE(eventually([&] { return at_gate == 1; }));
+  for (auto& h : all) {
+    h.close();
+  }
+  ASSERT_TRUE(
+      eventually([&] { return std::all_of(all.begin(), all.end(), [](const handle& h) { return h.state() == handle_state::closed; }); }));
+  EXPECT_EQ(closed, 0) << "nobody could be told yet";
+  go = true;
+  EXPECT_TRUE(eventually([&] { return closed == 300; })) << closed;
+}
+
+TEST_P(flow_worker, who_found_the_queue_full_of_anothers_messages_goes_on_when_there_is_room) {
+  world w(GetParam(), with_workers(1, 64));
+  std::atomic<bool> go{false};
+  std::atomic<int> filled{0}, waited{0};
+  callbacks fills, waits;
+  fills.on_message = [&](handle&, const message&) {
+    ++filled;
+    while (!go) {
+      std::this_thread::yield();
+    }
+  };
+  waits.on_message = [&](handle&, const message&) { ++waited; };
+  auto one = w.loop().open(w.options(world::fresh_group()), fills);
+  auto two = w.loop().open(w.options(world::fresh_group()), waits);
+  ASSERT_TRUE(one && two);
+  ASSERT_TRUE(w.loop().start());
+  ASSERT_TRUE(eventually([&] { return one->state() == handle_state::joined && two->state() == handle_state::joined; }));
+  for (int i = 0; i < 80; ++i) {
+    ASSERT_TRUE(one->multicast("x"));
+  }
+  ASSERT_TRUE(eventually([&] { return filled == 1; }));
+  ASSERT_TRUE(two->multicast("y"));
+  ASSERT_TRUE(eventually([&] { return two->stats().multicasts == 1; }));
+  // Its turn finds no room: it has nothing with the worker that could come back and resume it.
+  const auto turns = w.loop().stats().turns;
+  ASSERT_TRUE(one->multicast("x"));
+  EXPECT_TRUE(eventually([&] { return w.loop().stats().turns > turns; }));
+  go = true;
+  EXPECT_TRUE(eventually([&] { return waited == 1; })) << waited;
+  EXPECT_TRUE(eventually([&] { return filled == 81; })) << filled;
 }
 
 TEST_P(flow_worker, a_callback_that_stands_still_holds_its_own_worker_alone) {
