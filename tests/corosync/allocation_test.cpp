@@ -46,7 +46,7 @@ INSTANTIATE_TEST_SUITE_P(with, allocation_on_corosync, testing::Values(0U, 2U),
                          [](const auto& info) { return fmt::format("{}_workers", info.param); });
 
 TEST_P(allocation_on_corosync, none_for_a_message_at_full_load) {
-  constexpr std::uint64_t warm = 20000, counted_messages = 100000;
+  constexpr std::uint64_t warm = 20000, counted_messages = 100000, window = 1000;
   std::atomic<std::uint64_t> got{0};
   std::atomic<bool> joined{false};
   engine_options options;
@@ -73,7 +73,7 @@ TEST_P(allocation_on_corosync, none_for_a_message_at_full_load) {
   const auto send_until = [&](std::uint64_t end) {
     const auto give_up = std::chrono::steady_clock::now() + patience;
     while (sent < end && std::chrono::steady_clock::now() < give_up) {
-      if (sent < got.load(std::memory_order_acquire) + 1000 && h->multicast(payload)) {
+      if (sent < got.load(std::memory_order_acquire) + window && h->multicast(payload)) {
         ++sent;
       } else {
         std::this_thread::yield();
@@ -91,8 +91,9 @@ TEST_P(allocation_on_corosync, none_for_a_message_at_full_load) {
   const auto s = e.stats();
   fmt::print("{} allocations for {} messages; {} system calls into the kernel's ring, {} doorbells\n", made, counted_messages,
              s.enters - stats_before.enters, s.total.doorbells - stats_before.total.doorbells);
-  // Queues may still grow with the depth that they come to; what came with each message would be 100000.
-  EXPECT_LT(made, counted_messages / 50);
+  // Queues keep what they have grown to. They may come to their full depth only now: one buffer for each message under way, and a few for
+  // the queues themselves.
+  EXPECT_LE(made, window + 100);
 }
 
 }  // namespace
