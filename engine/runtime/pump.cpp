@@ -223,17 +223,25 @@ void pump::finish(turn_state& t) {
   if (keeps_books_ && leases_.anything_to_do()) [[unlikely]] {
     tend_leases();
   }
-  const bool drained = t.ring.ready() == 0 && t.ring.waiting() == 0;
   auto& session = owner_.session();
-  if (drained && t.ring.nearly_full_seen()) {
-    session.poke();
-    owner_.count_result(session.progress(owner_.now()));
-  }
+  const bool drained = poke_if_drained(t.ring);
   owner_.count_result(session.uncork());
   if (drained && hung_up_ && session.notices.empty() && !owner_.ended()) {
     owner_.lose(error(errc::service_lost, "the service hung up; what it had delivered before has been handed out"));
   }
   owner_.publish();
+}
+
+/// True: nothing waits in the ring. A service that met a full ring queues, and goes on at once when it is asked for anything.
+bool pump::poke_if_drained(ipc::ring_reader& ring) {
+  if (ring.ready() != 0 || ring.waiting() != 0) {
+    return false;
+  }
+  if (ring.nearly_full_seen()) {
+    owner_.session().poke();
+    owner_.count_result(owner_.session().progress(owner_.now()));
+  }
+  return true;
 }
 
 /// After close(): events are taken off the ring, so that the service gets on with what was multicast, but nobody hears of them.

@@ -127,13 +127,14 @@ class pump final : public reactor::source, public dispatch::worker_target {
   void wait_for_room(std::uint32_t worker);
   void finish_on_workers(turn_state& t);
   [[nodiscard]] bool events_wait(const ipc::ring_reader& ring) const noexcept {
-    return !spill_.empty() || ring.ready() != 0 || ring.waiting() != 0;
+    return ring.ready() != 0 || ring.waiting() != 0 || (keeps_books_ && !spill_.empty());
   }
   bool take_event(ipc::ring_reader& ring, taken& one);
   void done_with(const taken& one);
-  void poke_if_drained(ipc::ring_reader& ring);
+  bool poke_if_drained(ipc::ring_reader& ring);
 
   void look_at_ring();
+  [[nodiscard]] base::nanoseconds nothing_returned_for() const noexcept;
   [[nodiscard]] bool stays_crowded() const noexcept;
   void relieve();
   void copy_out();
@@ -178,7 +179,7 @@ class pump final : public reactor::source, public dispatch::worker_target {
   std::uint64_t uncopyable_ = 0;           // of messages_open_, as was found when it was last tried
   std::uint64_t copied_out_ = 0, copied_out_bytes_ = 0;
   ring_look ring_look_;
-  base::time_point moved_;                      // when something last went back to the ring, or nothing had to
+  base::time_point moved_;                      // when something last went back to the ring, or the first of what is out left it
   std::optional<base::time_point> half_since_;  // so long half of the ring has been in use, and workers or leases were why
   bool warned_ = false;
 };

@@ -27,7 +27,7 @@ void pump::look_at_ring() {
   const std::uint32_t used = ring.used_bytes(), size = ring.capacity_bytes();
   ring_look_.used = used;
   ring_look_.used_max = std::max(ring_look_.used_max, used);
-  ring_look_.oldest_age = window_.open() == 0 && !leases_.any_in_ring() ? base::nanoseconds(0) : owner_.now() - moved_;
+  ring_look_.oldest_age = nothing_returned_for();
   if (used < size / 2 || (!stuck_ && !leases_.any_in_ring())) {
     half_since_.reset();
     warned_ = warned_ && (used >= size / 4 || copies_open_ != 0);
@@ -47,6 +47,13 @@ void pump::look_at_ring() {
   }
 }
 
+base::nanoseconds pump::nothing_returned_for() const noexcept {
+  if (owner_.core().workers() != nullptr) {
+    return window_.open() == 0 ? base::nanoseconds(0) : owner_.now() - moved_;
+  }
+  return leases_.any_in_ring() ? owner_.now() - leases_.oldest()->since : base::nanoseconds(0);
+}
+
 bool pump::stays_crowded() const noexcept { return half_since_ && owner_.now() - *half_since_ >= look_interval; }
 
 void pump::relieve() {
@@ -64,7 +71,7 @@ void pump::relieve() {
           error(errc::overloaded, fmt::format("its callbacks have fallen behind: {} of {} bytes of its ring wait, nothing has "
                                               "gone back for {} ms, and when_overloaded is disconnect",
                                               ring.used_bytes(), ring.capacity_bytes(),
-                                              std::chrono::duration_cast<std::chrono::milliseconds>(owner_.now() - moved_).count())));
+                                              std::chrono::duration_cast<std::chrono::milliseconds>(nothing_returned_for()).count())));
       return;
     case overload::copy_out: copy_out(); return;
   }
@@ -152,7 +159,7 @@ void pump::copy_out() {
 
 void pump::reclaim_done(ipc::ring_reader& ring) {
   const std::uint32_t chunks = window_.take();
-  if (chunks != 0 || window_.open() == 0) {
+  if (chunks != 0) {
     moved_ = owner_.now();
   }
   ring.reclaim(chunks);
@@ -164,7 +171,7 @@ void pump::look_again() {
     look_at_ring();
     relieve();
     if (!owner_.ended()) {
-      poke_if_drained(owner_.session().connection()->events());
+      static_cast<void>(poke_if_drained(owner_.session().connection()->events()));
     }
   }
 }

@@ -34,6 +34,9 @@ reactor::turn_result pump::turn_on_workers(const reactor::turn_budget& budget) {
     return {};
   }
   turn_state t(budget, owner_.self(), *owner_.session().connection());
+  if (window_.open() == 0) {
+    moved_ = owner_.now();
+  }
   begin_pass(budget.pass);
   auto& session = owner_.session();
   session.cork();
@@ -371,9 +374,9 @@ void pump::finish_on_workers(turn_state& t) {
     owner_.publish();
     return;
   }
-  poke_if_drained(t.ring);
+  const bool drained = poke_if_drained(t.ring);
   owner_.count_result(session.uncork());
-  const bool empty = !events_wait(t.ring) && !fence_ && !held_;
+  const bool empty = drained && spill_.empty() && !fence_ && !held_;
   if (empty && hung_up_ && session.notices.empty() && !owner_.ended()) {
     owner_.lose(error(errc::service_lost, "the service hung up; what it had delivered before has been handed out"));
     return;
@@ -381,15 +384,6 @@ void pump::finish_on_workers(turn_state& t) {
   // The room of the ring, or memory, is wanted back as soon as workers are done with it.
   await_receipts(stuck_ || copies_with_workers_ != 0 || !errands_.empty());
   owner_.publish();
-}
-
-/// A service that met a full ring queues, and goes on at once when it is asked for anything.
-void pump::poke_if_drained(ipc::ring_reader& ring) {
-  auto& session = owner_.session();
-  if (ring.ready() == 0 && ring.waiting() == 0 && ring.nearly_full_seen()) {
-    session.poke();
-    owner_.count_result(session.progress(owner_.now()));
-  }
 }
 
 void pump::await_receipts(bool yes) {

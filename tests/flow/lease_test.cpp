@@ -222,7 +222,7 @@ TEST_P(flow_lease, outlives_handle_and_engine_pinned_or_not) {
 
 TEST_P(flow_lease, a_lost_service_leaves_the_bytes_readable) {
   if (!world::embedded()) {
-    GTEST_SKIP() << "ends the embedded service";
+    GTEST_SKIP() << "the service of this run serves others too";
   }
   std::atomic<int> got{0};
   open(

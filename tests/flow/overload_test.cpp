@@ -109,6 +109,7 @@ class flow_overload : public testing::TestWithParam<wakeup> {
     ASSERT_TRUE(drive([&] { return answered; }));
   }
   void stop_the_worker() {
+    stopped_at = std::chrono::steady_clock::now();
     ASSERT_TRUE(stuck_handle.multicast("stop here"));
     std::unique_lock guard(lock);
     ASSERT_TRUE(changed.wait_for(guard, patience, [this] { return at_gate; }));
@@ -138,6 +139,7 @@ class flow_overload : public testing::TestWithParam<wakeup> {
   std::mutex lock;
   std::condition_variable changed;
   bool at_gate = false, gate_open = false;
+  std::chrono::steady_clock::time_point stopped_at;
   int through = 0;
   std::vector<std::string> got;
   std::vector<overload_warning> warnings;
@@ -180,6 +182,8 @@ TEST_P(flow_overload, is_told_of_once_before_it_hurts) {
     const std::lock_guard guard(lock);
     ASSERT_EQ(warnings.size(), 1U);
     EXPECT_EQ(warnings[0].copied_out, 0U);
+    EXPECT_GT(warnings[0].oldest_age.count(), 0);
+    EXPECT_LT(warnings[0].oldest_age, std::chrono::steady_clock::now() - stopped_at) << "the age of what waits, and of nothing else";
     EXPECT_GE(warnings[0].ring_used, warnings[0].ring_size / 2);
     EXPECT_GE(warnings[0].ring_size, 65536U);
   }
@@ -273,14 +277,13 @@ TEST_P(flow_overload, a_close_and_an_end_with_copies_leave_nothing) {
 TEST_P(flow_overload, an_engine_that_ends_while_copies_wait_leaves_nothing) {
   open();
   stop_the_worker();
+  const auto before = seen();
   send(0, 500, 1000);
   ASSERT_TRUE(eventually([&] { return there.stats().copied_out_now != 0; }));
-  std::thread opener([this] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // the end waits for the callback that runs
-    open_gate();
-  });
+  w.loop().stop();  // from here on no further callback begins
+  open_gate();
   w.end_engine();
-  opener.join();
+  EXPECT_EQ(seen(), before);
 }
 
 // --- random streams ---------------------------------------------------------------------------------------------------------
