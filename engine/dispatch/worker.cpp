@@ -57,7 +57,7 @@ void worker::loop() {
       const auto began = base::clock::now();
       asleep_.sleep();
       if (base::clock::now() - began < window_max) {
-        window_ = std::min(window_max, window_ * 2);
+        window_ = std::min(window_max, std::max(window_min, window_ * 2));
       }
     }
     asleep_.awake();

@@ -57,7 +57,7 @@ class worker {
   const int cpu_;
   const std::function<void()> told_;
   const bool may_look_ = std::thread::hardware_concurrency() > 1;
-  base::nanoseconds window_{5000};
+  base::nanoseconds window_{0};
   std::uint32_t run_length_ = 1;
   base::time_point told_at_;
   bool fuller_than_half_ = false;
