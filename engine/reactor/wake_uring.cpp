@@ -401,7 +401,11 @@ void wake_uring::prepare_foreign_wait(std::optional<base::time_point> until, boo
     ::io_uring_prep_timeout(sqe, &foreign_ts_, 0, IORING_TIMEOUT_ABS);
     ::io_uring_sqe_set_data64(sqe, tag(operation::timeout, 0, 0));
   }
-  ::io_uring_submit(ring_->get());
+  if (ring_->stale()) {
+    ring_->enter();  // the sign does not tell whether work came before the read above; what comes from here on is announced
+  } else {
+    ::io_uring_submit(ring_->get());
+  }
   counters_.enters.add();
   // What completed before the read above has been announced before it, and is not announced again.
   if (at_once || !ring_->quiet()) {
