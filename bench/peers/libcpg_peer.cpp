@@ -3,8 +3,10 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstring>
 #include <stdexcept>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -53,7 +55,12 @@ libcpg_peer::libcpg_peer(std::string_view stem, std::size_t handles) : epoll_(::
     const std::string text = fmt::format("{}-{}", stem, i);
     name.length = static_cast<std::uint32_t>(text.size());
     std::memcpy(name.value, text.data(), text.size());
-    must(::cpg_join(handle, &name), "cpg_join");
+    // A daemon that is busy with earlier joins says so.
+    cs_error_t joined = CS_ERR_TRY_AGAIN;
+    for (int attempt = 0; attempt < 1000 && (joined = ::cpg_join(handle, &name)) == CS_ERR_TRY_AGAIN; ++attempt) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    must(joined, "cpg_join");
     int fd = -1;
     must(::cpg_fd_get(handle, &fd), "cpg_fd_get");
     epoll_event event{};

@@ -67,6 +67,9 @@ void print_table(const load_options& o, const load_report& r) {
   };
   fmt::print("cpgring load: service {}, wake-up {}, mode {}, idle {}\n\n", r.service, to_string(r.backend), name_of(o.how),
              to_string(o.engine.idle_strategy));
+  if (o.engine.reactors != 1) {
+    line("reactors", fmt::format("{}", o.engine.reactors), "each with a thread of its own");
+  }
   if (o.engine.workers != 0 || o.work_ns != 0 || o.retain != 0) {
     line("workers", fmt::format("{}", o.engine.workers),
          fmt::format("{}, {} ns of work in each callback, {} leases kept ({} refused, {} copied out)", to_string(o.order), o.work_ns,
@@ -109,6 +112,7 @@ nlohmann::ordered_json json_of(const load_options& o, const load_report& r) {
           {"wakeup_backend", to_string(r.backend)},
           {"mode", name_of(o.how)},
           {"idle", to_string(o.engine.idle_strategy)},
+          {"reactors", o.engine.reactors},
           {"workers", o.engine.workers},
           {"ordering", to_string(o.order)},
           {"work_ns", o.work_ns},
@@ -230,7 +234,10 @@ void declare_load(CLI::App& app, runner& run) {
       ->capture_default_str();
   declare_choice(*command, "--mode", o->how, modes, "how events are dispatched, as cpg_dispatch(3) says; default blocking");
   declare_engine(*command, o->engine);
-  command->add_option("-w,--workers", o->engine.workers, "threads that run the callbacks; 0: the one that dispatches")
+  command->add_option("--reactors", o->engine.reactors, "threads among which the handles are dealt out")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  command->add_option("-w,--workers", o->engine.workers, "threads that run the callbacks; 0: those that dispatch")
       ->check(CLI::Range(0, 64))
       ->capture_default_str();
   declare_choice(*command, "--ordering", o->order, orderings, "which worker runs a message, and so what stays in order; default by_handle");

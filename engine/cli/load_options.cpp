@@ -42,6 +42,12 @@ result<void> load_options::settle() {
         std::clamp<std::uint32_t>(std::bit_ceil(static_cast<std::uint32_t>(std::min<std::size_t>(size, atomic_message_max)) + 1024),
                                   usual_max_message_size, std::uint32_t{1} << 20);
   }
+  if (engine.reactors > 1 && how != mode::blocking) {
+    return fail(errc::invalid_param,
+                fmt::format("--reactors {}: several of them run until the end, as --mode blocking does; the other modes "
+                            "dispatch for one",
+                            engine.reactors));
+  }
   engine.handles_expected = std::max<std::uint32_t>(handles, 64);
   return {};
 }

@@ -48,7 +48,7 @@ bool load_report::good(const load_options& o) const noexcept {
 load_run::load_run(const load_options& o, embedded_service* service)
     : o_(o),
       service_(service),
-      ledger_(o.handles, o.messages, o.size, std::max<std::uint32_t>(o.engine.workers, 1)),
+      ledger_(o.handles, o.messages, o.size, o.engine.workers != 0 ? o.engine.workers : o.engine.reactors),
       terminal_(::isatty(STDERR_FILENO) == 1),
       window_(o.messages_under_way()),
       window_step_(std::max<std::uint64_t>(window_ / 4, 1)),
@@ -141,6 +141,12 @@ result<void> load_run::open_handles() {
 }
 
 void load_run::drive() {
+  if (o_.engine.reactors > 1) {
+    if (auto ran = engine_.run(); !ran) {
+      end(ran.error());
+    }
+    return;
+  }
   while (true) {
     auto took = engine_.dispatch(o_.how);
     if (!took && took.error() == errc::stopped) {
@@ -226,7 +232,7 @@ void load_run::keep(std::uint32_t handle, const message& m) {
 }
 
 void load_run::on_driver(std::function<void()> what) {
-  if (o_.engine.workers == 0) {
+  if (o_.engine.workers == 0 && o_.engine.reactors == 1) {
     what();
     return;
   }

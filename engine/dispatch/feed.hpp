@@ -100,6 +100,7 @@ struct feed {
   callback_room room;                     // the worker's
   std::size_t messages = 0, errands = 0;  // the reactor's: under way, receipt not yet seen
   bool staged = false;                    // the reactor's: something is not yet published
+  std::uint32_t untold = 0;               // the reactor's: published or staged, but the worker, if it sleeps, was not woken
 };
 
 }  // namespace cpgring::dispatch

@@ -1,11 +1,12 @@
 #include "dispatch/worker.hpp"
 
-#include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
 #include <utility>
 
+#include "base/relax.hpp"
+#include "base/settle_thread.hpp"
 #include "dispatch/deliver.hpp"
 
 namespace cpgring::dispatch {
@@ -15,20 +16,21 @@ namespace {
 constexpr base::nanoseconds run_time{20000};
 constexpr std::uint32_t run_length_max = 64;
 constexpr base::nanoseconds told_interval{200000};
-// A wake-up costs 10-30 us on a virtual machine; looking much longer than that never pays.
-// At least as long as a reactor under load takes for what it hands over at a time.
-constexpr base::nanoseconds window_max{50000}, window_min{5000};
+// Longest look before a sleep: about what putting a thread to sleep and waking it costs in CPU time. A reactor under load hands over more
+// at a time than such a look would see (crew::publish).
+constexpr base::nanoseconds window_max{10000};
 
-void relax() noexcept {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#endif
-}
+[[nodiscard]] bool anything_in(feed& one) noexcept { return !one.express_ends.out.empty() || !one.work_ends.out.empty(); }
 
 }  // namespace
 
-worker::worker(feed& from, std::string name, int cpu, std::function<void()> told)
-    : feed_(from), name_(std::move(name)), cpu_(cpu), told_(std::move(told)), thread_([this] { loop(); }) {}
+worker::worker(std::vector<way> from, std::string name, int cpu, idle strategy)
+    : name_(std::move(name)), cpu_(cpu), idle_(strategy, window_max) {
+  for (auto& one : from) {
+    inlets_.push_back({std::move(one)});
+  }
+  thread_ = std::thread([this] { loop(); });
+}
 
 worker::~worker() {
   stop();
@@ -41,51 +43,58 @@ void worker::stop() noexcept {
 }
 
 void worker::loop() {
-  ::pthread_setname_np(::pthread_self(), name_.c_str());
-  if (cpu_ >= 0) {
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(static_cast<std::size_t>(cpu_), &one);
-    ::pthread_setaffinity_np(::pthread_self(), sizeof one, &one);  // a CPU that is not there: not pinned
-  }
+  base::settle_thread(name_, cpu_);
   while (!stop_.load(std::memory_order_relaxed)) {
-    if (serve() || look_a_while()) {
-      continue;
+    bool any = false;
+    for (auto& in : inlets_) {
+      any = serve(in) || any;
     }
-    asleep_.announce();
-    if (!something_waits() && !stop_.load(std::memory_order_relaxed)) {
-      const auto began = base::clock::now();
-      asleep_.sleep();
-      if (base::clock::now() - began < window_max) {
-        window_ = std::min(window_max, std::max(window_min, window_ * 2));
-      }
+    if (!any && !look_a_while()) {
+      rest();
     }
-    asleep_.awake();
   }
 }
 
-bool worker::something_waits() noexcept { return !feed_.express_ends.out.empty() || !feed_.work_ends.out.empty(); }
+void worker::rest() {
+  if (!idle_.sleeps()) {
+    idle_.yields() ? static_cast<void>(::sched_yield()) : base::relax();
+    return;
+  }
+  asleep_.announce();
+  if (!something_waits() && !stop_.load(std::memory_order_relaxed)) {
+    const auto began = base::clock::now();
+    asleep_.sleep();
+    idle_.slept(base::clock::now() - began);
+  }
+  asleep_.awake();
+}
+
+bool worker::something_waits() noexcept {
+  return std::any_of(inlets_.begin(), inlets_.end(), [](const inlet& in) { return anything_in(*in.from.queues); });
+}
 
 bool worker::look_a_while() {
-  if (!may_look_) {
+  const base::nanoseconds window = idle_.window();
+  if (window.count() == 0) {
     return false;
   }
-  const auto end = base::clock::now() + window_;
+  const auto end = base::clock::now() + window;
   for (std::uint32_t round = 1; !stop_.load(std::memory_order_relaxed); ++round) {
     if (something_waits()) {
       return true;
     }
-    relax();
+    base::relax();
     if (round % 16 == 0 && base::clock::now() >= end) {
       break;
     }
   }
-  window_ = std::max(window_min, window_ / 2);
+  idle_.looked_in_vain();
   return false;
 }
 
-bool worker::serve_errands() {
-  auto& express = feed_.express_ends.out;
+bool worker::serve_errands(inlet& in) {
+  feed& from = *in.from.queues;
+  auto& express = from.express_ends.out;
   bool any = false;
   while (!express.empty() && !stop_.load(std::memory_order_relaxed)) {
     errand& one = express.front();
@@ -95,8 +104,8 @@ bool worker::serve_errands() {
       failure = std::make_unique<error>(std::move(*thrown));
     }
     express.release(1);  // what the errand holds goes here, not on the reactor's thread
-    CPGRING_CHECK(feed_.back_ends.in.emplace(receipt{to, 0, 0, 1, 0, std::move(failure)}));
-    told_();
+    CPGRING_CHECK(from.back_ends.in.emplace(receipt{to, 0, 0, 1, 0, std::move(failure)}));
+    in.from.told(!anything_in(from));
     any = true;
   }
   return any;
@@ -104,18 +113,20 @@ bool worker::serve_errands() {
 
 /// Waking the reactor for every few receipts would cost more than the messages: it is told when the queue is empty, when it has become half
 /// empty, and otherwise no more often than told_interval. Nothing is lost by that: where something is left, another call follows.
-void worker::tell(base::time_point now) {
-  const std::size_t half = feed_.work.capacity() / 4, left = feed_.work_ends.out.available(half + 1);
-  const bool was_fuller = std::exchange(fuller_than_half_, left > half);
-  if (left == 0 || (was_fuller && left <= half) || now - told_at_ >= told_interval) {
-    told_at_ = now;
-    told_();
+void worker::tell(inlet& in, base::time_point now) {
+  feed& from = *in.from.queues;
+  const std::size_t half = from.work.capacity() / 4, left = from.work_ends.out.available(half + 1);
+  const bool was_fuller = std::exchange(in.fuller_than_half, left > half);
+  if (left == 0 || (was_fuller && left <= half) || now - in.told_at >= told_interval) {
+    in.told_at = now;
+    in.from.told(left == 0 && from.express_ends.out.empty());
   }
 }
 
-bool worker::serve() {
-  bool any = serve_errands();
-  auto& work = feed_.work_ends.out;
+bool worker::serve(inlet& in) {
+  bool any = serve_errands(in);
+  feed& from = *in.from.queues;
+  auto& work = from.work_ends.out;
   const auto count = static_cast<std::uint32_t>(std::min<std::size_t>(work.available(run_length_max), run_length_max));
   auto before = count != 0 ? base::clock::now() : base::time_point();
   std::uint32_t at = 0;
@@ -125,19 +136,19 @@ bool worker::serve() {
     while (at + run < count && run < run_length_ && work.front(at + run).to == to) {
       ++run;
     }
-    feed_.claim(work.begin() + at + run);
-    at += to->run(feed_, at, run);
+    from.claim(work.begin() + at + run);
+    at += to->run(from, at, run);
     // Twice as many the next time while that is quick, one at a time as soon as it is not.
     const auto now = base::clock::now();
     const bool quick = now - std::exchange(before, now) < run_time;
     run_length_ = quick ? std::min(run_length_ * 2, run_length_max) : 1;
-    if (!quick || !feed_.express_ends.out.empty()) {
+    if (!quick || !from.express_ends.out.empty()) {
       break;
     }
   }
   if (at != 0) {
     work.release(at);
-    tell(before);
+    tell(in, before);
     any = true;
   }
   return any;

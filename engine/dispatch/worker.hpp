@@ -1,8 +1,8 @@
 // A thread that runs callbacks, fed by one queue of each reactor.
 //
-// It serves errands first, then messages in the order of the queue, and sends receipts back in groups that are the smaller the slower the
-// callbacks are. With nothing to do it looks a little longer, then sleeps on its flag. Invariant: between two looks at the flag `stop`
-// there is at most one callback.
+// Reactors take turns. Of each it serves errands first, then messages in the order of the queue, and sends receipts back in groups that are
+// the smaller the slower the callbacks are. With nothing to do it does as the idle strategy says; it sleeps on its flag. Invariant: between
+// two looks at the flag `stop` there is at most one callback.
 #pragma once
 
 #include <atomic>
@@ -12,7 +12,10 @@
 #include <thread>
 #include <vector>
 
+#include <cpgring/options.hpp>
+
 #include "base/clock.hpp"
+#include "base/idle_policy.hpp"
 #include "base/sleep_flag.hpp"
 #include "dispatch/feed.hpp"
 
@@ -31,36 +34,46 @@ class worker_target {
   run_function run_;
 };
 
+/// Called on the worker's thread after receipts were sent: wakes the reactor if it waits for them. `ran_out`: nothing of that reactor's is
+/// left to do; that is said whenever it comes to be so.
+using told_function = std::function<void(bool ran_out)>;
+
 class worker {
  public:
-  /// `told`: called after receipts were sent; wakes the reactor if it waits for them. Starts the thread.
-  worker(feed& from, std::string name, int cpu, std::function<void()> told);
+  struct way {  // from one reactor and back
+    feed* queues;
+    told_function told;
+  };
+  /// Starts the thread; throws std::system_error.
+  worker(std::vector<way> from, std::string name, int cpu, idle strategy);
   /// Waits for the callback that runs now; what is still queued is not run.
   ~worker();
   worker(const worker&) = delete;
   worker& operator=(const worker&) = delete;
 
-  /// From the reactor: something has been published.
+  /// From a reactor: something has been published.
   void wake() noexcept { asleep_.wake(); }
   void stop() noexcept;
 
  private:
+  struct inlet {
+    way from;
+    base::time_point told_at{};
+    bool fuller_than_half = false;
+  };
   void loop();
-  bool serve();
-  bool serve_errands();
-  void tell(base::time_point now);
+  bool serve(inlet& in);
+  bool serve_errands(inlet& in);
+  static void tell(inlet& in, base::time_point now);
+  void rest();
   bool look_a_while();
   [[nodiscard]] bool something_waits() noexcept;
 
-  feed& feed_;
+  std::vector<inlet> inlets_;
   const std::string name_;
   const int cpu_;
-  const std::function<void()> told_;
-  const bool may_look_ = std::thread::hardware_concurrency() > 1;
-  base::nanoseconds window_{0};
+  base::idle_policy idle_;
   std::uint32_t run_length_ = 1;
-  base::time_point told_at_;
-  bool fuller_than_half_ = false;
   std::atomic<bool> stop_{false};
   base::sleep_flag asleep_;
   std::thread thread_;

@@ -15,6 +15,12 @@ namespace cpgring::ipc {
 
 namespace cf = chunk_format;
 
+namespace {
+
+constexpr std::uint32_t fetch_distance = 16;  // chunks: a miss takes as long as marking about so many
+
+}  // namespace
+
 void ring_reader::reclaim(std::uint32_t oldest_chunks) noexcept {
   CPGRING_CHECK(oldest_chunks <= leased_);
   if (oldest_chunks == 0 || broken()) {
@@ -34,6 +40,11 @@ void ring_reader::reclaim(std::uint32_t oldest_chunks) noexcept {
     }
     __atomic_store_n(at, 0U, __ATOMIC_RELAXED);
     __atomic_store_n(at + 1, cf::magic_consumed, __ATOMIC_RELAXED);
+    // A chunk that was with a worker meanwhile has left the near caches; the next ones tend to be as long as this one.
+    const std::uint64_t ahead = read_ + std::uint64_t{fetch_distance} * step;
+    if (i + fetch_distance < oldest_chunks && ahead < std::uint64_t{words_} * 2) {
+      __builtin_prefetch(data_ + ahead, 1);
+    }
     read_ += step;
     read_ = read_ >= words_ ? read_ - words_ : read_;
     leased_words_ -= step;

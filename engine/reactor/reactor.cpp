@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/check.hpp"
+#include "base/relax.hpp"
 #include "reactor/probe.hpp"
 
 namespace cpgring::reactor {
@@ -16,12 +17,6 @@ namespace {
 constexpr base::nanoseconds answer_pause_min{50000}, answer_pause_max{1000000};
 
 constexpr std::uint32_t quiet_max = 16;
-
-void relax() noexcept {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#endif
-}
 
 }  // namespace
 
@@ -285,8 +280,8 @@ bool reactor::arm_quiet(const source* only) {
   return found;
 }
 
-bool reactor::look_a_while(base::time_point until, const source* only) {
-  const base::nanoseconds window = idle_.window();
+bool reactor::look_a_while(base::time_point until, const source* only, bool soon) {
+  const base::nanoseconds window = soon ? idle_.window_for_soon() : idle_.window();
   if (window.count() == 0) {
     return false;
   }
@@ -296,9 +291,11 @@ bool reactor::look_a_while(base::time_point until, const source* only) {
         (intake_.pending != nullptr && intake_.pending(intake_.context))) {
       return true;
     }
-    relax();
+    base::relax();
     if (round % 16 == 0 && base::clock::now() >= end) {
-      idle_.looked_in_vain();
+      if (!soon) {
+        idle_.looked_in_vain();
+      }
       return false;
     }
   }
@@ -315,7 +312,7 @@ std::optional<base::time_point> reactor::wake_time(base::time_point until) const
   return at;
 }
 
-void reactor::rest(base::time_point until, const source* only) {
+void reactor::rest(base::time_point until, const source* only, bool soon) {
   if (!idle_.sleeps()) {
     // Never asleep: sources beyond polling_max are armed, so that a round stays short however many there are.
     if (active_.size() > options_.polling_max) {
@@ -324,11 +321,11 @@ void reactor::rest(base::time_point until, const source* only) {
     if (idle_.yields()) {
       ::sched_yield();
     } else {
-      relax();
+      base::relax();
     }
     return;
   }
-  if (look_a_while(until, only) || arm_quiet(only)) {
+  if (look_a_while(until, only, soon) || arm_quiet(only)) {
     return;
   }
   answer_pause_ = answers_unannounced_ ? std::clamp(answer_pause_ * 2, answer_pause_min, answer_pause_max) : base::nanoseconds(0);

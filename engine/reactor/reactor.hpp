@@ -22,8 +22,8 @@
 
 #include "base/clock.hpp"
 #include "base/counter.hpp"
+#include "base/idle_policy.hpp"
 #include "base/sleep_flag.hpp"
-#include "reactor/idle.hpp"
 #include "reactor/source.hpp"
 #include "reactor/timer_queue.hpp"
 #include "reactor/wake_backend.hpp"
@@ -88,7 +88,8 @@ class reactor {
   /// One round over the active sources.
   served serve(const serve_limits& limits);
   /// Nothing was there: look a little, arm, sleep; as the idle strategy says. With `only` the others' events are no reason to stay awake.
-  void rest(base::time_point until, const source* only = nullptr);
+  /// `soon`: what is waited for is known to be under way; `adaptive` looks as long as a wake-up costs then, whatever it has learnt.
+  void rest(base::time_point until, const source* only = nullptr, bool soon = false);
   /// From any thread; a system call only if the reactor sleeps.
   void wake() noexcept;
 
@@ -114,14 +115,14 @@ class reactor {
   void complete(const completion& one);
   bool arm(source& what);
   bool arm_quiet(const source* only);
-  bool look_a_while(base::time_point until, const source* only);
+  bool look_a_while(base::time_point until, const source* only, bool soon);
   [[nodiscard]] bool something_waits(const source* only) const noexcept;
   void serve_one(source& what, const serve_limits& limits, served& done);
   [[nodiscard]] std::optional<base::time_point> wake_time(base::time_point until) const noexcept;
 
   const reactor_options options_;
   std::unique_ptr<wake_backend> backend_;
-  idle_policy idle_;
+  base::idle_policy idle_;
   timer_queue timers_;
   intake intake_;
   std::vector<slot> slots_;

@@ -1,7 +1,7 @@
-// A reactor's side of its workers: hands items over, takes receipts back, knows what is under way. The reactor's thread, but for the bell.
+// A reactor's side of the workers: hands items over, takes receipts back, knows what is under way. The reactor's thread, but for the bells.
 //
 // Receipts alone do not wake a sleeping reactor: most of them only give ring space back, which can wait for the next event. Where somebody
-// waits for one (engine_core::count_awaiting), the bell is armed before each sleep.
+// waits for one (engine_core::count_awaiting) or for all of them, a bell is armed before each sleep.
 #pragma once
 
 #include <algorithm>
@@ -11,11 +11,9 @@
 #include <memory>
 #include <vector>
 
-#include <cpgring/options.hpp>
-
 #include "base/sleep_flag.hpp"
 #include "dispatch/feed.hpp"
-#include "dispatch/worker.hpp"
+#include "dispatch/worker_pool.hpp"
 
 namespace cpgring::runtime {
 
@@ -23,15 +21,18 @@ class endpoint;
 
 class crew {
  public:
-  /// Starts options.workers threads. `wake`: wakes the reactor from any thread.
-  crew(const engine_options& options, const std::function<void()>& wake);
-  ~crew() { stop(); }
+  /// For reactor number `reactor` of those that share the pool, before its start(). `wake`: wakes that reactor from any thread.
+  crew(std::shared_ptr<dispatch::worker_pool> pool, std::uint32_t reactor, std::function<void()> wake);
+  ~crew() { workers_ended(); }
+  crew(const crew&) = delete;
+  crew& operator=(const crew&) = delete;
+
+  /// The threads; see worker_pool::start.
+  result<void> start() { return pool_->start(); }
 
   [[nodiscard]] std::uint32_t workers() const noexcept { return static_cast<std::uint32_t>(feeds_.size()); }
   [[nodiscard]] bool has_room(std::uint32_t worker) const noexcept { return feeds_[worker]->messages < capacity_; }
-  [[nodiscard]] bool has_room_for_errand(std::uint32_t worker) const noexcept {
-    return feeds_[worker]->errands < capacity_ && !workers_.empty();
-  }
+  [[nodiscard]] bool has_room_for_errand(std::uint32_t worker) const noexcept { return feeds_[worker]->errands < capacity_ && !ended_; }
   /// Found none: `who` is told (endpoint::room_again) when some has come back. In the order in which they asked.
   void wait_for_room(std::uint32_t worker, std::shared_ptr<endpoint> who) { waiting_[worker].push_back(std::move(who)); }
   /// Messages.
@@ -45,10 +46,12 @@ class crew {
   }
   /// That worker's own.
   [[nodiscard]] dispatch::callback_room& room_of(std::uint32_t worker) noexcept { return feeds_[worker]->room; }
-  /// Only where has_room(), has_room_for_errand(). Seen by the worker after publish().
+  /// Only where has_room(), has_room_for_errand(). Seen by a worker that is awake after publish(), by one that sleeps after wake().
   void hand(std::uint32_t worker, const dispatch::work_item& item) noexcept;
   void send(std::uint32_t worker, dispatch::errand one);
   void publish() noexcept;
+  /// At the end of each round of turns: a worker is woken for what many handles had for it.
+  void wake() noexcept;
 
   /// Calls take(receipt&) for each that has come, and resume(endpoint&) for as many of those who wait for room.
   template <class Take, class Resume>
@@ -76,27 +79,24 @@ class crew {
     }
   }
   [[nodiscard]] bool receipts_there() noexcept;
-  /// Before a sleep in which a receipt is to wake the reactor; it looks at receipts_there() once more behind it.
-  void arm_bell() noexcept {
-    bell_.announce();
-    bell_armed_ = true;
-  }
-  void disarm_bell() noexcept {
-    bell_armed_ = false;
-    bell_.awake();
-  }
+  enum class bell { none, all_done, any_receipt };
+  /// Before a sleep from which receipts are to wake the reactor: any, or those of a worker that then has nothing left of this reactor's. It
+  /// looks at receipts_there() once more behind it.
+  void arm(bell which) noexcept;
+  void disarm() noexcept;
 
-  /// Waits for the callbacks that run now; the others are not run, and copies that were made for them go. Receipts can still be taken.
-  void stop() noexcept;
+  /// After the pool's stop(): copies that were made for callbacks which nobody runs any more go. Receipts can still be taken.
+  void workers_ended() noexcept;
 
  private:
+  const std::shared_ptr<dispatch::worker_pool> pool_;
   const std::size_t capacity_;
-  std::vector<std::unique_ptr<dispatch::feed>> feeds_;
-  std::vector<std::unique_ptr<dispatch::worker>> workers_;
+  std::vector<dispatch::feed*> feeds_;                          // to each worker
   std::vector<std::deque<std::shared_ptr<endpoint>>> waiting_;  // for room, at each worker
   std::size_t under_way_ = 0;
-  bool bell_armed_ = false;
-  base::sleep_flag bell_;
+  bool ended_ = false;
+  bell armed_ = bell::none;
+  base::sleep_flag any_receipt_, all_done_;
 };
 
 }  // namespace cpgring::runtime

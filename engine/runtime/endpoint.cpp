@@ -515,7 +515,10 @@ void endpoint::hand_over_notices() {
 
 // --- workers ----------------------------------------------------------------------------------------------------------------
 
-std::uint32_t endpoint::home_worker() const noexcept { return static_cast<std::uint32_t>(id_ % core_->workers()->workers()); }
+std::uint32_t endpoint::home_worker() const noexcept {
+  // Reactors take handles in turn: the division leaves each with numbers that follow one another.
+  return static_cast<std::uint32_t>(id_ / core_->options().reactors % core_->workers()->workers());
+}
 
 bool endpoint::worker_may_call() const noexcept { return !no_more_calls_.load(std::memory_order_relaxed) && !core_->stop_requested(); }
 

@@ -5,7 +5,7 @@
 
 #include "reactor/probe.hpp"
 #include "runtime/endpoint.hpp"
-#include "runtime/engine_core.hpp"
+#include "runtime/fleet.hpp"
 
 namespace cpgring {
 namespace {
@@ -20,10 +20,8 @@ engine_options checked(engine_options options) {
 }  // namespace
 
 send_batch::send_batch(std::shared_ptr<runtime::engine_core> core) noexcept : core_(std::move(core)) {
-  if (core_->on_driver_thread()) {
+  if (core_) {
     core_->begin_batch();
-  } else {
-    core_.reset();
   }
 }
 send_batch::send_batch(send_batch&& other) noexcept : core_(std::move(other.core_)) {}
@@ -37,37 +35,31 @@ send_batch::~send_batch() {
   }
 }
 
-engine::engine(engine_options options) : core_(std::make_shared<runtime::engine_core>(checked(std::move(options)))) {}
+engine::engine(engine_options options) : fleet_(std::make_unique<runtime::fleet>(checked(std::move(options)))) {}
 
-engine::~engine() { core_->shut_down(); }
+engine::~engine() { fleet_->shut_down(); }
 
 result<handle> engine::open(handle_options options, callbacks calls) {
-  auto opened = core_->open(std::move(options), std::move(calls));
+  auto opened = fleet_->open(std::move(options), std::move(calls));
   if (!opened) {
     return fail(opened.error());
   }
   return handle(std::move(*opened));
 }
 
-result<void> engine::start() { return core_->start(); }
+result<void> engine::start() { return fleet_->start(); }
 
-result<void> engine::run() {
-  auto ended = core_->dispatch(mode::blocking, {}, nullptr);
-  if (!ended && ended.error() != errc::stopped) {
-    return fail(ended.error());
-  }
-  return {};
-}
+result<void> engine::run() { return fleet_->run(); }
 
-result<dispatched> engine::dispatch(mode how, budget limit) { return core_->dispatch(how, limit, nullptr); }
-result<dispatched> engine::poll_once(budget limit) { return core_->dispatch(mode::all, limit, nullptr); }
-result<int> engine::fd() { return core_->fd(); }
-void engine::stop() noexcept { core_->stop(); }
-bool engine::stopped() const noexcept { return core_->stop_requested(); }
-result<void> engine::post(std::function<void()> task) { return core_->post(std::move(task)); }
-result<void> engine::after(std::chrono::nanoseconds delay, std::function<void()> task) { return core_->after(delay, std::move(task)); }
-send_batch engine::batch() noexcept { return send_batch(core_); }
-engine_stats engine::stats() const noexcept { return core_->stats(); }
+result<dispatched> engine::dispatch(mode how, budget limit) { return fleet_->dispatch(how, limit); }
+result<dispatched> engine::poll_once(budget limit) { return fleet_->dispatch(mode::all, limit); }
+result<int> engine::fd() { return fleet_->fd(); }
+void engine::stop() noexcept { fleet_->stop(); }
+bool engine::stopped() const noexcept { return fleet_->stop_requested(); }
+result<void> engine::post(std::function<void()> task) { return fleet_->post(std::move(task)); }
+result<void> engine::after(std::chrono::nanoseconds delay, std::function<void()> task) { return fleet_->after(delay, std::move(task)); }
+send_batch engine::batch() noexcept { return send_batch(fleet_->driven_here()); }
+engine_stats engine::stats() const noexcept { return fleet_->stats(); }
 
 probe_report engine::probe() { return reactor::probe(); }
 

@@ -1,16 +1,15 @@
 #include "runtime/engine_core.hpp"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstring>
-#include <future>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "base/check.hpp"
+#include "base/settle_thread.hpp"
 #include "runtime/crew.hpp"
 #include "runtime/endpoint.hpp"
 
@@ -27,12 +26,14 @@ reactor::reactor_options reactor_options_of(const engine_options& o) {
   reactor::reactor_options r;
   r.backend = o.wakeup_backend;
   r.idle_strategy = o.idle_strategy;
-  r.expected_sources = o.handles_expected;
+  r.expected_sources = (o.handles_expected + o.reactors - 1) / o.reactors;
   r.polling_max = o.polled_handles_max;
   r.quantum_bytes = o.turn_bytes;
   r.log = o.log;
   return r;
 }
+
+}  // namespace
 
 void add_to(handle_stats& sum, const handle_stats& one) noexcept {
   sum.messages += one.messages;
@@ -57,8 +58,6 @@ void add_to(handle_stats& sum, const handle_stats& one) noexcept {
   sum.overloads += one.overloads;
 }
 
-}  // namespace
-
 struct engine_core::alarm final : reactor::timer {
   alarm(engine_core& c, std::function<void()> t) : core(c), task(std::move(t)) {}
   void expired() override {
@@ -69,9 +68,13 @@ struct engine_core::alarm final : reactor::timer {
   std::function<void()> task;
 };
 
-engine_core::engine_core(engine_options options)
+engine_core::engine_core(engine_options options, std::uint32_t index, const std::shared_ptr<dispatch::worker_pool>& workers)
     : options_(std::move(options)),
+      index_(index),
+      cpu_to_spare_(options_.workers + options_.reactors <= std::thread::hardware_concurrency()),
+      handshakes_max_(std::max(options_.handshakes_max / options_.reactors, 1U)),
       intake_(options_.intake_bytes),
+      crew_(workers ? std::make_unique<crew>(workers, index, [this] { wake(); }) : nullptr),
       tasks_([this](const error& why) { log(log_level::error, fmt::format("a posted task: {}", why.message())); }) {}
 
 engine_core::~engine_core() = default;
@@ -172,7 +175,7 @@ void engine_core::look_at_all() noexcept {
   wake();
 }
 
-result<std::shared_ptr<endpoint>> engine_core::open(handle_options options, callbacks calls) {
+result<std::shared_ptr<endpoint>> engine_core::open(std::uint64_t id, handle_options options, callbacks calls) {
   if (auto ok = alive(); !ok) {
     return fail(ok.error());
   }
@@ -182,8 +185,7 @@ result<std::shared_ptr<endpoint>> engine_core::open(handle_options options, call
   if (auto ok = options.validate(); !ok) {
     return fail(ok.error());
   }
-  auto made = std::make_shared<endpoint>(shared_from_this(), next_id_.fetch_add(1, std::memory_order_relaxed), std::move(options),
-                                         std::move(calls));
+  auto made = std::make_shared<endpoint>(shared_from_this(), id, std::move(options), std::move(calls));
   auto opening = std::make_unique<opening_endpoint>(opening_endpoint{made, base::clock::now() + made->options().connect_deadline});
   if (auto pushed = push_pointer(record_open, made->id(), opening.get()); !pushed) {
     return fail(pushed.error());
@@ -280,7 +282,7 @@ void engine_core::begin_connects() {
   if (std::exchange(beginning_connects_, true)) {
     return;  // a handshake that failed at once: the loop below goes on with the next one
   }
-  while (!to_connect_.empty() && handshakes_ < options_.handshakes_max && !stop_requested()) {
+  while (!to_connect_.empty() && handshakes_ < handshakes_max_ && !stop_requested()) {
     opening_endpoint next = std::move(to_connect_.front());
     to_connect_.pop_front();
     if (next.who->ended()) {
@@ -365,18 +367,19 @@ result<void> engine_core::bind() {
     return {};
   }
   auto made = reactor::reactor::create(reactor_options_of(options_));
-  if (!made) {
+  result<void> ok = made ? result<void>() : fail(made.error());
+  if (ok && crew_) {
+    ok = crew_->start();
+  }
+  if (ok) {
+    (*made)->set_intake({this, &take_intake, &intake_pending});
+    ok = (*made)->add(tasks_);
+  }
+  if (!ok) {
     driver_.store(0, std::memory_order_relaxed);
-    return fail(made.error());
-  }
-  reactor_ = std::move(*made);
-  if (options_.workers != 0) {
-    crew_ = std::make_unique<crew>(options_, [this] { wake(); });
-  }
-  reactor_->set_intake({this, &take_intake, &intake_pending});
-  if (auto ok = reactor_->add(tasks_); !ok) {
     return ok;
   }
+  reactor_ = std::move(*made);
   backend_.store(reactor_->backend(), std::memory_order_relaxed);
   // SYNC reactor_alive: wakers that find it may use it from here on; what was pushed before is found by the first reap.
   wakeable_.store(reactor_.get(), std::memory_order_seq_cst);
@@ -429,12 +432,12 @@ result<dispatched> engine_core::dispatch(mode how, budget limit, endpoint* only)
       break;
     }
     if (!policy.sleeps()) {
+      if (more && (policy.only_what_waits() || policy.done().events == 0)) {
+        continue;  // with no event: whoever waits is paying back what it took beyond its share
+      }
       if (crew_ && policy.only_what_waits() && crew_->under_way() != 0) {
         wait_for_workers();
         continue;  // what was behind a fence
-      }
-      if (more && (policy.only_what_waits() || policy.done().events == 0)) {
-        continue;  // with no event: whoever waits is paying back what it took beyond its share
       }
       break;
     }
@@ -470,15 +473,16 @@ void engine_core::await_end_of(endpoint& which) {
   }
 }
 
-void engine_core::rest(base::time_point until, const reactor::source* only) {
-  const bool receipts_wake = crew_ && (awaiting_ != 0 || !ending_.empty());
-  if (receipts_wake) {
-    crew_->arm_bell();
+void engine_core::rest(base::time_point until, const reactor::source* only, bool for_all_receipts) {
+  if (!crew_) {
+    reactor_->rest(until, only);
+    return;
   }
-  reactor_->rest(until, only);
-  if (receipts_wake) {
-    crew_->disarm_bell();
-  }
+  const bool any = awaiting_ != 0 || !ending_.empty();
+  crew_->arm(any ? crew::bell::any_receipt : for_all_receipts ? crew::bell::all_done : crew::bell::none);
+  // What is under way for this thread alone will be done soon; but a CPU that a worker wants must not be spent on looking.
+  reactor_->rest(until, only, for_all_receipts && cpu_to_spare_);
+  crew_->disarm();
 }
 
 /// A dispatch call returns when the callbacks that it handed over have run.
@@ -486,15 +490,13 @@ void engine_core::wait_for_workers() {
   if (!crew_) {
     return;
   }
-  ++awaiting_;
   while (crew_->under_way() != 0 && !stop_requested()) {
     reactor_->reap();
     flush_staged();
     if (crew_->under_way() != 0) {
-      rest(base::time_point::max(), &tasks_);
+      rest(base::time_point::max(), &tasks_, true);
     }
   }
-  --awaiting_;
 }
 
 void engine_core::serve(dispatch::mode_policy& policy, std::uint64_t pass, endpoint* only, bool& more) {
@@ -513,6 +515,9 @@ void engine_core::serve(dispatch::mode_policy& policy, std::uint64_t pass, endpo
   limits.pass = pass;
   limits.only = only != nullptr ? only->source() : nullptr;
   const reactor::served done = reactor_->serve(limits);
+  if (crew_) {
+    crew_->wake();
+  }
   policy.count(done.events, done.bytes);
   more = done.more;
 }
@@ -543,22 +548,29 @@ result<void> engine_core::start() {
   }
   std::promise<result<void>> bound;
   auto outcome = bound.get_future();
-  thread_ = std::thread([this, &bound] {
-    ::pthread_setname_np(::pthread_self(), "cpgring-reactor");
-    own_thread_.store(true, std::memory_order_relaxed);
-    auto ok = bind();
-    const bool usable = ok.has_value();
-    bound.set_value(std::move(ok));
-    if (usable) {
-      static_cast<void>(dispatch(mode::blocking, {}, nullptr));  // ends with errc::stopped, and with nothing else
-    }
-  });
+  try {
+    thread_ = std::thread([this, &bound] { own_thread(bound); });
+  } catch (const std::system_error& e) {
+    return fail_errno(e.code().value(), "starting the reactor's thread");
+  }
   auto ok = outcome.get();
   if (!ok) {
     thread_.join();
     own_thread_.store(false, std::memory_order_relaxed);
   }
   return ok;
+}
+
+void engine_core::own_thread(std::promise<result<void>>& bound) {
+  base::settle_thread(options_.reactors == 1 ? "cpgring-reactor" : fmt::format("cpgring-react{}", index_),
+                      options_.reactor_cpus.empty() ? -1 : options_.reactor_cpus[index_ % options_.reactor_cpus.size()]);
+  own_thread_.store(true, std::memory_order_relaxed);
+  auto ok = bind();
+  const bool usable = ok.has_value();
+  bound.set_value(std::move(ok));
+  if (usable) {
+    static_cast<void>(dispatch(mode::blocking, {}, nullptr));  // ends with errc::stopped, and with nothing else
+  }
 }
 
 void engine_core::stop() noexcept {
@@ -609,12 +621,7 @@ engine_stats engine_core::stats() const noexcept {
 
 // --- the end ------------------------------------------------------------------------------------------------------------------
 
-void engine_core::shut_down() {
-  if (fork_guard_.in_child()) {
-    base::forsake(shared_from_this());
-    return;
-  }
-  stop();
+void engine_core::end_driving() {
   {
     const std::lock_guard lock(life_);
     if (thread_.joinable()) {
@@ -628,8 +635,11 @@ void engine_core::shut_down() {
   while (wakers_.load(std::memory_order_seq_cst) != 0) {
     std::this_thread::yield();
   }
+}
+
+void engine_core::begin_closing(base::time_point deadline) {
   if (crew_) {
-    crew_->stop();
+    crew_->workers_ended();
     take_receipts();
     for (auto& [id, one] : endpoints_) {
       one->forget_workers();
@@ -644,7 +654,25 @@ void engine_core::shut_down() {
   }
   reactor_.reset();  // its queue lets go of the alarms before they go
   alarms_.clear();
-  close_all_blocking();
+  for (auto& [id, one] : endpoints_) {
+    one->begin_blocking_close(deadline);
+    closing_.push_back(one);
+  }
+}
+
+std::size_t engine_core::still_closing() {
+  std::erase_if(closing_, [](const auto& one) { return one->blocking_close_done(); });
+  return closing_.size();
+}
+
+void engine_core::end_closing() {
+  closing_.clear();
+  for (auto& [id, one] : endpoints_) {
+    one->drop();
+  }
+  for (auto& one : std::exchange(ending_, {})) {
+    one->drop();
+  }
   tasks_.clear();
   to_connect_.clear();
   lingered_.clear();
@@ -655,36 +683,6 @@ void engine_core::shut_down() {
   }
   drop_intake();
   crew_.reset();  // errands that nobody runs any more refer to endpoints, and these to this
-}
-
-/// No reactor any more: ask every service to FINALIZE, then look at all of them until they have answered.
-void engine_core::close_all_blocking() {
-  const auto until = base::clock::now() + options_.close_deadline;
-  std::vector<std::shared_ptr<endpoint>> open;
-  for (auto& [id, one] : endpoints_) {
-    one->begin_blocking_close(until);
-    open.push_back(one);
-  }
-  auto pause = std::chrono::microseconds(20);
-  for (;;) {
-    std::erase_if(open, [](const auto& one) { return one->blocking_close_done(); });
-    if (open.empty() || base::clock::now() >= until) {
-      break;
-    }
-    std::this_thread::sleep_for(pause);  // answers have no wake-up of their own here
-    pause = std::min(pause * 2, std::chrono::microseconds(1000));
-  }
-  if (!open.empty()) {
-    log(log_level::warning,
-        fmt::format("{} handles were closed before their service had taken everything: it did not answer within close_deadline",
-                    open.size()));
-  }
-  for (auto& [id, one] : endpoints_) {
-    one->drop();
-  }
-  for (auto& one : std::exchange(ending_, {})) {
-    one->drop();
-  }
 }
 
 }  // namespace cpgring::runtime

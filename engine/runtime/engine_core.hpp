@@ -1,4 +1,4 @@
-// What an engine is made of: one reactor, the endpoints, the way in for other threads, the dispatch loop.
+// One reactor of an engine: its endpoints, the way in for other threads, the dispatch loop. Most engines have just one; see fleet.hpp.
 //
 // One thread drives it; "any thread" is marked. Shared by the engine object and all handles: a handle that outlives its engine finds a
 // stopped core.
@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -30,19 +31,28 @@
 #include "reactor/reactor.hpp"
 #include "runtime/task_source.hpp"
 
+namespace cpgring::dispatch {
+class worker_pool;
+}
+
 namespace cpgring::runtime {
 
 class crew;
 class endpoint;
 
+/// Sums up, but for what is a maximum.
+void add_to(handle_stats& sum, const handle_stats& one) noexcept;
+
 class engine_core final : public std::enable_shared_from_this<engine_core> {
  public:
-  explicit engine_core(engine_options options);
+  /// Number `index` of options.reactors. `workers`: null where callbacks run inline.
+  engine_core(engine_options options, std::uint32_t index, const std::shared_ptr<dispatch::worker_pool>& workers);
   ~engine_core();
 
   // --- any thread ------------------------------------------------------------------------------------------------------------
   [[nodiscard]] const engine_options& options() const noexcept { return options_; }
-  result<std::shared_ptr<endpoint>> open(handle_options options, callbacks calls);
+  /// Under a number that no other handle of the engine has.
+  result<std::shared_ptr<endpoint>> open(std::uint64_t id, handle_options options, callbacks calls);
   /// The calling thread is the one that drives the engine.
   [[nodiscard]] bool on_driver_thread() const noexcept { return driver_.load(std::memory_order_relaxed) == self_tag(); }
   /// Refuses calls of a child process and of handles that outlived the engine.
@@ -56,6 +66,7 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   void look_at_all() noexcept;
   void stop() noexcept;
   [[nodiscard]] bool stop_requested() const noexcept { return stopped_.load(std::memory_order_relaxed); }
+  [[nodiscard]] bool in_child() const noexcept { return fork_guard_.in_child(); }
   [[nodiscard]] engine_stats stats() const noexcept;
   void log(log_level level, std::string_view text) const {
     if (options_.log) {
@@ -68,8 +79,16 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   result<dispatched> dispatch(mode how, budget limit, endpoint* only);
   result<int> fd();
   result<void> after(std::chrono::nanoseconds delay, std::function<void()> task);
-  /// The end: own thread joined, reactor gone, every connection flushed and closed. Not inside a callback.
-  void shut_down();
+
+  // --- the end, step by step: fleet::shut_down. Not inside a callback ----------------------------------------------------------
+  /// After stop(): own thread joined, no other thread wakes the reactor any more.
+  void end_driving();
+  /// After the workers' end: the reactor goes; every service is asked for FINALIZE.
+  void begin_closing(base::time_point deadline);
+  /// How many have not answered yet.
+  std::size_t still_closing();
+  /// Lets go of every connection, answered or not.
+  void end_closing();
 
   // --- driving thread: for endpoints -----------------------------------------------------------------------------------------
   [[nodiscard]] reactor::reactor& reactor() noexcept { return *reactor_; }
@@ -79,6 +98,7 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   /// The endpoint has something to do beyond its ring.
   void touch(endpoint& which);
   void connect_done();
+  [[nodiscard]] std::uint32_t index() const noexcept { return index_; }
   /// Null: callbacks run on the driving thread.
   [[nodiscard]] crew* workers() noexcept { return crew_.get(); }
   /// Of the callbacks that run on the driving thread.
@@ -125,13 +145,16 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   void clear_retired();
   result<void> enter();
   result<void> bind();
+  void own_thread(std::promise<result<void>>& bound);
   void serve(dispatch::mode_policy& policy, std::uint64_t pass, endpoint* only, bool& more);
-  void close_all_blocking();
   void take_receipts();
-  void rest(base::time_point until, const reactor::source* only);
+  void rest(base::time_point until, const reactor::source* only, bool for_all_receipts = false);
   void wait_for_workers();
 
   const engine_options options_;
+  const std::uint32_t index_;
+  const bool cpu_to_spare_;             // while workers are busy
+  const std::uint32_t handshakes_max_;  // of this reactor
   base::fork_guard fork_guard_;
   dispatch::intake_queue intake_;
 
@@ -143,7 +166,6 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   std::atomic<bool> stopped_{false};
   std::atomic<bool> shut_{false};
   std::atomic<bool> sender_blocked_{false};
-  std::atomic<std::uint64_t> next_id_{1};
   std::atomic<wakeup> backend_{wakeup::automatic};
   std::mutex life_;                   // start against shut_down
   mutable std::mutex registry_lock_;  // changes of endpoints_ and retired_totals_ against stats(); never on a message's way
@@ -156,7 +178,8 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   dispatch::callback_room callback_room_;
   dispatch::copy_pool copies_{copies_kept_max};
   std::uint32_t awaiting_ = 0;
-  std::vector<std::shared_ptr<endpoint>> ending_;  // ended, with something still at a worker
+  std::vector<std::shared_ptr<endpoint>> ending_;   // ended, with something still at a worker
+  std::vector<std::shared_ptr<endpoint>> closing_;  // at the end: FINALIZE is under way
   task_source tasks_;
   std::unordered_map<std::uint64_t, std::shared_ptr<endpoint>> endpoints_;
   handle_stats retired_totals_;

@@ -10,6 +10,7 @@
 
 #include "runtime/endpoint.hpp"
 #include "runtime/engine_core.hpp"
+#include "runtime/fleet.hpp"
 
 namespace cpgring {
 namespace {
@@ -165,6 +166,9 @@ result<void> handle::query_local_node(answer<std::uint32_t> done) {
 
 result<dispatched> handle::dispatch(mode how, budget limit) {
   if (auto ok = usable(endpoint_); !ok && !endpoint_) {
+    return fail(ok.error());
+  }
+  if (auto ok = runtime::drivable_by_hand(endpoint_->core().options()); !ok) {
     return fail(ok.error());
   }
   return endpoint_->core().dispatch(how, limit, endpoint_.get());

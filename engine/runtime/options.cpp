@@ -38,7 +38,7 @@ result<void> engine_options::validate() const {
   if ((worker_queue & (worker_queue - 1)) != 0) {
     return fail(errc::invalid_param, fmt::format("worker_queue is {}, it must be a power of two", worker_queue));
   }
-  return first_failure({in_range<std::uint32_t>("workers", workers, 0, 64),
+  return first_failure({in_range<std::uint32_t>("reactors", reactors, 1, 64), in_range<std::uint32_t>("workers", workers, 0, 64),
                         in_range<std::uint32_t>("worker_queue", worker_queue, 64, 1048576),
                         in_range<std::uint32_t>("handles_expected", handles_expected, 1, 1000000),
                         in_range<std::uint32_t>("turn_bytes", turn_bytes, 4096, 16777216),

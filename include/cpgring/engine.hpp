@@ -4,6 +4,9 @@
 // these calls decides which thread that is; from then on the others fail with errc::wrong_thread or errc::wrong_state.
 // With engine_options::workers callbacks of handles run on so many threads beside it; posted tasks and alarms stay on the driving one. A
 // dispatch call returns when the callbacks that it handed over have run, stop() apart: what then still waits is not run.
+// With engine_options::reactors above 1 an engine has so many loops, each on a thread of its own (run() drives the first of them on the
+// caller's). Each looks after its own handles: callbacks of handles of different reactors run at the same time, "the driving thread" of a
+// handle is its reactor's, that of posted tasks and alarms the first one's.
 // No global state, no signal handlers, no thread that was not asked for. Several engines in one process do not know each other.
 #pragma once
 
@@ -24,7 +27,8 @@ namespace cpgring {
 
 namespace runtime {
 class engine_core;
-}
+class fleet;
+}  // namespace runtime
 
 /// What this machine offers, as `cpgring probe` prints it.
 struct probe_report {
@@ -63,13 +67,15 @@ class engine {
   /// Thousands may be opened one after the other. Any thread. Errors: invalid_param, stopped, forked.
   result<handle> open(handle_options options, callbacks calls);
 
-  /// Starts a thread of the engine's own that drives it until stop(). Errors: wrong_state, unsupported_kernel.
+  /// Starts a thread of the engine's own for each reactor, which drives it until stop(). Errors: wrong_state, unsupported_kernel, stopped,
+  /// and what the system says where a thread or an io_uring is one too many: with several reactors the engine is stopped then.
   result<void> start();
-  /// Drives the engine on this thread until stop(); then success. The same as dispatch(mode::blocking).
+  /// Drives the engine on this thread until stop(); then success. With one reactor the same as dispatch(mode::blocking). Errors: as
+  /// start().
   result<void> run();
   /// Takes events of all handles, fairly. See mode.hpp. Blocks only in modes `one` and `blocking`. Errors: try_again (one_nonblocking,
   /// nothing waits), stopped (also ends a blocked call, within 10 ms; a call that had run callbacks by then succeeds, and the next fails),
-  /// wrong_thread, wrong_state (inside a callback, or the engine has its own thread), unsupported_kernel, forked.
+  /// wrong_thread, wrong_state (inside a callback, the engine has its own thread, or several reactors), unsupported_kernel, forked.
   result<dispatched> dispatch(mode how, budget limit = {});
   /// dispatch(mode::all, limit), never blocks; for foreign loops: call it when fd() is readable.
   result<dispatched> poll_once(budget limit = {});
@@ -95,7 +101,7 @@ class engine {
   static probe_report probe();
 
  private:
-  std::shared_ptr<runtime::engine_core> core_;
+  std::unique_ptr<runtime::fleet> fleet_;
 };
 
 }  // namespace cpgring

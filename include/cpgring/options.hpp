@@ -25,7 +25,7 @@ enum class wakeup {
 };
 std::string_view to_string(wakeup backend) noexcept;
 
-/// What a reactor does when nothing waits.
+/// What a reactor, or a worker, does when nothing waits.
 enum class idle {
   block,     ///< sleep at once: least CPU
   adaptive,  ///< look a little longer, as long as that has paid off lately, then sleep (default)
@@ -63,20 +63,26 @@ struct engine_options {
   std::uint32_t polled_handles_max = 64;
   /// Bytes of events that one handle may take in its turn while others wait, 4096..16777216: the quantum of the deficit round robin.
   std::uint32_t turn_bytes = 65536;
-  /// Room for requests from other threads on their way to the reactor, 64 KiB..1 GiB, a power of two. Full: errc::try_again.
+  /// Room for requests from other threads on their way to each reactor, 64 KiB..1 GiB, a power of two. Full: errc::try_again.
   std::size_t intake_bytes = std::size_t{1} << 20;
   /// Handshakes under way at once, 1..128 (a service's backlog is 128).
   std::uint32_t handshakes_max = 64;
-  /// Threads that run the callbacks of handles, 0..64, started with the engine's first call that drives it. 0: the driving thread runs
-  /// them.
+  /// Loops with a thread each, 1..64, among which handles are dealt out in turn as they are opened. More than one: for more handles or
+  /// events than one CPU can look after. Such an engine is driven by start() or run() alone; see engine.hpp.
+  std::uint32_t reactors = 1;
+  /// CPUs to pin the reactors' own threads to, one each, over again when there are more reactors. Empty: not pinned.
+  std::vector<int> reactor_cpus;
+  /// Threads that run the callbacks of handles, 0..64, started with the engine's first call that drives it, shared by all reactors. 0: each
+  /// handle's reactor runs them.
   std::uint32_t workers = 0;
-  /// Messages on their way to one worker, 64..1048576, a power of two. Full: the handles that feed it wait, others go on.
+  /// Messages on their way from one reactor to one worker, 64..1048576, a power of two. Full: the handles that feed it wait, others go on.
   std::uint32_t worker_queue = 4096;
   /// CPUs to pin the workers to, one each, over again when there are more workers. Empty: not pinned.
   std::vector<int> worker_cpus;
   /// How long the destructor waits for the service to take what was multicast, per engine. 0: hang up at once.
   std::chrono::milliseconds close_deadline{2000};
-  /// Silent by default. Called on the reactor's thread, and by open() and stop() on theirs.
+  /// Silent by default. Called on the reactor's thread (of each of several, at the same time if need be), and by open() and stop() on
+  /// theirs.
   log_callback log;
 
   /// Names the first option that is out of its range.

@@ -69,16 +69,23 @@ TEST_P(load_variants, deliver_everything) {
   expect_all_delivered(json_of(e), 600);
 }
 
-INSTANTIATE_TEST_SUITE_P(of, load_variants,
-                         testing::Values(std::vector<std::string>{"--mode", "one"}, std::vector<std::string>{"--mode", "one_nonblocking"},
-                                         std::vector<std::string>{"--mode", "all"}, std::vector<std::string>{"--wakeup", "socket"},
-                                         std::vector<std::string>{"--wakeup", "epoll"}, std::vector<std::string>{"--idle", "block"},
-                                         std::vector<std::string>{"--idle", "yield"}, std::vector<std::string>{"--size", "32"},
-                                         std::vector<std::string>{"--size", "100000"}, std::vector<std::string>{"--window", "1"},
-                                         std::vector<std::string>{"--size", "1500000", "--window", "4"},
-                                         std::vector<std::string>{"--workers", "2"}, std::vector<std::string>{"--retain", "20"},
-                                         std::vector<std::string>{"--workers", "2", "--retain", "20", "--work", "1000", "--ordering",
-                                                                  "by_sender"}));
+INSTANTIATE_TEST_SUITE_P(
+    of, load_variants,
+    testing::Values(std::vector<std::string>{"--mode", "one"}, std::vector<std::string>{"--mode", "one_nonblocking"},
+                    std::vector<std::string>{"--mode", "all"}, std::vector<std::string>{"--wakeup", "socket"},
+                    std::vector<std::string>{"--wakeup", "epoll"}, std::vector<std::string>{"--idle", "block"},
+                    std::vector<std::string>{"--idle", "yield"}, std::vector<std::string>{"--size", "32"},
+                    std::vector<std::string>{"--size", "100000"}, std::vector<std::string>{"--window", "1"},
+                    std::vector<std::string>{"--size", "1500000", "--window", "4"}, std::vector<std::string>{"--workers", "2"},
+                    std::vector<std::string>{"--retain", "20"}, std::vector<std::string>{"--reactors", "2"},
+                    std::vector<std::string>{"--workers", "2", "--retain", "20", "--work", "1000", "--ordering", "by_sender"},
+                    std::vector<std::string>{"--reactors", "3", "--workers", "2", "--retain", "5"}));
+
+TEST_F(command_line, load_with_several_reactors_knows_one_mode) {
+  const auto e = cpgring_command({"load", "--service", w.service(), "--reactors", "2", "--mode", "all"});
+  EXPECT_NE(e.status, 0);
+  EXPECT_NE(e.err.find("--mode blocking"), std::string::npos) << e.err;
+}
 
 TEST_F(command_line, load_without_order_loses_nothing_but_the_order) {
   for (const char* ordering : {"by_key", "unordered"}) {

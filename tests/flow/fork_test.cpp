@@ -67,33 +67,41 @@ TEST_P(flow_fork, a_child_is_refused_and_its_destructors_leave_the_parent_alone)
   }
 }
 
-TEST_P(flow_fork, an_engine_with_a_thread_of_its_own_goes_on) {
-  world w(GetParam());
-  std::atomic<int> got{0}, joined{0};
-  callbacks calls;
-  calls.on_message = [&](handle&, const message&) { ++got; };
-  calls.on_state = [&](handle&, const state_change& s) { joined += s.to == handle_state::joined ? 1 : 0; };
-  auto opened = w.loop().open(w.options(world::fresh_group()), calls);
-  ASSERT_TRUE(opened);
-  ASSERT_TRUE(w.loop().start());
-  const auto eventually = [](const std::atomic<int>& value) {
-    const auto end = std::chrono::steady_clock::now() + patience;
-    while (value == 0 && std::chrono::steady_clock::now() < end) {
-      ::usleep(100);
-    }
-    return value.load();
+TEST_P(flow_fork, an_engine_with_threads_of_its_own_goes_on) {
+  struct shape {
+    std::uint32_t reactors, workers;
   };
-  ASSERT_EQ(eventually(joined), 1);
-  const pid_t child = ::fork();
-  if (child == 0) {
-    const bool refused = opened->multicast("from the child").error() == errc::forked;
-    w.loop().stop();
-    w.end_engine();
-    ::_exit(refused ? 0 : 1);
+  for (const shape& of : {shape{1, 0}, shape{2, 0}, shape{2, 2}}) {
+    world w(GetParam(), [&of](engine_options& o) {
+      o.reactors = of.reactors;
+      o.workers = of.workers;
+    });
+    std::atomic<int> got{0}, joined{0};
+    callbacks calls;
+    calls.on_message = [&](handle&, const message&) { ++got; };
+    calls.on_state = [&](handle&, const state_change& s) { joined += s.to == handle_state::joined ? 1 : 0; };
+    handle all[2];
+    for (auto& one : all) {
+      auto opened = w.loop().open(w.options(world::fresh_group()), calls);
+      ASSERT_TRUE(opened);
+      one = *opened;
+    }
+    ASSERT_TRUE(w.loop().start());
+    ASSERT_TRUE(eventually([&] { return joined == 2; }));
+    const pid_t child = ::fork();
+    if (child == 0) {
+      const bool refused = all[0].multicast("from the child").error() == errc::forked && w.loop().start().error() == errc::forked &&
+                           w.loop().run().error() == errc::forked;
+      w.loop().stop();
+      w.end_engine();
+      ::_exit(refused ? 0 : 1);
+    }
+    EXPECT_EQ(status_of(child), 0);
+    for (auto& one : all) {
+      ASSERT_TRUE(one.multicast("from the parent"));
+    }
+    EXPECT_TRUE(eventually([&] { return got == 2; })) << got;
   }
-  EXPECT_EQ(status_of(child), 0);
-  ASSERT_TRUE(opened->multicast("from the parent"));
-  EXPECT_EQ(eventually(got), 1);
 }
 
 }  // namespace

@@ -220,6 +220,35 @@ TEST_P(flow_lease, outlives_handle_and_engine_pinned_or_not) {
   }
 }
 
+TEST_P(flow_lease, what_is_pinned_stays_while_its_handle_closes_behind_a_full_ring) {
+  open(
+      [&](handle&, const message& m) {
+        const std::lock_guard guard(lock);
+        if (kept.empty()) {
+          if (auto l = m.retain()) {
+            kept.push_back(std::move(*l));
+          }
+        }
+      },
+      [](handle_options& o) { o.lease_age_max = std::chrono::hours(1); });
+  send(numbered(0, 100));
+  ASSERT_TRUE(w.until([&] {
+    const std::lock_guard guard(lock);
+    return kept.size() == 1;
+  }));
+  const pinned held = kept[0].pin();
+  {
+    // Several times the ring: while the handle lingers the service goes on writing wherever it is given room.
+    filler more(w, there, group);
+    more.fill(500, "later", 1000);
+    there.self.close();
+    ASSERT_TRUE(w.until([&] { return w.loop().stats().handles == 0; }));
+  }
+  EXPECT_EQ(held.text(), numbered(0, 100));
+  w.end_engine();
+  EXPECT_EQ(held.text(), numbered(0, 100));
+}
+
 TEST_P(flow_lease, a_lost_service_leaves_the_bytes_readable) {
   if (!world::embedded()) {
     GTEST_SKIP() << "the service of this run serves others too";

@@ -16,14 +16,6 @@ namespace {
 using namespace cpgring;
 using namespace cpgring::test;
 
-bool eventually(const std::function<bool()>& condition) {
-  const auto end = std::chrono::steady_clock::now() + patience;
-  while (!condition() && std::chrono::steady_clock::now() < end) {
-    std::this_thread::sleep_for(std::chrono::microseconds(200));
-  }
-  return condition();
-}
-
 std::string text_of(int number, std::size_t size) {
   std::string text = fmt::format("{} ", number);
   text.resize(std::max(size, text.size()), static_cast<char>('a' + number % 26));

@@ -202,14 +202,6 @@ TEST_P(flow_worker_stream, keeps_its_order_and_its_fences) {
 }
 
 /// For engines that drive themselves.
-bool eventually(const std::function<bool()>& condition) {
-  const auto end = std::chrono::steady_clock::now() + patience;
-  bool holds = false;
-  while (!(holds = condition()) && std::chrono::steady_clock::now() < end) {
-    std::this_thread::yield();
-  }
-  return holds;
-}
 
 class flow_worker : public testing::TestWithParam<wakeup> {};
 INSTANTIATE_TEST_SUITE_P(backend, flow_worker, testing::ValuesIn(backends_here()), backend_name);
@@ -269,6 +261,34 @@ TEST_P(flow_worker, thousands_of_messages_pass_a_queue_of_sixty_four) {
   ASSERT_TRUE(w.until([&] { return a.messages.size() == 3000; }));
   for (std::size_t i = 0; i < 3000; ++i) {
     ASSERT_EQ(a.messages[i], fmt::format("m{}", i));
+  }
+}
+
+TEST_P(flow_worker, every_idle_strategy_wakes_for_what_comes) {
+  for (const idle strategy : {idle::block, idle::adaptive, idle::spin, idle::yield}) {
+    SCOPED_TRACE(std::string(to_string(strategy)));
+    world w(GetParam(), [strategy](engine_options& o) {
+      o.workers = 2;
+      o.worker_cpus = {0, 4000};  // one that is there, one that is not
+      o.idle_strategy = strategy;
+    });
+    std::atomic<int> got{0};
+    callbacks calls;
+    calls.on_message = [&](handle&, const message&) { ++got; };
+    std::vector<handle> all;
+    for (int i = 0; i < 2; ++i) {
+      auto opened = w.loop().open(w.options(world::fresh_group()), calls);
+      ASSERT_TRUE(opened);
+      all.push_back(*opened);
+    }
+    ASSERT_TRUE(w.loop().start());
+    ASSERT_TRUE(
+        eventually([&] { return std::all_of(all.begin(), all.end(), [](const handle& h) { return h.state() == handle_state::joined; }); }));
+    // One at a time, so that both sides have come to rest in between more often than not.
+    for (int i = 0; i < 50; ++i) {
+      ASSERT_TRUE(all[static_cast<std::size_t>(i % 2)].multicast("x"));
+      ASSERT_TRUE(eventually([&] { return got == i + 1; })) << i;
+    }
   }
 }
 

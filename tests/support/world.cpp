@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -15,6 +16,15 @@ namespace {
 const char* named_service() { return std::getenv("CPGRING_TEST_SERVICE"); }
 
 }  // namespace
+
+bool eventually(const std::function<bool()>& condition) {
+  const auto end = std::chrono::steady_clock::now() + patience;
+  bool holds = false;
+  while (!(holds = condition()) && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
+  return holds;
+}
 
 bool world::embedded() { return named_service() == nullptr; }
 

@@ -26,6 +26,9 @@ namespace cpgring::test {
 /// Every wait of a test ends; generous, because sanitizers and busy machines are slow. Nothing is asserted about time below it.
 inline constexpr std::chrono::seconds patience{60};
 
+/// Waits for what other threads do; false when patience ends.
+bool eventually(const std::function<bool()>& condition);
+
 class world {
  public:
   explicit world(wakeup backend = wakeup::automatic, std::function<void(engine_options&)> adjust = {});

@@ -1,0 +1,47 @@
+#include "dispatch/worker_pool.hpp"
+
+#include <system_error>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace cpgring::dispatch {
+
+worker_pool::worker_pool(shape wanted) : shape_(std::move(wanted)), told_(shape_.reactors) {
+  for (std::size_t i = 0; i < std::size_t{shape_.reactors} * shape_.workers; ++i) {
+    feeds_.push_back(std::make_unique<feed>(shape_.capacity));
+  }
+}
+
+result<void> worker_pool::start() {
+  const std::lock_guard lock(life_);
+  if (std::exchange(started_, true)) {
+    return {};
+  }
+  try {
+    for (std::uint32_t i = 0; i < shape_.workers; ++i) {
+      std::vector<worker::way> ways;
+      for (std::uint32_t r = 0; r < shape_.reactors; ++r) {
+        ways.push_back({&way(r, i), told_[r]});
+      }
+      const int cpu = shape_.cpus.empty() ? -1 : shape_.cpus[i % shape_.cpus.size()];
+      threads_.push_back(std::make_unique<worker>(std::move(ways), fmt::format("cpgring-work-{}", i), cpu, shape_.idle_strategy));
+    }
+  } catch (const std::system_error& e) {
+    threads_.clear();
+    started_ = false;
+    return fail_errno(e.code().value(), fmt::format("starting {} worker threads", shape_.workers));
+  }
+  return {};
+}
+
+void worker_pool::stop() noexcept {
+  const std::lock_guard lock(life_);
+  started_ = true;
+  for (auto& one : threads_) {
+    one->stop();
+  }
+  threads_.clear();
+}
+
+}  // namespace cpgring::dispatch

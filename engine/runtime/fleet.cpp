@@ -1,0 +1,167 @@
+#include "runtime/fleet.hpp"
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/fork_guard.hpp"
+#include "dispatch/worker_pool.hpp"
+#include "runtime/endpoint.hpp"
+
+namespace cpgring::runtime {
+namespace {
+
+std::shared_ptr<dispatch::worker_pool> workers_of(const engine_options& o) {
+  if (o.workers == 0) {
+    return nullptr;
+  }
+  return std::make_shared<dispatch::worker_pool>(
+      dispatch::worker_pool::shape{o.workers, o.reactors, o.worker_queue, o.worker_cpus, o.idle_strategy});
+}
+
+void add(engine_stats& sum, const engine_stats& one) noexcept {
+  add_to(sum.total, one.total);
+  sum.handles += one.handles;
+  sum.turns += one.turns;
+  sum.wakeups += one.wakeups;
+  sum.sleeps += one.sleeps;
+  sum.enters += one.enters;
+  sum.arms += one.arms;
+  sum.overflows += one.overflows;
+  sum.crossings += one.crossings;
+}
+
+}  // namespace
+
+fleet::fleet(const engine_options& options) : workers_(workers_of(options)) {
+  for (std::uint32_t i = 0; i < options.reactors; ++i) {
+    cores_.push_back(std::make_shared<engine_core>(options, i, workers_));
+  }
+}
+
+result<void> drivable_by_hand(const engine_options& options) {
+  if (options.reactors > 1) {
+    return fail(errc::wrong_state,
+                fmt::format("an engine with {} reactors is driven by start() or run(): one thread cannot dispatch for all of them",
+                            options.reactors));
+  }
+  return {};
+}
+
+result<std::shared_ptr<endpoint>> fleet::open(handle_options options, callbacks calls) {
+  const std::uint64_t id = next_id_.fetch_add(1, std::memory_order_relaxed);
+  return cores_[id % cores_.size()]->open(id, std::move(options), std::move(calls));
+}
+
+/// What has been started runs on when a later one can't be: so all of it is stopped.
+result<void> fleet::start_from(std::size_t which) {
+  for (std::size_t i = which; i < cores_.size(); ++i) {
+    if (auto ok = cores_[i]->start(); !ok) {
+      if (i != which) {
+        stop();
+      }
+      return ok;
+    }
+  }
+  return {};
+}
+
+result<void> fleet::start() { return start_from(0); }
+
+result<void> fleet::run() {
+  if (auto ok = start_from(1); !ok) {
+    return ok.error() == errc::stopped ? result<void>() : ok;
+  }
+  auto ended = first().dispatch(mode::blocking, {}, nullptr);
+  if (!ended && ended.error() != errc::stopped) {
+    if (cores_.size() > 1) {
+      stop();
+    }
+    return fail(ended.error());
+  }
+  return {};
+}
+
+result<dispatched> fleet::dispatch(mode how, budget limit) {
+  if (auto ok = drivable_by_hand(first().options()); !ok) {
+    return fail(ok.error());
+  }
+  return first().dispatch(how, limit, nullptr);
+}
+
+result<int> fleet::fd() {
+  if (auto ok = drivable_by_hand(first().options()); !ok) {
+    return fail(ok.error());
+  }
+  return first().fd();
+}
+
+void fleet::stop() noexcept {
+  for (auto& core : cores_) {
+    core->stop();
+  }
+}
+
+std::shared_ptr<engine_core> fleet::driven_here() const noexcept {
+  const auto found = std::find_if(cores_.begin(), cores_.end(), [](const auto& core) { return core->on_driver_thread(); });
+  return found == cores_.end() ? nullptr : *found;
+}
+
+engine_stats fleet::stats() const noexcept {
+  engine_stats sum = first().stats();
+  for (std::size_t i = 1; i < cores_.size(); ++i) {
+    add(sum, cores_[i]->stats());
+  }
+  return sum;
+}
+
+void fleet::shut_down() {
+  if (first().in_child()) {
+    for (auto& core : cores_) {
+      base::forsake(core);
+    }
+    base::forsake(workers_);
+    return;
+  }
+  stop();
+  for (auto& core : cores_) {
+    core->end_driving();
+  }
+  if (workers_) {
+    workers_->stop();
+  }
+  close_all();
+}
+
+/// No reactor any more: every service has been asked to FINALIZE, and all are looked at until they have answered.
+void fleet::close_all() {
+  const auto until = base::clock::now() + first().options().close_deadline;
+  for (auto& core : cores_) {
+    core->begin_closing(until);
+  }
+  auto pause = std::chrono::microseconds(20);
+  std::size_t open = 0;
+  for (;;) {
+    open = 0;
+    for (auto& core : cores_) {
+      open += core->still_closing();
+    }
+    if (open == 0 || base::clock::now() >= until) {
+      break;
+    }
+    std::this_thread::sleep_for(pause);  // answers have no wake-up of their own here
+    pause = std::min(pause * 2, std::chrono::microseconds(1000));
+  }
+  if (open != 0) {
+    first().log(
+        log_level::warning,
+        fmt::format("{} handles were closed before their service had taken everything: it did not answer within close_deadline", open));
+  }
+  for (auto& core : cores_) {
+    core->end_closing();
+  }
+}
+
+}  // namespace cpgring::runtime
