@@ -19,6 +19,7 @@
 
 #include "base/cache_line.hpp"
 #include "base/check.hpp"
+#include "base/relax.hpp"
 
 namespace cpgring::dispatch {
 
@@ -36,7 +37,7 @@ class spsc_queue {
   }
   /// Both ends are done; what is left in it is destroyed, staged elements too.
   ~spsc_queue() {
-    for (std::uint64_t at = head_.load(std::memory_order_relaxed); at != staged_; ++at) {
+    for (std::uint64_t at = taken_; at != staged_; ++at) {
       std::destroy_at(cell(at));
     }
     ::operator delete (cells_, std::align_val_t{base::cache_line});
@@ -54,13 +55,14 @@ class spsc_queue {
   const std::size_t mask_;
   T* const cells_;
   bool has_been_split_ = false;
-  // The producer's line: its index, what it has staged beyond, and the last it saw of the other.
-  alignas(base::cache_line) std::atomic<std::uint64_t> tail_{0};
-  std::uint64_t staged_ = 0;
+  // What an end keeps for itself is in a line that the other never touches: an index that both use is only written by its owner, and a
+  // store does not wait for the line to come back from the other end; a load would.
+  alignas(base::cache_line) std::uint64_t staged_ = 0;  // the producer's: tail_ and what is staged beyond it
   std::uint64_t head_seen_ = 0;
-  // The consumer's.
-  alignas(base::cache_line) std::atomic<std::uint64_t> head_{0};
+  alignas(base::cache_line) std::atomic<std::uint64_t> tail_{0};
+  alignas(base::cache_line) std::uint64_t taken_ = 0;  // the consumer's: head_
   std::uint64_t tail_seen_ = 0;
+  alignas(base::cache_line) std::atomic<std::uint64_t> head_{0};
 };
 
 template <class T>
@@ -101,6 +103,7 @@ class spsc_queue<T>::producer {
   template <class... Arguments>
   bool emplace(Arguments&&... arguments) noexcept(std::is_nothrow_constructible_v<T, Arguments...>) {
     if (stage(std::forward<Arguments>(arguments)...) == nullptr) {
+      base::relax();
       return false;
     }
     publish();
@@ -138,35 +141,41 @@ class spsc_queue<T>::consumer {
 
   /// Elements there. Looks at the producer's index only when the copy of it says fewer than `wanted`.
   [[nodiscard]] std::size_t available(std::size_t wanted = 1) noexcept {
-    const std::uint64_t head = q_->head_.load(std::memory_order_relaxed);
-    std::size_t there = static_cast<std::size_t>(q_->tail_seen_ - head);
+    std::size_t there = static_cast<std::size_t>(q_->tail_seen_ - q_->taken_);
     if (there < wanted) {
       // SYNC spsc_tail: without it what stands in the cells could be older than the index.
       q_->tail_seen_ = q_->tail_.load(std::memory_order_acquire);
-      there = static_cast<std::size_t>(q_->tail_seen_ - head);
+      there = static_cast<std::size_t>(q_->tail_seen_ - q_->taken_);
     }
     return there;
   }
   [[nodiscard]] bool empty() noexcept { return available() == 0; }
   /// The number of the oldest, counted since the queue was made.
-  [[nodiscard]] std::uint64_t begin() const noexcept { return q_->head_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t begin() const noexcept { return q_->taken_; }
   /// The i-th from the oldest, i < available(), in place, until it is released.
-  [[nodiscard]] T& front(std::size_t i = 0) noexcept { return *q_->cell(q_->head_.load(std::memory_order_relaxed) + i); }
+  [[nodiscard]] T& front(std::size_t i = 0) noexcept { return *q_->cell(q_->taken_ + i); }
   /// Destroys the oldest `count` and gives their cells back, at once.
   void release(std::size_t count) noexcept {
-    const std::uint64_t head = q_->head_.load(std::memory_order_relaxed);
     if constexpr (!std::is_trivially_destructible_v<T>) {
       for (std::size_t i = 0; i < count; ++i) {
-        std::destroy_at(q_->cell(head + i));
+        std::destroy_at(q_->cell(q_->taken_ + i));
       }
     }
+    q_->taken_ += count;
     // SYNC spsc_head: all reading of these cells comes before they may be written again.
-    q_->head_.store(head + count, std::memory_order_release);
+    q_->head_.store(q_->taken_, std::memory_order_release);
   }
   /// The oldest, moved out; false: there is none.
   bool pop(T& into) noexcept(std::is_nothrow_move_assignable_v<T>) {
-    if (available() == 0) {
-      return false;
+    if (q_->tail_seen_ == q_->taken_) {
+      const std::size_t there = available();
+      if (there == 0) {
+        base::relax();
+        return false;
+      }
+      if (there < few) {
+        keep_distance(there);
+      }
     }
     into = std::move(front());
     release(1);
@@ -175,7 +184,7 @@ class spsc_queue<T>::consumer {
   /// As many as there are and fit, given back at once; how many.
   std::size_t pop(std::span<T> into) noexcept requires std::is_trivially_copyable_v<T> {
     const std::size_t count = std::min(into.size(), available(into.size()));
-    const std::size_t at = static_cast<std::size_t>(q_->head_.load(std::memory_order_relaxed)) & q_->mask_;
+    const std::size_t at = static_cast<std::size_t>(q_->taken_) & q_->mask_;
     const std::size_t to_end = std::min(count, q_->capacity() - at);
     std::copy_n(q_->cells_ + at, to_end, into.data());
     std::copy_n(q_->cells_, count - to_end, into.data() + to_end);
@@ -186,7 +195,27 @@ class spsc_queue<T>::consumer {
  private:
   friend class spsc_queue;
   explicit consumer(spsc_queue* q) noexcept : q_(q) {}
+
+  static constexpr std::size_t few = 8;
+  static constexpr std::uint32_t pauses_max = 32, try_every = 64;
+  /// A consumer at the heels of its producer takes both lines, index and cell, from it for every element: slower than either side alone. So
+  /// it falls back a little, for as long as that has let several more come; where one element at a time goes to and fro it is tried now and
+  /// then, for one pause.
+  void keep_distance(std::size_t there) noexcept {
+    if (pauses_ == 0 && ++small_looks_ % try_every != 0) {
+      return;
+    }
+    pauses_ = std::max(pauses_, 1U);
+    for (std::uint32_t i = 0; i < pauses_; ++i) {
+      base::relax();
+    }
+    const bool paid = available(there + 1) >= there + few / 2;
+    pauses_ = paid ? std::min(pauses_ * 2, pauses_max) : pauses_ / 2;
+  }
+
   spsc_queue* q_;
+  std::uint32_t pauses_ = 0;
+  std::uint32_t small_looks_ = 0;
 };
 
 template <class T>
