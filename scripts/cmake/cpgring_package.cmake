@@ -9,6 +9,10 @@ endforeach()
 if(TARGET cpgring_cli)
   install(TARGETS cpgring_cli)
 endif()
+# In a directory of its own: whoever wants it in place of the stock one names that directory.
+if(TARGET cpgring_compat)
+  install(TARGETS cpgring_compat LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/cpgring NAMELINK_SKIP)
+endif()
 install(DIRECTORY include/cpgring TYPE INCLUDE FILES_MATCHING PATTERN *.hpp)
 
 configure_package_config_file(scripts/cmake/cpgring-config.cmake.in cpgring-config.cmake INSTALL_DESTINATION ${package_dir})

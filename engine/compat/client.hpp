@@ -1,0 +1,135 @@
+// One handle of libcpg: a connection, its requests, its events. What the C functions in libcpg.cpp stand on.
+//
+// Any thread. Invariants: I1 one thread at a time writes requests and reads answers (requests_). I2 one thread at a time takes events and
+// runs callbacks (turn_), but for a callback that dispatches its own handle. Neither lock is held while a thread waits for events. I3 the
+// socket is readable while events wait that were not yet handed out, and not much longer: bytes are read for what has been.
+#pragma once
+
+#include <corosync/cpg.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include <cpgring/error.hpp>
+
+#include "base/clock.hpp"
+#include "compat/settings.hpp"
+#include "cpg/codec.hpp"
+#include "cpg/fragment_assembler.hpp"
+#include "cpg/wire_format.hpp"
+#include "ipc/connection.hpp"
+
+namespace cpgring::compat {
+
+using wire_request = cpg::wire::request;
+using wire_response = cpg::wire::response;
+
+struct callback_set {
+  cpg_deliver_fn_t deliver = nullptr;
+  cpg_confchg_fn_t confchg = nullptr;
+  cpg_totem_confchg_fn_t totem_confchg = nullptr;
+  std::uint32_t flags = 0;
+};
+
+/// The largest message that travels in one piece.
+inline constexpr std::uint32_t atomic_max = static_cast<std::uint32_t>(cpg::wire::atomic_payload_max);
+
+class client {
+ public:
+  /// Connects to the service "cpg", within the deadline.
+  static result<std::shared_ptr<client>> open(const callback_set& calls, void* context);
+  client(const callback_set& calls, void* context, ipc::connection connection);
+  client(const client&) = delete;
+  client& operator=(const client&) = delete;
+
+  void set_number(cpg_handle_t number) noexcept { number_ = number; }
+  [[nodiscard]] int fd() const noexcept { return connection_.fd(); }
+  std::atomic<void*> context{nullptr};
+
+  // --- requests: client_requests.cpp -----------------------------------------------------------------------------------------
+  cs_error_t join(const cpg_name& group);
+  cs_error_t leave(const cpg_name& group);
+  cs_error_t multicast(std::span<const iovec> pieces);
+  cs_error_t membership(const cpg_name& group, cpg_address* list, int& entries);
+  cs_error_t local_node(unsigned int& node);
+  cs_error_t begin_iteration(cpg_iteration_type_t type, const cpg_name* group, std::uint64_t& iteration);
+  cs_error_t next_of_iteration(std::uint64_t iteration, cpg_iteration_description_t& out);
+  cs_error_t end_iteration(std::uint64_t iteration);
+  /// The end, once: whoever waits in dispatch() comes back.
+  cs_error_t finalize();
+  [[nodiscard]] bool finalized() const noexcept { return finalized_.load(std::memory_order_relaxed); }
+
+  // --- zero-copy buffers, as far as they can be ------------------------------------------------------------------------------
+  void* take_buffer(std::size_t size);
+  bool give_buffer(void* buffer);
+  /// CS_ERR_INVALID_PARAM: none of ours, or too small for that.
+  cs_error_t multicast_buffer(void* buffer, std::size_t size);
+
+  // --- events: client_dispatch.cpp -------------------------------------------------------------------------------------------
+  cs_error_t dispatch(cs_dispatch_flags_t how);
+
+ private:
+  enum class membership_state { none, joined, left };
+  enum class served { event, none, failed };
+  struct request_text {  // bytes of a request and what its answer is to be
+    std::vector<std::byte> bytes;
+    wire_response answer_id;
+    std::uint32_t answer_size;
+  };
+
+  [[nodiscard]] std::optional<base::time_point> deadline() const noexcept;
+  static bool over(const std::optional<base::time_point>& deadline) noexcept { return deadline && base::clock::now() >= *deadline; }
+  cs_error_t wait_writable(const std::optional<base::time_point>& deadline);
+  cs_error_t wait_room_for(std::size_t bytes, const std::optional<base::time_point>& deadline, std::byte*& room);
+  cs_error_t ask(const request_text& what, std::vector<std::byte>& answer);
+  cs_error_t await(std::uint64_t token, const std::optional<base::time_point>& deadline, std::vector<std::byte>& answer);
+  cs_error_t ask_until_not_busy(const request_text& what);
+  cs_error_t multicast_whole(std::span<const iovec> pieces, std::size_t total);
+  cs_error_t multicast_in_fragments(std::span<const iovec> pieces, std::size_t total);
+  void forget_late_answers();
+  void poke();
+
+  served serve(bool byte_first);
+  served run(std::byte* data, std::uint32_t size);
+  void run_configuration(const cpg::configuration& c);
+  void run_totem(const cpg::totem_configuration& t);
+  void run_fragment(const cpg::fragment& piece);
+  void call_deliver(std::uint32_t node, std::uint32_t pid, std::byte* data, std::size_t size) const;
+  void reclaim(bool all);
+  bool read_bytes();
+  [[nodiscard]] short wait(int wait_ms) const;
+
+  const callback_set calls_;
+  const settings& settings_;
+  cpg_handle_t number_ = 0;
+  ipc::connection connection_;
+  std::atomic<bool> finalized_{false};
+
+  std::mutex requests_;
+  std::atomic<membership_state> state_{membership_state::none};
+  cpg_name joined_{};
+  std::uint64_t next_token_ = 1;
+  std::unordered_map<void*, std::vector<std::byte>> buffers_;
+
+  std::mutex turn_;
+  std::atomic<std::thread::id> in_turn_;  // whose callbacks run
+  std::uint32_t depth_ = 0;               // of dispatch() inside callbacks
+  bool copies_ = false;                   // a callback has dispatched: chunks are copied, so that the ring goes on under it
+  cpg_name group_{};                      // that events come for
+  std::uint32_t finished_ = 0;            // chunks whose callbacks have run, not yet given back
+  std::uint32_t finished_bytes_ = 0;
+  std::int64_t owed_bytes_ = 0;  // events taken, doorbell bytes not yet read
+  bool at_end_ = false;          // of the byte stream
+  cpg::event decoded_;
+  cpg::fragment_assembler fragments_{UINT32_MAX};
+};
+
+}  // namespace cpgring::compat

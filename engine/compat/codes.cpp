@@ -1,0 +1,35 @@
+#include "compat/codes.hpp"
+
+#include <cerrno>
+
+namespace cpgring::compat {
+
+cs_error_t code_of(const error& why) noexcept {
+  if (why.code.category() == error_category()) {
+    const int value = why.code.value();
+    if (value <= static_cast<int>(errc::security)) {
+      return static_cast<cs_error_t>(value);
+    }
+    switch (static_cast<errc>(value)) {
+      case errc::service_not_ready: return CS_ERR_TRY_AGAIN;
+      case errc::ring_too_small: return CS_ERR_TOO_BIG;
+      default: return CS_ERR_LIBRARY;
+    }
+  }
+  switch (why.code.value()) {
+    case EAGAIN:
+    case ETIMEDOUT:
+    case ENOBUFS: return CS_ERR_TRY_AGAIN;
+    case EBADF: return CS_ERR_BAD_HANDLE;
+    case EINTR: return CS_ERR_INTERRUPT;
+    case EACCES: return CS_ERR_ACCESS;
+    case ENOMEM: return CS_ERR_NO_MEMORY;
+    case ENOSPC: return CS_ERR_NO_SPACE;
+    case EINVAL: return CS_ERR_INVALID_PARAM;
+    case ENOENT:
+    case ENODEV: return CS_ERR_NOT_EXIST;
+    default: return CS_ERR_LIBRARY;
+  }
+}
+
+}  // namespace cpgring::compat

@@ -1,0 +1,95 @@
+// The numbers that C programs hold, and what they stand for.
+//
+// A number is a random check in the upper half and a place in the lower one, so that one that was finalized, or never given out, is found
+// out. Any thread. In a child process every number of the parent is unknown: rings and sockets are the parent's.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <shared_mutex>
+#include <utility>
+#include <vector>
+
+#include "base/fork_guard.hpp"
+
+namespace cpgring::compat {
+
+template <class T>
+class handle_table {
+ public:
+  std::uint64_t insert(std::shared_ptr<T> what) {
+    rows& r = present();
+    const std::unique_lock lock(r.lock);
+    std::uint32_t place = 0;
+    if (r.free.empty()) {
+      place = static_cast<std::uint32_t>(r.all.size());
+      r.all.emplace_back();
+    } else {
+      place = r.free.back();
+      r.free.pop_back();
+    }
+    // Never 0, so that a handle of zero bytes is none.
+    const std::uint32_t check = 1 + static_cast<std::uint32_t>(r.random() % 0x7ffffffeU);
+    r.all[place] = {check, std::move(what)};
+    return std::uint64_t{check} << 32 | place;
+  }
+  /// Null: unknown here.
+  std::shared_ptr<T> find(std::uint64_t number) {
+    rows& r = present();
+    const std::shared_lock lock(r.lock);
+    const row* at = r.at(number);
+    return at == nullptr ? nullptr : at->what;
+  }
+  /// The same, once: from then on it is unknown.
+  std::shared_ptr<T> take(std::uint64_t number) {
+    rows& r = present();
+    const std::unique_lock lock(r.lock);
+    row* at = r.at(number);
+    if (at == nullptr) {
+      return nullptr;
+    }
+    r.free.push_back(static_cast<std::uint32_t>(number));
+    at->check = 0;
+    return std::exchange(at->what, nullptr);
+  }
+
+ private:
+  struct row {
+    std::uint32_t check = 0;
+    std::shared_ptr<T> what;
+  };
+  struct rows {
+    base::fork_guard guard;
+    std::shared_mutex lock;
+    std::vector<row> all;
+    std::vector<std::uint32_t> free;
+    std::mt19937_64 random{std::random_device{}()};
+
+    row* at(std::uint64_t number) {
+      const auto place = static_cast<std::uint32_t>(number);
+      const auto check = static_cast<std::uint32_t>(number >> 32);
+      return place < all.size() && check != 0 && all[place].check == check ? &all[place] : nullptr;
+    }
+  };
+
+  /// Those of this process. What a child finds of its parent's stays as it is for ever: a lock in it may have been held at the fork.
+  rows& present() {
+    // SYNC handle_rows: what a table was made of is seen with it.
+    rows* seen = rows_.load(std::memory_order_acquire);
+    while (seen == nullptr || seen->guard.in_child()) {
+      auto made = std::make_unique<rows>();
+      // SYNC handle_rows: as above.
+      if (rows_.compare_exchange_strong(seen, made.get(), std::memory_order_acq_rel, std::memory_order_acquire)) {
+        return *made.release();
+      }
+    }
+    return *seen;
+  }
+
+  std::atomic<rows*> rows_{nullptr};
+};
+
+}  // namespace cpgring::compat

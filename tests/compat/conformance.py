@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Runs every case of the program `conformance` on stock libcpg and on ours, and compares what it says.
+
+    conformance.py PROGRAM LIBRARY_DIRECTORY [--serve CPGRING] [--only PREFIX] [-v]
+
+Where the two differ, the difference is listed in expected_differences.py with its reason, or it is a failure; and so is one that is listed
+and no longer there. With --serve the service is an embedded one, and the cases that kill or stop it are run too.
+"""
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from expected_differences import DIFFERENCES, DIFFERENCES_ON
+
+# A call that hangs is told from one that waits: ours give up after the deadline that is set below.
+PATIENCE_S = 8
+DEADLINE_MS = 700
+NEEDS_ITS_OWN_SERVICE = ("gone/", "stopped/", "zcb/of_a_foreign_buffer")
+
+
+def serve(cpgring):
+    process = subprocess.Popen([cpgring, "serve", "--name", "cpg"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    line = process.stdout.readline()
+    if not line.startswith("serving"):
+        sys.exit(f"conformance.py: {cpgring} serve said {line!r}")
+    return process
+
+
+def end(process):
+    if process is not None and process.poll() is None:
+        process.send_signal(signal.SIGCONT)
+        process.kill()
+        process.wait()
+
+
+def run(program, case, library, service):
+    environment = dict(os.environ, CPGRING_LIBCPG_DEADLINE_MS=str(DEADLINE_MS))
+    environment.pop("LD_LIBRARY_PATH", None)
+    if library:
+        environment["LD_LIBRARY_PATH"] = library
+    if service:
+        environment["CONFORMANCE_SERVICE_PID"] = str(service.pid)
+    process = subprocess.Popen([program, case], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True,
+                               start_new_session=True)
+    try:
+        said, _ = process.communicate(timeout=PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        said, _ = process.communicate()
+        return said + "HANGS\n"
+    if process.returncode < 0:
+        said += f"KILLED BY {signal.Signals(-process.returncode).name}\n"
+    elif process.returncode != 0:
+        said += f"EXIT {process.returncode}\n"
+    return said
+
+
+def lines_beside(stock, ours):
+    left, right = stock.splitlines(), ours.splitlines()
+    for i in range(max(len(left), len(right))):
+        a = left[i] if i < len(left) else ""
+        b = right[i] if i < len(right) else ""
+        yield f"      {' ' if a == b else '|'} {a:<60.60} {b:.70}"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("library")
+    parser.add_argument("--serve")
+    parser.add_argument("--only", default="")
+    parser.add_argument("-v", action="store_true")
+    o = parser.parse_args()
+    cases = [c for c in subprocess.run([o.program, "--list"], stdout=subprocess.PIPE, text=True, check=True).stdout.split() if
+             c.startswith(o.only)]
+    differences = DIFFERENCES | DIFFERENCES_ON["embedded" if o.serve else "corosync"]
+    unknown = [c for c in differences if not o.only and c not in cases]
+    if unknown:
+        sys.exit(f"conformance.py: expected_differences.py names cases that do not exist: {unknown}")
+    if not o.serve:
+        own = [c for c in cases if c.startswith(NEEDS_ITS_OWN_SERVICE)]
+        cases = [c for c in cases if c not in own]
+        print(f"{len(own)} cases end the service and are run on the embedded one alone")
+    shared = [c for c in cases if not c.startswith(NEEDS_ITS_OWN_SERVICE)]
+    service = serve(o.serve) if o.serve and shared else None
+
+    def both(case):
+        return case, run(o.program, case, None, None), run(o.program, case, o.library, None)
+
+    def both_alone(case):
+        said = []
+        for library in (None, o.library):
+            own = serve(o.serve)
+            said.append(run(o.program, case, library, own))
+            end(own)
+        return (case, *said)
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        results = list(pool.map(both, shared))
+    end(service)
+    results += [both_alone(c) for c in cases if c not in shared]
+
+    same, expected, wrong = [], [], []
+    for case, stock, ours in results:
+        if stock == ours and case not in differences:
+            same.append(case)
+        elif stock == ours or case not in differences or "HANGS" in ours or "KILLED" in ours:
+            wrong.append((case, stock, ours))
+        else:
+            expected.append((case, stock, ours))
+    for case, stock, ours in expected:
+        print(f"differs as expected: {case}\n      {differences[case]}")
+        print("\n".join(lines_beside(stock, ours)))
+    if o.v:
+        for case, stock, _ in results:
+            if case in same:
+                print(f"same: {case}\n" + "\n".join("        " + line for line in stock.splitlines()))
+    for case, stock, ours in wrong:
+        why = "no longer differs; take it off the list" if stock == ours else "WRONG"
+        print(f"{why}: {case}      (stock on the left)")
+        print("\n".join(lines_beside(stock, ours)))
+    groups = sorted({c.split("/")[0] for c, _, _ in results})
+    print(f"\n{'':<14}{'cases':>7}{'same':>7}{'differ':>8}{'wrong':>7}")
+    for g in groups:
+        count = [sum(1 for c in these if (c if isinstance(c, str) else c[0]).split("/")[0] == g) for these in (results, same, expected, wrong)]
+        print(f"{g:<14}{count[0]:>7}{count[1]:>7}{count[2]:>8}{count[3]:>7}")
+    print(f"{'all':<14}{len(results):>7}{len(same):>7}{len(expected):>8}{len(wrong):>7}   in {time.monotonic() - began:.0f} s")
+    sys.exit(1 if wrong or not results else 0)
+
+
+if __name__ == "__main__":
+    main()

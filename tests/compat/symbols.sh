@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Our libcpg.so.4 shows the functions that the stock one shows, all under the version node that programs ask for, and nothing else:
+# symbols.sh LIBRARY
+set -euo pipefail
+ours=$1
+stock=$(ldconfig -p | awk '$1 == "libcpg.so.4" {print $NF; exit}')
+[ -n "$stock" ] || { echo "symbols.sh: no stock libcpg.so.4 here" >&2; exit 77; }
+names() { objdump -T "$1" | awk '/ DF \.text/ {print $NF}' | sort; }
+diff <(names "$stock") <(names "$ours") || { echo "stock on the left, ours on the right" >&2; exit 1; }
+[ "$(objdump -T "$ours" | grep -c 'COROSYNC_CPG_1.0 *cpg_')" = "$(names "$stock" | wc -l)" ]
+objdump -p "$ours" | grep -q 'SONAME *libcpg.so.4$'
+echo "$(names "$ours" | wc -l) functions, as in $stock"
