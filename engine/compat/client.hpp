@@ -60,7 +60,7 @@ class client {
   cs_error_t multicast(std::span<const iovec> pieces);
   cs_error_t membership(const cpg_name& group, cpg_address* list, int& entries);
   cs_error_t local_node(unsigned int& node);
-  cs_error_t begin_iteration(cpg_iteration_type_t type, const cpg_name* group, std::uint64_t& iteration);
+  cs_error_t begin_iteration(int type, const cpg_name* group, std::uint64_t& iteration);
   cs_error_t next_of_iteration(std::uint64_t iteration, cpg_iteration_description_t& out);
   cs_error_t end_iteration(std::uint64_t iteration);
   /// The end, once: whoever waits in dispatch() comes back.
@@ -74,7 +74,7 @@ class client {
   cs_error_t multicast_buffer(void* buffer, std::size_t size);
 
   // --- events: client_dispatch.cpp -------------------------------------------------------------------------------------------
-  cs_error_t dispatch(cs_dispatch_flags_t how);
+  cs_error_t dispatch(int how);
 
  private:
   enum class membership_state { none, joined, left };

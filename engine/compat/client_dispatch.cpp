@@ -29,7 +29,7 @@ cpg_address address_of(const member& m) { return {m.node_id, m.pid, static_cast<
 
 }  // namespace
 
-cs_error_t client::dispatch(cs_dispatch_flags_t how) {
+cs_error_t client::dispatch(int how) {
   const bool one = how == CS_DISPATCH_ONE || how == CS_DISPATCH_ONE_NONBLOCKING;
   const bool waits = how != CS_DISPATCH_ALL && how != CS_DISPATCH_ONE_NONBLOCKING;  // anything else blocks, as in stock libcpg
   const auto me = std::this_thread::get_id();

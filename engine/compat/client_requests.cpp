@@ -441,7 +441,7 @@ cs_error_t client::local_node(unsigned int& node) {
   return CS_OK;
 }
 
-cs_error_t client::begin_iteration(cpg_iteration_type_t type, const cpg_name* group, std::uint64_t& iteration) {
+cs_error_t client::begin_iteration(int type, const cpg_name* group, std::uint64_t& iteration) {
   namespace q = w::iteration_initialize_request;
   namespace r = w::iteration_initialize_response;
   request_text ask_for{cpg::make_request(wire_request::iteration_initialize, q::bytes), wire_response::iteration_initialize, r::bytes};

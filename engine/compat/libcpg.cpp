@@ -32,6 +32,9 @@ handle_table<iteration>& iterations() {
   return table;
 }
 
+// What a C program passes for an enum can be any int.
+#define CPGRING_ANY_ENUM __attribute__((no_sanitize("enum")))
+
 template <class Call>
 cs_error_t guarded(Call&& call) noexcept {
   try {
@@ -80,7 +83,7 @@ cs_error_t cpg_initialize(cpg_handle_t* handle, cpg_callbacks_t* callbacks) {
   return open(handle, calls, nullptr);
 }
 
-cs_error_t cpg_model_initialize(cpg_handle_t* handle, cpg_model_t model, cpg_model_data_t* model_data, void* context) {
+CPGRING_ANY_ENUM cs_error_t cpg_model_initialize(cpg_handle_t* handle, cpg_model_t model, cpg_model_data_t* model_data, void* context) {
   if (model != CPG_MODEL_V1) {
     return CS_ERR_INVALID_PARAM;
   }
@@ -139,8 +142,9 @@ cs_error_t cpg_context_set(cpg_handle_t handle, void* context) {
   });
 }
 
-cs_error_t cpg_dispatch(cpg_handle_t handle, cs_dispatch_flags_t dispatch_types) {
-  return with(handle, [&](client& c) { return c.dispatch(dispatch_types); });
+CPGRING_ANY_ENUM cs_error_t cpg_dispatch(cpg_handle_t handle, cs_dispatch_flags_t dispatch_types) {
+  const int how = static_cast<int>(dispatch_types);
+  return with(handle, [&](client& c) { return c.dispatch(how); });
 }
 
 cs_error_t cpg_join(cpg_handle_t handle, const struct cpg_name* group) {
@@ -199,20 +203,20 @@ cs_error_t cpg_zcb_mcast_joined(cpg_handle_t handle, cpg_guarantee_t /* all are 
   });
 }
 
-cs_error_t cpg_iteration_initialize(cpg_handle_t handle, cpg_iteration_type_t iteration_type, const struct cpg_name* group,
-                                    cpg_iteration_handle_t* cpg_iteration_handle) {
+CPGRING_ANY_ENUM cs_error_t cpg_iteration_initialize(cpg_handle_t handle, cpg_iteration_type_t iteration_type, const struct cpg_name* group,
+                                                     cpg_iteration_handle_t* cpg_iteration_handle) {
+  const int type = static_cast<int>(iteration_type);
   return guarded([&] {
     const auto of = handles().find(handle);
     if (of == nullptr) {
       return CS_ERR_BAD_HANDLE;
     }
-    const bool one_group = iteration_type == CPG_ITERATION_ONE_GROUP;
-    if (cpg_iteration_handle == nullptr || iteration_type < CPG_ITERATION_NAME_ONLY || iteration_type > CPG_ITERATION_ALL ||
-        one_group != (group != nullptr)) {
+    const bool one_group = type == CPG_ITERATION_ONE_GROUP;
+    if (cpg_iteration_handle == nullptr || type < CPG_ITERATION_NAME_ONLY || type > CPG_ITERATION_ALL || one_group != (group != nullptr)) {
       return CS_ERR_INVALID_PARAM;
     }
     std::uint64_t number = 0;
-    if (const cs_error_t e = of->begin_iteration(iteration_type, group, number); e != CS_OK) {
+    if (const cs_error_t e = of->begin_iteration(type, group, number); e != CS_OK) {
       return e;
     }
     *cpg_iteration_handle = iterations().insert(std::make_shared<iteration>(iteration{of, number}));

@@ -9,6 +9,8 @@
 #include <cstring>
 #include <string>
 
+#include <vector>
+
 #include <fmt/format.h>
 
 #include "base/checked_read.hpp"
@@ -85,8 +87,10 @@ void cpg_server::zero_copy_execute(member& from, bytes request) {
     counters_.requests_refused.add();
     return answer(from, wire::response::zc_execute, cs_invalid_param);
   }
+  // With the answer the buffer is the client's again, and it may write the next message into it.
+  const std::vector<std::byte> payload(mapping.data() + head_bytes, mapping.data() + head_bytes + length);
   answer(from, wire::response::zc_execute, cs_ok);
-  deliver(from, bytes(mapping.data() + head_bytes, length));
+  deliver(from, payload);
 }
 
 }  // namespace cpgring::service
