@@ -208,6 +208,9 @@ void client::call_deliver(std::uint32_t node, std::uint32_t pid, std::byte* data
 
 void client::run_configuration(const cpg::configuration& c) {
   set_name(group_, c.group);
+  // Changes come to members only: a join whose answer came too late has been carried out.
+  auto none = membership_state::none;
+  state_.compare_exchange_strong(none, membership_state::joined, std::memory_order_relaxed);
   std::vector<cpg_address> all(std::size_t{c.members} + c.left + c.joined);
   cpg_address* to = all.data();
   cpg_address* const members = to;

@@ -285,7 +285,7 @@ cs_error_t client::leave(const cpg_name& group) {
   // The service leaves whatever it is told to, another group's name too, and then neither group is left. cpg_leave(3) says that the name is
   // ignored.
   const bool joined = state_.load(std::memory_order_relaxed) == membership_state::joined;
-  const cpg_name& named = joined && !settings_.leaves_by_name ? joined_ : group;
+  const cpg_name& named = joined && joined_.length != 0 && !settings_.leaves_by_name ? joined_ : group;
   request_text r{cpg::make_request(wire_request::leave, w::leave_request::bytes), wire_response::leave, w::response_header_bytes};
   cpg::put_name(r.bytes.data() + w::leave_request::name, text_of(named));
   cpg::put(r.bytes.data() + w::leave_request::pid, static_cast<std::uint32_t>(::getpid()));
