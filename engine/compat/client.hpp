@@ -42,7 +42,7 @@ struct callback_set {
 /// The largest message that travels in one piece.
 inline constexpr std::uint32_t atomic_max = static_cast<std::uint32_t>(cpg::wire::atomic_payload_max);
 
-class client {
+class client : public std::enable_shared_from_this<client> {
  public:
   /// Connects to the service "cpg", within the deadline.
   static result<std::shared_ptr<client>> open(const callback_set& calls, void* context);
@@ -121,7 +121,7 @@ class client {
 
   std::mutex turn_;
   std::atomic<std::thread::id> in_turn_;  // whose callbacks run
-  std::uint32_t depth_ = 0;               // of dispatch() inside callbacks
+  std::uint32_t in_place_ = 0;            // callbacks that run on chunks of the ring; above 1: one inside the other
   bool copies_ = false;                   // a callback has dispatched: chunks are copied, so that the ring goes on under it
   cpg_name group_{};                      // that events come for
   std::uint32_t finished_ = 0;            // chunks whose callbacks have run, not yet given back

@@ -130,28 +130,29 @@ client::served client::serve(bool byte_first) {
   if (byte_first) {
     read_bytes();
   }
-  served outcome = served::event;
   if (copies_) {
     std::vector<std::byte> copy(frame.data, frame.data + frame.size);
     ++finished_;
-    reclaim(depth_ == 0);
-    ++depth_;
-    outcome = run(copy.data(), frame.size);
-    --depth_;
-  } else {
-    ++depth_;
-    outcome = run(frame.data, frame.size);
-    --depth_;
-    ++finished_;
-    finished_bytes_ += frame.size;
-    reclaim(false);
+    reclaim(true);
+    return run(copy.data(), frame.size);
   }
-  return outcome;
+  struct in_place {  // an exception of a C++ callback passes through
+    client& self;
+    std::uint32_t bytes;
+    in_place(client& c, std::uint32_t size) : self(c), bytes(size) { ++self.in_place_; }
+    ~in_place() {
+      --self.in_place_;
+      ++self.finished_;
+      self.finished_bytes_ += bytes;
+      self.reclaim(false);
+    }
+  } guard(*this, frame.size);
+  return run(frame.data, frame.size);
 }
 
-/// Chunks of the callbacks around this one are older than ours, and go first.
+/// Chunks whose callbacks still run in place are older than those that were finished inside them, and go first.
 void client::reclaim(bool all) {
-  if (depth_ == 0 && finished_ != 0 && (all || finished_bytes_ >= reclaim_bytes)) {
+  if (in_place_ == 0 && finished_ != 0 && (all || finished_bytes_ >= reclaim_bytes)) {
     connection_.events().reclaim(finished_);
     finished_ = finished_bytes_ = 0;
   }

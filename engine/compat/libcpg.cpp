@@ -1,6 +1,7 @@
 // The functions of <corosync/cpg.h>, over client.hpp. What each does is in its man page; where ours differs, in docs/libcpg.md.
 //
-// Nothing is thrown across this border: memory that runs out is CS_ERR_NO_MEMORY.
+// Nothing of ours is thrown across this border: memory that runs out is CS_ERR_NO_MEMORY. What a callback of a C++ program throws comes out
+// of cpg_dispatch, as it does from stock libcpg.
 #include <corosync/cpg.h>
 
 #include <memory>
@@ -41,7 +42,7 @@ cs_error_t guarded(Call&& call) noexcept {
     return call();
   } catch (const std::bad_alloc&) {
     return CS_ERR_NO_MEMORY;
-  } catch (const std::exception&) {
+  } catch (...) {
     return CS_ERR_LIBRARY;
   }
 }
@@ -144,7 +145,11 @@ cs_error_t cpg_context_set(cpg_handle_t handle, void* context) {
 
 CPGRING_ANY_ENUM cs_error_t cpg_dispatch(cpg_handle_t handle, cs_dispatch_flags_t dispatch_types) {
   const int how = static_cast<int>(dispatch_types);
-  return with(handle, [&](client& c) { return c.dispatch(how); });
+  std::shared_ptr<client> found;
+  if (const cs_error_t e = with(handle, [&](client& c) { return found = c.shared_from_this(), CS_OK; }); e != CS_OK) {
+    return e;
+  }
+  return found->dispatch(how);
 }
 
 cs_error_t cpg_join(cpg_handle_t handle, const struct cpg_name* group) {

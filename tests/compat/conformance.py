@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from expected_differences import DIFFERENCES, DIFFERENCES_ON
 
 # A call that hangs is told from one that waits: ours give up after the deadline that is set below.
-PATIENCE_S = 8
+PATIENCE_S = 10
 DEADLINE_MS = 700
 # With this in CPGRING_LIBCPG_STOCK these cases are as in stock libcpg.
 SWITCHES = {"unjoined-send": ["send/not_joined", "leave/then_send"], "leave-name": ["leave/another_groups_name"]}

@@ -95,6 +95,45 @@ void add_dispatch_cases() {
     make_wait(h, 2, "later");
     say("outer %d", cpg_dispatch(h, CS_DISPATCH_ALL));
   });
+  add("dispatch/more_than_a_ring_inside_a_callback", [] {
+    const auto h = open_joined();
+    the.loud = false;
+    constexpr int many = 4000;
+    the.on_message = [](cpg_handle_t of, void* msg, std::size_t size) {
+      if (text_of(msg, size) == "once") {
+        cpg_dispatch(of, CS_DISPATCH_ALL);
+      } else if (text_of(msg, size) == "go") {
+        const int before = the.messages;
+        for (int i = 0; i < many; ++i) {
+          send(of, std::string(1000, 'x'));
+          cpg_dispatch(of, CS_DISPATCH_ALL);
+        }
+        until(of, [before] { return the.messages == before + many; });
+        say("  inside %d, still '%s'", the.messages - before, text_of(msg, size).c_str());
+      }
+    };
+    send(h, "once");
+    until(h, [] { return the.messages == 1; });
+    send(h, "go");
+    until(h, [] { return the.messages == many + 2; });
+    say("messages %d", the.messages);
+  });
+  add("dispatch/a_callback_throws", [] {
+    const auto h = open_joined();
+    make_wait(h, 3);
+    the.on_message = [](cpg_handle_t, void*, std::size_t) {
+      if (the.messages == 1) {
+        throw 7;
+      }
+    };
+    try {
+      say("%d", cpg_dispatch(h, CS_DISPATCH_ALL));
+    } catch (int thrown) {
+      say("caught %d", thrown);
+    }
+    until(h, [] { return the.messages == 3; });
+    say("messages %d", the.messages);
+  });
   add("dispatch/another_handle_inside_a_callback", [] {
     const auto h = open_joined();
     const cpg_name n = name_of(group_text + "x");
@@ -150,8 +189,15 @@ void add_dispatch_cases() {
   for (const auto how : {CS_DISPATCH_ONE, CS_DISPATCH_BLOCKING}) {
     add("dispatch/blocked_in_" + std::to_string(how) + "_and_finalized_by_another_thread", [how] {
       const auto h = open_joined();
-      std::thread blocked([h, how] { say("dispatch %d", cpg_dispatch(h, how)); });
-      ::usleep(100000);  // most likely it sleeps by now; if not, the outcome is the same
+      std::atomic<pid_t> thread{0};
+      std::thread blocked([h, how, &thread] {
+        thread = ::gettid();
+        say("dispatch %d", cpg_dispatch(h, how));
+      });
+      while (thread == 0) {
+        ::usleep(100);
+      }
+      until_state("self/task/" + std::to_string(thread), 'S');
       say("finalize %d", cpg_finalize(h));
       blocked.join();
     });

@@ -156,11 +156,12 @@ void add_beginnings() {
       cpg_handle_t h = 0;
       const cs_error_t code = cpg_model_initialize(&h, CPG_MODEL_V1, reinterpret_cast<cpg_model_data_t*>(&data), nullptr);
       say("%d", code);
+      the.loud = false;  // which of the two comes first is the service's
       if (code == CS_OK) {
         say("join %d", cpg_join(h, &group));
         settle(h);
         say("dispatch %d", cpg_dispatch(h, CS_DISPATCH_ALL));
-        say("rings %d", the.rings);
+        say("changes %d, rings %d", the.changes, the.rings);
       }
     });
   }

@@ -66,8 +66,15 @@ void add_two_members() {
     other.ask("join");
     until(h, [] { return the.changes == 2; });
     the.loud = false;
-    std::thread blocked([h] { cpg_dispatch(h, CS_DISPATCH_BLOCKING); });
-    ::usleep(100000);  // as above
+    std::atomic<pid_t> thread{0};
+    std::thread blocked([h, &thread] {
+      thread = ::gettid();
+      cpg_dispatch(h, CS_DISPATCH_BLOCKING);
+    });
+    while (thread == 0) {
+      ::usleep(100);
+    }
+    until_state("self/task/" + std::to_string(thread), 'S');
     cpg_finalize(h);
     const auto watch = open_handle();
     int count = -1;
@@ -121,9 +128,8 @@ void add_without_service() {
     const auto h = open_joined();
     make_wait(h, 5);
     ::kill(service_pid(), SIGKILL);
-    say("fd %s", state_of(fd_of(h), 5000));
-    for (int i = 0; i < 50 && std::strcmp(state_of(fd_of(h)), "hung up") != 0; ++i) {
-      ::usleep(10000);
+    while (std::strcmp(state_of(fd_of(h)), "hung up") != 0) {
+      ::usleep(1000);
     }
     say("dispatch %d", cpg_dispatch(h, CS_DISPATCH_ALL));
     say("dispatch %d", cpg_dispatch(h, CS_DISPATCH_ALL));
@@ -172,6 +178,7 @@ void add_without_service() {
     add("stopped/" + what, [what] {
       const auto h = open_handle();
       ::kill(service_pid(), SIGSTOP);
+      until_state(std::to_string(service_pid()), 'T');
       unsigned node = 0;
       cpg_handle_t second = 0;
       const int code = what == "initialize"  ? cpg_initialize(&second, nullptr)

@@ -87,7 +87,9 @@ void changed(cpg_handle_t, const cpg_name*, const cpg_address* members, std::siz
 
 void ring_changed(cpg_handle_t, cpg_ring_id, std::uint32_t count, const std::uint32_t*) {
   ++the.rings;
-  say("  ring of %u", count);
+  if (the.loud) {
+    say("  ring of %u", count);
+  }
 }
 
 cpg_handle_t open_handle() {
@@ -132,11 +134,12 @@ bool until(cpg_handle_t h, const std::function<bool()>& done) {
 cpg_handle_t open_joined(const cpg_name& to) {
   const cpg_handle_t h = open_handle();
   const bool loud = std::exchange(the.loud, false);
+  const int before = the.changes;
   const cs_error_t code = cpg_join(h, &to);
   if (code != CS_OK) {
     say("join %d", static_cast<int>(code));
   }
-  until(h, [] { return the.changes != 0; });
+  until(h, [before] { return the.changes != before; });
   the.loud = loud;
   return h;
 }
@@ -150,14 +153,25 @@ cs_error_t send(cpg_handle_t h, const std::string& text) {
   return code;
 }
 
-/// Returns when the service has handed out everything that was sent before: a question goes behind it, and events go out before answers
-/// come.
+/// With the answer to a question the service has taken all that was sent ahead of it. A message of another handle that is sent then comes
+/// back behind all of that: by then it is in every member's ring.
 void settle(cpg_handle_t h) {
   unsigned node = 0;
-  for (int i = 0; i < 3; ++i) {
-    cpg_local_get(h, &node);
-    ::usleep(3000);
+  cpg_local_get(h, &node);
+  static cpg_handle_t observer = 0;
+  static bool joined = false, back = false;
+  if (observer == 0) {
+    cpg_callbacks_t calls{[](cpg_handle_t, const cpg_name*, std::uint32_t, std::uint32_t, void*, std::size_t) { back = true; },
+                          [](cpg_handle_t, const cpg_name*, const cpg_address*, std::size_t, const cpg_address*, std::size_t,
+                             const cpg_address*, std::size_t) { joined = true; }};
+    cpg_initialize(&observer, &calls);
+    const cpg_name own = name_of("observer-" + std::to_string(::getpid()));
+    cpg_join(observer, &own);
+    until(observer, [] { return joined; });
   }
+  back = false;
+  send(observer, "back");
+  until(observer, [] { return back; });
 }
 
 /// Sends so many and waits until all of them wait in the ring.
@@ -169,6 +183,22 @@ void make_wait(cpg_handle_t h, int count, const std::string& prefix) {
 }
 
 // --- another process in the group ----------------------------------------------------------------------------------------------
+
+bool until_state(const std::string& task, char wanted) {
+  for (int i = 0; i < 10000; ++i) {
+    FILE* const file = std::fopen(("/proc/" + task + "/stat").c_str(), "r");
+    char state = 0;
+    const bool read = file != nullptr && std::fscanf(file, "%*d %*s %c", &state) == 1;
+    if (file != nullptr) {
+      std::fclose(file);
+    }
+    if (read && state == wanted) {
+      return true;
+    }
+    ::usleep(1000);
+  }
+  return false;
+}
 
 other_member::other_member() {
   int to[2], from[2];

@@ -50,6 +50,9 @@ void settle(cpg_handle_t h);
 /// Sends so many and waits until all of them wait in the ring.
 void make_wait(cpg_handle_t h, int count, const std::string& prefix = "m");
 
+/// Waits until that process ("17"), or thread of ours ("self/task/17"), is in this state: S asleep, T stopped.
+bool until_state(const std::string& task, char wanted);
+
 /// Another process in the group. Make it before the first handle.
 class other_member {
  public:
