@@ -574,7 +574,7 @@ void engine_core::own_thread(std::promise<result<void>>& bound) {
 }
 
 void engine_core::stop() noexcept {
-  stopped_.store(true, std::memory_order_relaxed);
+  no_more();
   if (!fork_guard_.in_child()) {
     wake();
   }

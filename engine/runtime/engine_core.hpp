@@ -65,6 +65,8 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   /// The intake was full: have the driving thread look at every endpoint's flags.
   void look_at_all() noexcept;
   void stop() noexcept;
+  /// The first half of stop(): nobody is woken for it yet.
+  void no_more() noexcept { stopped_.store(true, std::memory_order_relaxed); }
   [[nodiscard]] bool stop_requested() const noexcept { return stopped_.load(std::memory_order_relaxed); }
   [[nodiscard]] bool in_child() const noexcept { return fork_guard_.in_child(); }
   [[nodiscard]] engine_stats stats() const noexcept;

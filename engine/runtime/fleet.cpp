@@ -99,6 +99,10 @@ result<int> fleet::fd() {
 }
 
 void fleet::stop() noexcept {
+  // All are told before the first is woken: whoever comes back from run() finds every call refused.
+  for (auto& core : cores_) {
+    core->no_more();
+  }
   for (auto& core : cores_) {
     core->stop();
   }
