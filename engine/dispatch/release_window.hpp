@@ -3,6 +3,7 @@
 // Chunks go back to the ring oldest first; with several workers they are done in any order. The reactor's thread.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -64,8 +65,10 @@ class release_window {
       words *= 2;
     }
     std::vector<std::uint64_t> larger(words);
-    for (std::uint64_t chunk = oldest_; ahead_ != 0 && chunk < leased_; ++chunk) {
-      if (!bits_.empty() && (bits_[chunk / word_bits % bits_.size()] >> chunk % word_bits & 1) != 0) {
+    // What was leased since may lie beyond the old bits, where their places begin again.
+    const std::uint64_t end = std::min(leased_, oldest_ + bits_.size() * word_bits);
+    for (std::uint64_t chunk = oldest_; ahead_ != 0 && chunk < end; ++chunk) {
+      if ((bits_[chunk / word_bits % bits_.size()] >> chunk % word_bits & 1) != 0) {
         larger[chunk / word_bits % words] |= std::uint64_t{1} << chunk % word_bits;
       }
     }

@@ -44,13 +44,34 @@ TEST(release_window, holds_back_what_is_done_ahead_of_its_turn) {
   EXPECT_EQ(w.take(), 2U);
 }
 
+TEST(release_window, remembers_what_was_done_ahead_however_many_are_leased_then) {
+  release_window w;
+  for (int i = 0; i < 10; ++i) {
+    w.lease();
+  }
+  w.done(5, 1);  // the first bit: it has room for some hundred chunks
+  for (int i = 0; i < 5000; ++i) {
+    w.lease();
+  }
+  w.done(2000, 1);  // more room
+  w.done(0, 5);
+  EXPECT_EQ(w.take(), 6U);
+  w.done(6, 255);
+  EXPECT_EQ(w.take(), 255U) << "up to the place that number 5 had in the smaller room, one round further";
+  w.done(261, 1739);
+  EXPECT_EQ(w.take(), 1740U);
+  w.done(2001, 3009);
+  EXPECT_EQ(w.take(), 3009U);
+  EXPECT_EQ(w.open(), 0U);
+}
+
 RC_GTEST_PROP(release_window, gives_back_the_unbroken_run_of_the_oldest_and_nothing_else, ()) {
   release_window w;
   std::set<std::uint64_t> open;
   std::uint64_t leased = 0, back = 0;
   for (const int step : *rc::gen::container<std::vector<int>>(rc::gen::inRange(0, 1000))) {
     if (step % 3 != 0 || open.empty()) {
-      for (int i = 0; i <= step % 40; ++i) {
+      for (int i = 0; i <= (step % 50 == 7 ? 1000 : step % 40); ++i) {
         RC_ASSERT(w.lease() == leased);
         open.insert(leased++);
       }
