@@ -3,7 +3,7 @@
 # symbols.sh LIBRARY
 set -euo pipefail
 ours=$1
-stock=$(ldconfig -p | awk '$1 == "libcpg.so.4" {print $NF; exit}')
+stock=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p | awk '$1 == "libcpg.so.4" {print $NF; exit}')
 [ -n "$stock" ] || { echo "symbols.sh: no stock libcpg.so.4 here" >&2; exit 77; }
 names() { objdump -T "$1" | awk '/ DF \.text/ {print $NF}' | sort; }
 diff <(names "$stock") <(names "$ours") || { echo "stock on the left, ours on the right" >&2; exit 1; }
