@@ -105,6 +105,7 @@ class client : public std::enable_shared_from_this<client> {
   void call_deliver(std::uint32_t node, std::uint32_t pid, std::byte* data, std::size_t size) const;
   void reclaim(bool all);
   bool read_bytes();
+  bool read_byte_ahead();
   [[nodiscard]] short wait(int wait_ms) const;
 
   const callback_set calls_;

@@ -90,9 +90,10 @@ cs_error_t client::dispatch(int how) {
       if (how == CS_DISPATCH_ONE && bytes_came) {
         return CS_OK;
       }
-      if (readable && !bytes_came) {
-        owed_bytes_ = std::max<std::int64_t>(owed_bytes_, 1);  // a byte for no event: nobody would sleep beside it
-        read_bytes();
+      // The byte of an event that comes just now, or of none at all: nobody could sleep beside it. An event that has no byte left has to be
+      // looked for once more, for poll(2) will not tell of it.
+      if (readable && read_byte_ahead()) {
+        continue;
       }
     }
     // Hung up, and all that had been delivered before has been handed out: looked for in this order, so that nothing slips between.
@@ -178,6 +179,16 @@ bool client::read_bytes() {
     }
   }
   return any;
+}
+
+/// One more than is owed, which is then owed less for the next event. True: it was there.
+bool client::read_byte_ahead() {
+  char byte = 0;
+  if (::recv(connection_.fd(), &byte, 1, MSG_DONTWAIT) != 1) {
+    return false;
+  }
+  --owed_bytes_;
+  return true;
 }
 
 client::served client::run(std::byte* data, std::uint32_t size) {
