@@ -90,6 +90,7 @@ class client : public std::enable_shared_from_this<client> {
   cs_error_t wait_writable(const std::optional<base::time_point>& deadline);
   cs_error_t wait_room_for(std::size_t bytes, const std::optional<base::time_point>& deadline, std::byte*& room);
   cs_error_t ask(const request_text& what, std::vector<std::byte>& answer);
+  cs_error_t answer_to(const request_text& what, std::vector<std::byte>& answer);
   cs_error_t await(std::uint64_t token, const std::optional<base::time_point>& deadline, std::vector<std::byte>& answer);
   cs_error_t ask_until_not_busy(const request_text& what);
   cs_error_t multicast_whole(std::span<const iovec> pieces, std::size_t total);

@@ -174,6 +174,16 @@ cs_error_t client::ask(const request_text& what, std::vector<std::byte>& answer)
   return await(token, until, answer);
 }
 
+/// One question and its whole answer; what the header of the answer says counts too.
+cs_error_t client::answer_to(const request_text& what, std::vector<std::byte>& answer) {
+  const std::lock_guard lock(requests_);
+  if (finalized()) {
+    return CS_ERR_BAD_HANDLE;
+  }
+  const cs_error_t e = ask(what, answer);
+  return e == CS_OK ? error_in(answer) : e;
+}
+
 cs_error_t client::await(std::uint64_t token, const std::optional<base::time_point>& until, std::vector<std::byte>& answer) {
   auto& answers = connection_.answers();
   for (;;) {
@@ -402,15 +412,8 @@ cs_error_t client::membership(const cpg_name& group, cpg_address* list, int& ent
   request_text ask_for{cpg::make_request(wire_request::membership, w::membership_request::bytes), wire_response::membership, r::bytes};
   cpg::put_name(ask_for.bytes.data() + w::membership_request::name, text_of(group));
   std::vector<std::byte> answer;
-  const std::lock_guard lock(requests_);
-  if (finalized()) {
-    return CS_ERR_BAD_HANDLE;
-  }
-  if (const cs_error_t e = ask(ask_for, answer); e != CS_OK) {
+  if (const cs_error_t e = answer_to(ask_for, answer); e != CS_OK) {
     return e;
-  }
-  if (const cs_error_t said = error_in(answer); said != CS_OK) {
-    return said;
   }
   // Callers have room for CPG_MEMBERS_MAX: what they say of it is not looked at by stock libcpg, and often not set.
   const std::uint32_t most = settings_.unbounded_lists ? static_cast<std::uint32_t>(r::members_max) : CPG_MEMBERS_MAX;
@@ -427,15 +430,8 @@ cs_error_t client::local_node(unsigned int& node) {
   namespace r = w::local_get_response;
   const request_text ask_for{cpg::make_request(wire_request::local_get, w::local_get_request::bytes), wire_response::local_get, r::bytes};
   std::vector<std::byte> answer;
-  const std::lock_guard lock(requests_);
-  if (finalized()) {
-    return CS_ERR_BAD_HANDLE;
-  }
-  if (const cs_error_t e = ask(ask_for, answer); e != CS_OK) {
+  if (const cs_error_t e = answer_to(ask_for, answer); e != CS_OK) {
     return e;
-  }
-  if (const cs_error_t said = error_in(answer); said != CS_OK) {
-    return said;
   }
   node = base::read_once_u32(answer.data() + r::node);
   return CS_OK;
@@ -453,15 +449,8 @@ cs_error_t client::begin_iteration(int type, const cpg_name* group, std::uint64_
   }
   cpg::put(ask_for.bytes.data() + q::type, static_cast<std::uint32_t>(type));
   std::vector<std::byte> answer;
-  const std::lock_guard lock(requests_);
-  if (finalized()) {
-    return CS_ERR_BAD_HANDLE;
-  }
-  if (const cs_error_t e = ask(ask_for, answer); e != CS_OK) {
+  if (const cs_error_t e = answer_to(ask_for, answer); e != CS_OK) {
     return e;
-  }
-  if (const cs_error_t said = error_in(answer); said != CS_OK) {
-    return said;
   }
   iteration = base::read_once_u64(answer.data() + r::handle);
   return CS_OK;
@@ -473,15 +462,8 @@ cs_error_t client::next_of_iteration(std::uint64_t iteration, cpg_iteration_desc
                        r::bytes};
   cpg::put(ask_for.bytes.data() + w::iteration_next_request::handle, iteration);
   std::vector<std::byte> answer;
-  const std::lock_guard lock(requests_);
-  if (finalized()) {
-    return CS_ERR_BAD_HANDLE;
-  }
-  if (const cs_error_t e = ask(ask_for, answer); e != CS_OK) {
+  if (const cs_error_t e = answer_to(ask_for, answer); e != CS_OK) {
     return e;
-  }
-  if (const cs_error_t said = error_in(answer); said != CS_OK) {
-    return said;
   }
   const std::byte* name = answer.data() + r::name;
   out.group.length = std::min<std::uint32_t>(base::read_once_u32(name + w::name_length), CPG_MAX_NAME_LENGTH);
@@ -496,12 +478,7 @@ cs_error_t client::end_iteration(std::uint64_t iteration) {
                        wire_response::iteration_finalize, w::response_header_bytes};
   cpg::put(ask_for.bytes.data() + w::iteration_finalize_request::handle, iteration);
   std::vector<std::byte> answer;
-  const std::lock_guard lock(requests_);
-  if (finalized()) {
-    return CS_ERR_BAD_HANDLE;
-  }
-  const cs_error_t e = ask(ask_for, answer);
-  return e == CS_OK ? error_in(answer) : e;
+  return answer_to(ask_for, answer);
 }
 
 // --- the end -------------------------------------------------------------------------------------------------------------------
