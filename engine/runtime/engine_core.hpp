@@ -100,7 +100,6 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   /// The endpoint has something to do beyond its ring.
   void touch(endpoint& which);
   void connect_done();
-  [[nodiscard]] std::uint32_t index() const noexcept { return index_; }
   /// Null: callbacks run on the driving thread.
   [[nodiscard]] crew* workers() noexcept { return crew_.get(); }
   /// Of the callbacks that run on the driving thread.
@@ -136,7 +135,17 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   static std::uintptr_t self_tag() noexcept;
   /// Calls use(reactor) from any thread, if there is one; it stays there meanwhile.
   template <class Use>
-  void with_reactor(Use&& use) const noexcept;
+  void with_reactor(Use&& use) const noexcept {
+    // SYNC reactor_alive: a waker that is counted before it looks keeps end_driving() from going on, and the reactor there.
+    wakers_.fetch_add(1, std::memory_order_seq_cst);
+    // SYNC reactor_alive: seq_cst, so that a push before this either finds the reactor or is found by the reactor's first look at the
+    // intake.
+    if (auto* r = wakeable_.load(std::memory_order_seq_cst)) {
+      use(*r);
+    }
+    // SYNC reactor_alive: all use of the reactor comes before this.
+    wakers_.fetch_sub(1, std::memory_order_seq_cst);
+  }
   void wake() noexcept;
   result<void> push_pointer(std::uint32_t kind, std::uint64_t id, void* pointer);
   static bool take_intake(void* self);
@@ -169,7 +178,7 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   std::atomic<bool> shut_{false};
   std::atomic<bool> sender_blocked_{false};
   std::atomic<wakeup> backend_{wakeup::automatic};
-  std::mutex life_;                   // start against shut_down
+  std::mutex life_;                   // start against end_driving
   mutable std::mutex registry_lock_;  // changes of endpoints_ and retired_totals_ against stats(); never on a message's way
   std::thread thread_;
   base::counter handles_, crossings_;
