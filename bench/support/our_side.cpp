@@ -1,9 +1,14 @@
 #include "support/our_side.hpp"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
 #include <fmt/format.h>
+
+#include "support/clocks.hpp"
 
 namespace cpgring::bench {
 namespace {
@@ -13,34 +18,35 @@ engine_options options_for(const our_options& o, std::size_t handles) {
   e.wakeup_backend = o.backend;
   e.idle_strategy = o.idle_strategy;
   e.handles_expected = static_cast<std::uint32_t>(std::max<std::size_t>(handles, 64));
+  e.workers = o.workers;
+  e.worker_queue = 32768;  // all that waits: neither end is to wait for the other
   return e;
 }
 
 }  // namespace
 
-our_side::our_side(std::string_view stem, std::size_t handles, our_options options) : engine_(options_for(options, handles)) {
-  callbacks calls;
-  calls.on_message = [this](handle&, const message& m) {
-    ++received_;
-    std::uint64_t first = 0;
-    std::memcpy(&first, m.bytes().data(), std::min(sizeof first, m.bytes().size()));
-    sum_ += first;
-  };
-  calls.on_state = [this](handle&, const state_change& change) {
-    joined_ += change.to == handle_state::joined ? 1 : 0;
-    if (change.cause != nullptr) {
-      failure_ = change.cause->message();
-    }
-  };
-  calls.on_writable = [this](handle&) {
-    if (writable_) {
-      writable_();
-    }
-  };
+our_side::our_side(std::string_view stem, std::size_t handles, const our_options& options)
+    : received_(options.workers == 0 ? 1 : handles), work_(options.work), engine_(options_for(options, handles)) {
   for (std::size_t i = 0; i < handles; ++i) {
+    callbacks calls;
+    calls.on_message = [this, to = &received_[options.workers == 0 ? 0 : i]](handle&, const message& m) { take_message(*to, m); };
+    calls.on_writable = [this](handle&) {
+      if (writable_) {
+        writable_();
+      }
+    };
+    if (options.workers == 0) {  // else a worker would write what this thread reads; the handles' states say it then
+      calls.on_state = [this](handle&, const state_change& change) {
+        joined_ += change.to == handle_state::joined ? 1 : 0;
+        if (change.cause != nullptr) {
+          failure_ = change.cause->message();
+        }
+      };
+    }
     handle_options h;
     h.service = options.service;
-    h.group = fmt::format("{}-{}", stem, i);
+    h.group = options.one_group ? fmt::format("{}-{}", stem, ::getpid()) : fmt::format("{}-{}-{}", stem, ::getpid(), i);
+    h.pid = options.one_group ? static_cast<std::uint32_t>(1000000 + i) : 0;
     h.max_message_size = options.max_message_size;
     h.connect_deadline = h.control_deadline = std::chrono::minutes(2);
     auto opened = engine_.open(h, calls);
@@ -49,12 +55,43 @@ our_side::our_side(std::string_view stem, std::size_t handles, our_options optio
     }
     handles_.push_back(*opened);
   }
-  while (joined_ < handles && failure_.empty()) {
-    static_cast<void>(engine_.dispatch(mode::one));
+  while (joined_ < handles) {
+    static_cast<void>(engine_.dispatch(mode::blocking, budget{0, 0, std::chrono::milliseconds(1)}));
+    must_live();
+    if (options.workers != 0) {
+      joined_ = static_cast<std::size_t>(
+          std::count_if(handles_.begin(), handles_.end(), [](const handle& h) { return h.state() == handle_state::joined; }));
+    }
   }
+}
+
+void our_side::take_message(counter& to, const message& m) noexcept {
+  if (work_.count() != 0) {
+    for (const auto end = std::chrono::steady_clock::now() + work_; std::chrono::steady_clock::now() < end;) {
+    }
+  }
+  ++to.count;
+  std::uint64_t first = 0;
+  std::memcpy(&first, m.bytes().data(), std::min(sizeof first, m.bytes().size()));
+  to.sum += first;
+  if (latency_ != nullptr) {
+    const auto now = now_ns();
+    latency_->record(now > first ? now - first : 0);
+  }
+}
+
+void our_side::must_live() const {
   if (!failure_.empty()) {
     throw std::runtime_error(failure_);
   }
+}
+
+std::uint64_t our_side::received() const noexcept {
+  std::uint64_t all = 0;
+  for (const counter& one : received_) {
+    all += one.count;
+  }
+  return all;
 }
 
 bool our_side::multicast(std::size_t index, std::string_view payload) {
@@ -66,21 +103,32 @@ bool our_side::multicast(std::size_t index, std::string_view payload) {
 }
 
 void our_side::take(std::uint64_t events) {
-  const std::uint64_t until = received_ + events;
-  while (received_ < until && failure_.empty()) {
-    static_cast<void>(engine_.dispatch(mode::blocking, budget{static_cast<std::uint32_t>(until - received_), 0, {}}));
-  }
-  if (!failure_.empty()) {
-    throw std::runtime_error(failure_);
+  const std::uint64_t until = received() + events;
+  for (std::uint64_t have = until - events; have < until; have = received()) {
+    if (received_.size() > 1) {
+      static_cast<void>(engine_.dispatch(mode::all));  // returns when the callbacks have run
+    } else {
+      static_cast<void>(engine_.dispatch(mode::blocking, budget{static_cast<std::uint32_t>(until - have), 0, {}}));
+    }
+    must_live();
   }
 }
 
-std::uint64_t our_side::take_what_waits() {
-  const std::uint64_t before = received_;
+void our_side::take_what_waits() {
   static_cast<void>(engine_.dispatch(mode::all));
-  return received_ - before;
+  must_live();
 }
 
-void our_side::settle() { static_cast<void>(engine_.dispatch(mode::blocking, budget{0, 0, std::chrono::milliseconds(5)})); }
+void our_side::take_until(std::uint64_t deadline) {
+  const auto now = now_ns();
+  if (deadline <= now) {
+    take_what_waits();
+  } else {
+    static_cast<void>(engine_.dispatch(mode::blocking, budget{0, 0, std::chrono::nanoseconds(deadline - now)}));
+    must_live();
+  }
+}
+
+void our_side::settle(std::uint64_t) { static_cast<void>(engine_.dispatch(mode::blocking, budget{0, 0, std::chrono::milliseconds(5)})); }
 
 }  // namespace cpgring::bench

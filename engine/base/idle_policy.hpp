@@ -1,7 +1,7 @@
 // How long a thread with nothing to do looks for work before it sleeps. Of that thread alone.
 //
-// adaptive: a window that doubles when something came soon after we had slept (looking a little longer would have saved the sleep), and
-// halves when looking was in vain. The same law as the kernel's haltpoll.
+// adaptive: a window that doubles when something came after a sleep so soon that looking would have met it, and halves when it came later.
+// What counts is the whole wait, the looking before the sleep included. The same law as the kernel's haltpoll.
 #pragma once
 
 #include <algorithm>
@@ -15,8 +15,9 @@ namespace cpgring::base {
 
 class idle_policy {
  public:
-  // A wake-up takes 10-30 us on a virtual machine; looking much longer than that never pays.
-  static constexpr nanoseconds window_max{50000}, window_min{1000};
+  // A message comes back from a stock daemon after 30-50 us, and a wake-up takes 10-30 us more on a virtual machine, which the wait that
+  // is measured contains. With less than their sum the window would close where looking pays most.
+  static constexpr nanoseconds window_max{100000}, window_min{1000};
 
   explicit idle_policy(idle strategy, nanoseconds longest = window_max) noexcept
       : strategy_(strategy), adaptive_(strategy == idle::adaptive && std::thread::hardware_concurrency() > 1), longest_(longest) {}
@@ -27,10 +28,12 @@ class idle_policy {
   [[nodiscard]] nanoseconds window() const noexcept { return adaptive_ ? window_ : nanoseconds(0); }
   /// The same, for what is known to come within about that time.
   [[nodiscard]] nanoseconds window_for_soon() const noexcept { return adaptive_ ? longest_ : nanoseconds(0); }
-  void looked_in_vain() noexcept { window_ = window_ <= window_min ? nanoseconds(0) : window_ / 2; }
-  void slept(nanoseconds how_long) noexcept {
-    if (how_long < longest_) {
+  /// After a sleep: how long nothing had come, since the looking began.
+  void slept(nanoseconds whole_wait) noexcept {
+    if (whole_wait < longest_) {
       window_ = std::min(longest_, std::max(window_min, window_ * 2));
+    } else {
+      window_ = window_ <= window_min ? nanoseconds(0) : window_ / 2;
     }
   }
 

@@ -29,6 +29,7 @@ void declare_send(CLI::App& app, runner& run);
 void declare_groups(CLI::App& app, runner& run);
 void declare_serve(CLI::App& app, runner& run);
 void declare_probe(CLI::App& app, runner& run);
+void declare_bench(CLI::App& app, runner& run);
 
 /// Options of the connection that listen, send and groups have in common.
 struct connection_options {

@@ -19,7 +19,8 @@ int main(int argc, char** argv) {
       "  cpgring listen chat                print what is multicast in the group 'chat', one message a line\n"
       "  echo hello | cpgring send chat     multicast each line of standard input\n"
       "  cpgring groups                     who is in which group\n"
-      "  cpgring probe                      what this machine offers, and how to get more\n\n"
+      "  cpgring probe                      what this machine offers, and how to get more\n"
+      "  cpgring bench pingpong             measured against stock libcpg; scripts/bench runs all of it\n\n"
       "Exit codes: 0 done, 1 something was lost or wrong, 2 usage, 3 no service or a limit of this machine");
 
   runner run;
@@ -29,6 +30,7 @@ int main(int argc, char** argv) {
   declare_groups(app, run);
   declare_serve(app, run);
   declare_probe(app, run);
+  declare_bench(app, run);
 
   try {
     app.parse(argc, argv);

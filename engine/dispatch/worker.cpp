@@ -49,7 +49,7 @@ void worker::loop() {
     for (auto& in : inlets_) {
       any = serve(in) || any;
     }
-    if (!any && !look_a_while()) {
+    if (!any) {
       rest();
     }
   }
@@ -60,9 +60,12 @@ void worker::rest() {
     idle_.yields() ? static_cast<void>(::sched_yield()) : base::relax();
     return;
   }
+  const auto began = base::clock::now();
+  if (look_a_while(began)) {
+    return;
+  }
   asleep_.announce();
   if (!something_waits() && !stop_.load(std::memory_order_relaxed)) {
-    const auto began = base::clock::now();
     asleep_.sleep();
     idle_.slept(base::clock::now() - began);
   }
@@ -73,12 +76,12 @@ bool worker::something_waits() noexcept {
   return std::any_of(inlets_.begin(), inlets_.end(), [](const inlet& in) { return anything_in(*in.from.queues); });
 }
 
-bool worker::look_a_while() {
+bool worker::look_a_while(base::time_point began) {
   const base::nanoseconds window = idle_.window();
   if (window.count() == 0) {
     return false;
   }
-  const auto end = base::clock::now() + window;
+  const auto end = began + window;
   for (std::uint32_t round = 1; !stop_.load(std::memory_order_relaxed); ++round) {
     if (something_waits()) {
       return true;
@@ -88,7 +91,6 @@ bool worker::look_a_while() {
       break;
     }
   }
-  idle_.looked_in_vain();
   return false;
 }
 

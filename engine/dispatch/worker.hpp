@@ -66,7 +66,7 @@ class worker {
   bool serve_errands(inlet& in);
   static void tell(inlet& in, base::time_point now);
   void rest();
-  bool look_a_while();
+  bool look_a_while(base::time_point began);
   [[nodiscard]] bool something_waits() noexcept;
 
   std::vector<inlet> inlets_;

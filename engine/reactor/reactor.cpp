@@ -280,23 +280,22 @@ bool reactor::arm_quiet(const source* only) {
   return found;
 }
 
-bool reactor::look_a_while(base::time_point until, const source* only, bool soon) {
+bool reactor::look_a_while(base::time_point began, base::time_point until, const source* only, bool soon) {
   const base::nanoseconds window = soon ? idle_.window_for_soon() : idle_.window();
   if (window.count() == 0) {
     return false;
   }
-  const auto end = std::min(until, base::clock::now() + window);
+  const auto end = std::min(until, began + window);
   for (std::uint32_t round = 1;; ++round) {
-    if (something_waits(only) || (backend_->kind() != wakeup::epoll && backend_->pending()) ||
-        (intake_.pending != nullptr && intake_.pending(intake_.context))) {
+    if (something_waits(only) || backend_->look() || (intake_.pending != nullptr && intake_.pending(intake_.context))) {
       return true;
     }
     base::relax();
     if (round % 16 == 0 && base::clock::now() >= end) {
-      if (!soon) {
-        idle_.looked_in_vain();
-      }
       return false;
+    }
+    if (round % 64 == 0) {
+      ::sched_yield();  // to the service's own threads, which may want this CPU to bring what is looked for: the slowest trips are faster
     }
   }
 }
@@ -325,7 +324,8 @@ void reactor::rest(base::time_point until, const source* only, bool soon) {
     }
     return;
   }
-  if (look_a_while(until, only, soon) || arm_quiet(only)) {
+  const auto began = base::clock::now();
+  if (look_a_while(began, until, only, soon) || arm_quiet(only)) {
     return;
   }
   answer_pause_ = answers_unannounced_ ? std::clamp(answer_pause_ * 2, answer_pause_min, answer_pause_max) : base::nanoseconds(0);
@@ -334,11 +334,12 @@ void reactor::rest(base::time_point until, const source* only, bool soon) {
     sleeping_.awake();
     return;
   }
-  const auto began = base::clock::now();
   counters_.sleeps.add();
   backend_->sleep(wake_time(until));
   sleeping_.awake();
-  idle_.slept(base::clock::now() - began);
+  if (const auto now = base::clock::now(); now < until) {  // else nothing came: the caller's time was up
+    idle_.slept(now - began);
+  }
 }
 
 void reactor::prepare_foreign_wait() {

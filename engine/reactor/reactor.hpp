@@ -115,7 +115,7 @@ class reactor {
   void complete(const completion& one);
   bool arm(source& what);
   bool arm_quiet(const source* only);
-  bool look_a_while(base::time_point until, const source* only, bool soon);
+  bool look_a_while(base::time_point began, base::time_point until, const source* only, bool soon);
   [[nodiscard]] bool something_waits(const source* only) const noexcept;
   void serve_one(source& what, const serve_limits& limits, served& done);
   [[nodiscard]] std::optional<base::time_point> wake_time(base::time_point until) const noexcept;

@@ -52,6 +52,9 @@ class wake_backend {
   virtual void reap(std::vector<completion>& into) = 0;
   /// A look in user memory: reap() would find something or has something to submit.
   [[nodiscard]] virtual bool pending() const noexcept = 0;
+  /// For whoever looks again and again before it sleeps: pending(), but where that can't tell for sure, now and then a system call that
+  /// can, and not merely the advice to make one. Always false where nothing in user memory tells.
+  [[nodiscard]] virtual bool look() noexcept = 0;
   /// Submits, then sleeps until something completes or `until` has come.
   virtual void sleep(std::optional<base::time_point> until) = 0;
 

@@ -24,6 +24,7 @@ class wake_epoll final : public wake_backend {
   void reap(std::vector<completion>& into) override;
   /// Nothing in user memory tells; one look in the kernel for each reap.
   [[nodiscard]] bool pending() const noexcept override { return true; }
+  [[nodiscard]] bool look() noexcept override { return false; }
   void sleep(std::optional<base::time_point> until) override;
   [[nodiscard]] int pollable_fd() const noexcept override { return epoll_.get(); }
   void prepare_foreign_wait(std::optional<base::time_point> until, bool at_once) override;

@@ -377,6 +377,14 @@ void wake_uring::reap(std::vector<completion>& into) {
   ::io_uring_cq_advance(ring_->get(), seen);
 }
 
+bool wake_uring::look() noexcept {
+  if (ring_->quiet() && ring_->stale() && ++stale_looks_ % stale_looks_between == 0) {
+    ring_->enter();
+    counters_.enters.add();
+  }
+  return !ring_->quiet();
+}
+
 void wake_uring::sleep(std::optional<base::time_point> until) {
   counters_.enters.add();
   if (until) {

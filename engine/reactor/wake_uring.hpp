@@ -30,6 +30,7 @@ class wake_uring final : public wake_backend {
   [[nodiscard]] bool pending() const noexcept override {
     return !ring_->quiet() || (ring_->stale() && ++stale_looks_ % stale_looks_between == 0);
   }
+  [[nodiscard]] bool look() noexcept override;
   void sleep(std::optional<base::time_point> until) override;
   [[nodiscard]] int pollable_fd() const noexcept override { return pollable_.get(); }
   void prepare_foreign_wait(std::optional<base::time_point> until, bool at_once) override;

@@ -1,8 +1,4 @@
-// Our libcpg.so.4 against the stock one: the same program, both libraries loaded into it, alternating.
-//
-//   scripts/with-corosync -- build/release/bench/libcpg_bench [--repetitions N] [--only PART]
-#include <corosync/cpg.h>
-
+// Our libcpg.so.4 against the stock one: the same program, both libraries loaded into it.
 #include <dlfcn.h>
 #include <sys/epoll.h>
 #include <sys/uio.h>
@@ -10,7 +6,7 @@
 
 #include <chrono>
 #include <cstring>
-#include <memory>
+#include <functional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -18,13 +14,14 @@
 
 #include <fmt/format.h>
 
-#include "support/arguments.hpp"
-#include "support/cpu_time.hpp"
-#include "support/pairs.hpp"
+#include "peers/libcpg_member.hpp"
+#include "suites/suite.hpp"
+#include "support/alternate.hpp"
+#include "support/clocks.hpp"
+#include "support/results.hpp"
 
+namespace cpgring::bench {
 namespace {
-
-using namespace cpgring::bench;
 
 /// The functions of one library.
 struct library {
@@ -57,18 +54,12 @@ struct library {
   decltype(&::cpg_local_get) local_get;
 };
 
-void must(cs_error_t code, const char* what) {
-  if (code != CS_OK) {
-    throw std::runtime_error(fmt::format("{} answered {}", what, static_cast<int>(code)));
-  }
-}
-
 std::uint64_t received = 0, views = 0;
 char payload[64] = "sixty-four bytes";
 
-class side {
+class program {
  public:
-  side(const library& with, const char* stem, std::size_t handles) : lib_(with), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+  program(const library& with, const char* stem, std::size_t handles) : lib_(with), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
     cpg_callbacks_t calls{[](cpg_handle_t, const cpg_name*, std::uint32_t, std::uint32_t, void*, std::size_t) { ++received; },
                           [](cpg_handle_t, const cpg_name*, const cpg_address*, std::size_t, const cpg_address*, std::size_t,
                              const cpg_address*, std::size_t) { ++views; }};
@@ -92,14 +83,14 @@ class side {
       wait_and(CS_DISPATCH_ALL);
     }
   }
-  ~side() {
+  ~program() {
     for (const auto h : handles_) {
       lib_.finalize(h);
     }
     ::close(epoll_);
   }
-  side(const side&) = delete;
-  side& operator=(const side&) = delete;
+  program(const program&) = delete;
+  program& operator=(const program&) = delete;
 
   void send(std::size_t index) {
     const iovec part{payload, sizeof payload};
@@ -148,90 +139,73 @@ class side {
   std::vector<cpg_handle_t> handles_;
 };
 
-template <class What>
-sample timed(double events, What&& what) {
-  const auto began = std::chrono::steady_clock::now();
-  const double cpu = thread_cpu_seconds();
-  what();
-  const double used = thread_cpu_seconds() - cpu;
-  return {used, std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count(), events};
-}
-
 struct scenario {
   const char* name;
   std::size_t handles, waiting;
   cs_dispatch_flags_t how;
   double at_least;
 };
+constexpr scenario scenarios[] = {
+    {"ALL, 1 x 1000", 1, 1000, CS_DISPATCH_ALL, 2.5}, {"ALL, 1 x 20", 1, 20, CS_DISPATCH_ALL, 1},
+    {"ALL, 100 x 200", 100, 200, CS_DISPATCH_ALL, 1}, {"ALL, 1000 x 20", 1000, 20, CS_DISPATCH_ALL, 1},
+    {"ONE, 1 x 1000", 1, 1000, CS_DISPATCH_ONE, 1},   {"ONE, 100 x 200", 100, 200, CS_DISPATCH_ONE, 1},
+    {"ONE, 1 x 1", 1, 1, CS_DISPATCH_ONE, 1},
+};
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  arguments args(argc, argv);
-  const int repetitions = args.number("--repetitions", 9);
-  const std::string only = args.text("--only", "");
-  args.done();
-  raise_descriptor_limit();
+void run_libcpg(const settings& s, results& r) {
   // In this order: a name without a path means whatever of that name has been loaded already.
   const library stock("libcpg.so.4"), ours(CPGRING_LIBCPG);
   if (stock.dispatch == ours.dispatch) {
     throw std::runtime_error("both are the same library; is LD_LIBRARY_PATH set?");
   }
-  pairs table("event");
-  const auto wanted = [&only](const std::string& name) { return only.empty() || name.find(only) != std::string::npos; };
-  const scenario all[] = {
-      {"all, 1 x 1000", 1, 1000, CS_DISPATCH_ALL, 2.5}, {"all, 1 x 20", 1, 20, CS_DISPATCH_ALL, 1},
-      {"all, 100 x 200", 100, 200, CS_DISPATCH_ALL, 1}, {"all, 1000 x 20", 1000, 20, CS_DISPATCH_ALL, 1},
-      {"one, 1 x 1000", 1, 1000, CS_DISPATCH_ONE, 1},   {"one, 100 x 200", 100, 200, CS_DISPATCH_ONE, 1},
-      {"one, 1 x 1", 1, 1, CS_DISPATCH_ONE, 1},
+  const auto compare = [&](const std::string& name, std::size_t handles, double at_least, int repetitions,
+                           const std::function<cost(program&)>& run) {
+    if (!s.wanted(name)) {
+      return;
+    }
+    program a(ours, "ours", handles), b(stock, "stock", handles);
+    std::vector<double> us, them;
+    alternate(name, repetitions, {{"ours", [&] { us.push_back(run(a).cpu_ns); }}, {"stock", [&] { them.push_back(run(b).cpu_ns); }}});
+    r.want(name, "ns of CPU an event", better::lower, us, them, "stock libcpg.so.4", at_least);
   };
-  for (const scenario& s : all) {
-    if (!wanted(s.name)) {
+  const int repetitions = s.repeat(9, 3);
+  for (const scenario& one : scenarios) {
+    if (s.quick && one.handles == 1000) {
       continue;
     }
-    side a(ours, "ours", s.handles), b(stock, "stock", s.handles);
-    // One event at a time is many rounds of it, so that there is something to measure.
-    const std::size_t rounds = s.waiting == 1 ? 2000 : 1;
-    const auto run = [&](side& one) {
+    const std::size_t rounds = one.waiting == 1 ? 2000 : 1;  // one event at a time: many of it, so that there is something to measure
+    const auto events = one.handles * one.waiting;
+    compare(one.name, one.handles, one.at_least, repetitions, [&, rounds, events](program& p) {
       if (rounds == 1) {
-        one.fill(s.waiting);
-        return timed(static_cast<double>(s.handles * s.waiting), [&] { one.take(s.handles * s.waiting, s.how); });
+        p.fill(one.waiting);
+        return cost_of(static_cast<double>(events), [&] { p.take(events, one.how); });
       }
-      return timed(static_cast<double>(rounds), [&] {
+      return cost_of(static_cast<double>(rounds), [&] {
         for (std::size_t i = 0; i < rounds; ++i) {
-          one.send(0);
-          one.take(1, s.how);
+          p.send(0);
+          p.take(1, one.how);
         }
       });
-    };
-    table.run(
-        s.name, s.at_least, repetitions, [&] { return run(a); }, [&] { return run(b); });
+    });
   }
-  if (wanted("send")) {
-    side a(ours, "ours", 1), b(stock, "stock", 1);
-    const auto run = [](side& one) {
-      const sample s = timed(100, [&] {
-        for (int i = 0; i < 100; ++i) {
-          one.send(0);
-        }
-      });
-      one.take(100, CS_DISPATCH_ALL);
-      return s;
-    };
-    table.run(
-        "send, 100 at a time", 1, repetitions * 20, [&] { return run(a); }, [&] { return run(b); });
-  }
-  if (wanted("ask")) {
-    side a(ours, "ours", 1), b(stock, "stock", 1);
-    const auto run = [](side& one) {
-      return timed(200, [&] {
-        for (int i = 0; i < 200; ++i) {
-          one.ask();
-        }
-      });
-    };
-    table.run(
-        "ask, cpg_local_get", 1, repetitions, [&] { return run(a); }, [&] { return run(b); });
-  }
-  return table.print() ? 0 : 1;
+  compare("send, 100 at a time", 1, 1, repetitions * 20, [](program& p) {
+    const cost c = cost_of(100, [&] {
+      for (int i = 0; i < 100; ++i) {
+        p.send(0);
+      }
+    });
+    p.take(100, CS_DISPATCH_ALL);
+    return c;
+  });
+  compare("cpg_local_get", 1, 1, repetitions, [](program& p) {
+    return cost_of(200, [&] {
+      for (int i = 0; i < 200; ++i) {
+        p.ask();
+      }
+    });
+  });
 }
+
+}  // namespace cpgring::bench

@@ -1,14 +1,13 @@
 // The queue between a reactor and a worker against boost::lockfree::spsc_queue and moodycamel::ReaderWriterQueue: 40-byte elements, two
 // pinned threads, as fast as both ends go (so the queue runs full and empty), one at a time, in batches of 64, and there and back.
-//
-//   build/release/bench/spsc_bench [--repetitions N] [--only NAME]
 #include <pthread.h>
 #include <readerwriterqueue/readerwriterqueue.h>
 
 #include <array>
 #include <boost/lockfree/spsc_queue.hpp>
-#include <chrono>
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -16,14 +15,13 @@
 #include <fmt/format.h>
 
 #include "dispatch/spsc_queue.hpp"
-#include "support/arguments.hpp"
-#include "support/cpu_time.hpp"
-#include "support/pairs.hpp"
+#include "suites/suite.hpp"
+#include "support/alternate.hpp"
+#include "support/clocks.hpp"
+#include "support/results.hpp"
 
+namespace cpgring::bench {
 namespace {
-
-using namespace cpgring;
-using namespace cpgring::bench;
 
 struct element {
   std::array<std::uint64_t, 5> words;
@@ -85,25 +83,27 @@ void expect(bool holds) {
 
 /// Runs `produce` here and `consume` on the other CPU.
 template <class Produce, class Consume>
-sample timed(std::uint64_t count, Produce produce, Consume consume) {
+cost timed(std::uint64_t count, Produce produce, Consume consume) {
   std::thread other([&] {
     pin(1);
     consume();
   });
+  cpu_set_t before;
+  ::pthread_getaffinity_np(::pthread_self(), sizeof before, &before);
   pin(0);
-  const auto began = std::chrono::steady_clock::now();
-  const double cpu = thread_cpu_seconds();
-  produce();
-  other.join();
-  const double used = thread_cpu_seconds() - cpu;
-  return {used, std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count(), static_cast<double>(count)};
+  const cost c = cost_of(static_cast<double>(count), [&] {
+    produce();
+    other.join();
+  });
+  ::pthread_setaffinity_np(::pthread_self(), sizeof before, &before);  // the next suite chooses for itself
+  return c;
 }
 
 template <class Queue>
-sample one_by_one() {
+cost one_by_one() {
   Queue q;
   bool ordered = true;
-  const sample s = timed(
+  const cost s = timed(
       elements,
       [&q] {
         element e{};
@@ -125,10 +125,10 @@ sample one_by_one() {
 }
 
 template <class Queue>
-sample in_batches() {
+cost in_batches() {
   Queue q;
   bool ordered = true;
-  const sample s = timed(
+  const cost s = timed(
       elements,
       [&q] {
         std::array<element, batch> some{};
@@ -155,7 +155,7 @@ sample in_batches() {
 }
 
 template <class Queue>
-sample there_and_back() {
+cost there_and_back() {
   Queue there, back;
   return timed(
       trips,
@@ -180,28 +180,35 @@ sample there_and_back() {
 }
 
 template <class Peer>
-void against(pairs& table, const std::string& peer, int repetitions, const std::string& only) {
-  const auto run = [&](const std::string& what, double at_least, const std::function<sample()>& us, const std::function<sample()>& them) {
+void against(const std::string& peer, const settings& s, results& r) {
+  const auto run = [&](const std::string& what, const char* unit, double at_least, cost (*us)(), cost (*them)()) {
     const std::string name = fmt::format("{}, {}", what, peer);
-    if (only.empty() || name.find(only) != std::string::npos) {
-      table.run(name, at_least, repetitions, us, them, true);
+    if (!s.wanted(name)) {
+      return;
+    }
+    std::vector<double> ours, theirs;
+    alternate(name, s.repeat(11, 3),
+              {{"cpgring", [&] { ours.push_back(us().wall_ns); }}, {peer, [&] { theirs.push_back(them().wall_ns); }}});
+    row& found = r.add(name, unit, better::lower, ours, theirs, peer);
+    if (at_least > 0) {
+      found.wanted = at_least;
     }
   };
-  run("one by one", 1.2, one_by_one<ours>, one_by_one<Peer>);
-  run("batches of 64 against one by one", 3, in_batches<ours>, one_by_one<Peer>);
-  run("batches of 64", 0, in_batches<ours>, in_batches<Peer>);
-  run("there and back", 1, there_and_back<ours>, there_and_back<Peer>);
+  run("one by one", "ns an element", 1.2, one_by_one<ours>, one_by_one<Peer>);
+  run("batches of 64 against one by one", "ns an element", 3, in_batches<ours>, one_by_one<Peer>);
+  run("batches of 64", "ns an element", 0, in_batches<ours>, in_batches<Peer>);
+  run("there and back", "ns a trip", 1, there_and_back<ours>, there_and_back<Peer>);
 }
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  arguments args(argc, argv);
-  const int repetitions = args.number("--repetitions", 9);
-  const std::string only = args.text("--only", "");
-  args.done();
-  pairs table("element");
-  against<boosts>(table, "boost", repetitions, only);
-  against<moodycamels>(table, "moodycamel", repetitions, only);
-  return table.print() ? 0 : 1;
+void run_spsc(const settings& s, results& r) {
+  if (std::thread::hardware_concurrency() < 2) {
+    r.note("left out: one CPU");
+    return;
+  }
+  against<boosts>("boost", s, r);
+  against<moodycamels>("moodycamel", s, r);
 }
+
+}  // namespace cpgring::bench

@@ -1,0 +1,110 @@
+// cpgring-bench: each suite is a subcommand; `cpgring bench` runs this program.
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
+#include <exception>
+#include <fstream>
+#include <iterator>
+
+#include <fmt/format.h>
+
+#include "suites/suite.hpp"
+#include "support/results.hpp"
+
+namespace {
+
+using namespace cpgring::bench;
+
+enum outcome : int { done = 0, missed = 1, usage = 2, could_not_run = 3 };
+
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+void declare(CLI::App& command, settings& s, bool& strict) {
+  command.add_option("-s,--service", s.service, "the service that both sides talk to; libcpg knows 'cpg' alone")->capture_default_str();
+  command.add_flag("-q,--quick", s.quick, "fewer cases and repetitions: for a look, not for a claim");
+  command.add_option("-r,--repetitions", s.repetitions, "of each side of each case; default: what the suite finds enough")
+      ->check(CLI::Range(1, 10000));
+  command.add_option("--only", s.only, "cases whose names contain this");
+  command.add_option("-n,--handles", s.handles, "numbers of handles, with commas between")->delimiter(',')->check(CLI::Range(1, 100000));
+  command.add_option("--burst", s.bursts, "how many events wait for each handle, with commas between")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 4000));
+  command.add_option("--size", s.sizes, "message sizes in bytes, with commas between")->delimiter(',')->check(CLI::Range(8, 16 << 20));
+  command.add_option("--rate", s.rates, "openloop: messages a second, with commas between")->delimiter(',')->check(CLI::Range(1.0, 1e8));
+  command
+      .add_option_function<int>(
+          "--length-ms", [&s](int ms) { s.length = std::chrono::milliseconds(ms); }, "openloop, scale: milliseconds of one timed run")
+      ->check(CLI::Range(1, 3600000));
+  command.add_option("--out", s.out, "folder for SUITE.json and latency distributions (.hgrm); it must be there")
+      ->check(CLI::ExistingDirectory);
+  command.add_flag("--strict", strict, "exit with 1 if a ratio is below what is wanted of it");
+}
+
+int run(const suite& which, const settings& s, bool strict) {
+  raise_descriptor_limit();
+  results found(which.name);
+  int status = done;
+  try {
+    which.run(s, found);
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "cpgring-bench {}: {}\n", which.name, e.what());
+    found.note(fmt::format("ended early: {}", e.what()));
+    status = could_not_run;
+  }
+  if (!found.rows().empty()) {
+    found.print_table();
+  } else if (status == done) {
+    fmt::print(stderr, "cpgring-bench {}: no case has '{}' in its name\n", which.name, s.only);
+    status = usage;
+  }
+  if (!s.out.empty()) {
+    const auto path = s.out / (std::string(which.name) + ".json");
+    std::ofstream file(path);
+    file << found.json();
+    file.close();
+    if (!file) {
+      fmt::print(stderr, "cpgring-bench: can't write {}\n", path.string());
+      status = could_not_run;
+    }
+  }
+  if (status == done && strict) {
+    for (const row& r : found.rows()) {
+      status = r.missed() ? missed : status;
+    }
+  }
+  return status;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Measures cpgring against its peers in one run: both sides alternate, medians, CPU time as well as wall time."};
+  app.name("cpgring bench");
+  app.require_subcommand(1);
+  app.footer(
+      "All of them in one report: scripts/bench. Against corosync of its own: scripts/with-corosync -- cpgring bench SUITE.\n"
+      "Exit codes: 0 done, 1 a ratio is below what is wanted (--strict), 2 usage, 3 could not run");
+  settings s;
+  bool strict = false;
+  int status = usage;
+  for (const suite& one : suites) {
+    auto* command = app.add_subcommand(one.name, one.question);
+    declare(*command, s, strict);
+    command->callback([&, one] { status = run(one, s, strict); });
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? done : usage;
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "cpgring-bench: {}\n", e.what());
+    return could_not_run;
+  }
+  return status;
+}

@@ -1,0 +1,72 @@
+#include "peers/libcpg_threads.hpp"
+
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+namespace cpgring::bench {
+namespace {
+
+constexpr char stand = 'S', end = 'E';  // a message's first byte; others are to be counted
+
+}  // namespace
+
+thread_local libcpg_threads::one* libcpg_threads::mine = nullptr;
+
+void libcpg_threads::deliver(cpg_handle_t handle, const cpg_name*, std::uint32_t, std::uint32_t, void* message, std::size_t) {
+  switch (*static_cast<const char*>(message)) {
+    case stand:
+      mine->left = mine->owner->each_;
+      mine->owner->standing_->count_down();
+      mine->owner->go_->wait();
+      break;
+    case end:
+      mine->handle.forget();
+      ::cpg_finalize(handle);
+      break;
+    default:
+      if (--mine->left == 0) {
+        mine->owner->done_->count_down();
+      }
+  }
+}
+
+libcpg_threads::libcpg_threads(std::string_view stem, std::size_t handles) {
+  for (std::size_t i = 0; i < handles; ++i) {
+    auto& other = *all_.emplace_back(std::make_unique<one>(this, fmt::format("{}-{}-{}", stem, ::getpid(), i)));
+    other.thread = std::thread([&other] {
+      mine = &other;
+      static_cast<void>(::cpg_dispatch(other.handle.handle(), CS_DISPATCH_BLOCKING));
+    });
+  }
+}
+
+libcpg_threads::~libcpg_threads() {
+  tell_all(end);
+  for (auto& each : all_) {
+    each->thread.join();
+  }
+}
+
+void libcpg_threads::tell_all(char what) {
+  for (auto& each : all_) {
+    each->handle.multicast_surely({&what, 1});
+  }
+}
+
+void libcpg_threads::settle(std::uint64_t each) {
+  const auto count = static_cast<std::ptrdiff_t>(all_.size());
+  each_ = each;
+  standing_.emplace(count);
+  go_.emplace(1);
+  done_.emplace(count);
+  tell_all(stand);
+  standing_->wait();
+}
+
+void libcpg_threads::take() {
+  go_->count_down();
+  done_->wait();
+}
+
+}  // namespace cpgring::bench

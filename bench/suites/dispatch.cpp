@@ -1,0 +1,186 @@
+// CPU for each event that waits already.
+//
+// Each side's handles multicast to their own groups; an observer's messages, sent afterwards, show that the service has handed all of it
+// out. Then the side takes its events, wake-up included.
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "peers/libcpg_peer.hpp"
+#include "peers/libcpg_threads.hpp"
+#include "suites/suite.hpp"
+#include "support/alternate.hpp"
+#include "support/clocks.hpp"
+#include "support/observer.hpp"
+#include "support/our_side.hpp"
+#include "support/results.hpp"
+
+namespace cpgring::bench {
+namespace {
+
+const std::string payload(64, 'x');
+const std::string with_epoll = "libcpg with epoll", with_threads = "libcpg with a thread a handle";
+constexpr std::size_t waiting_max = 200000;  ///< more at once fill no ring better, but take the service seconds to write
+constexpr std::size_t threads_sane = 100;
+constexpr std::size_t open_together_max = 1000;  ///< above, 3.1 MiB of libcpg's for each handle leave room for one side at a time
+constexpr std::size_t samples_of = 200;          ///< events that a repetition takes at least, in so many rounds
+constexpr std::size_t rounds_max = 20;           ///< each of some milliseconds, in which the service hands out and all falls silent
+
+/// Kept open between repetitions, or opened anew in each.
+template <class Side>
+class opened {
+ public:
+  opened(bool keep, std::function<std::unique_ptr<Side>()> open) : keep_(keep), open_(std::move(open)) {}
+  template <class Work>
+  void with(const Work& work) {
+    if (!side_) {
+      side_ = open_();
+    }
+    work(*side_);
+    if (!keep_) {
+      side_.reset();
+    }
+  }
+
+ private:
+  bool keep_;
+  std::function<std::unique_ptr<Side>()> open_;
+  std::unique_ptr<Side> side_;
+};
+
+struct figures {
+  std::vector<double> cpu, wall;
+  void add(const cost& c) {
+    cpu.push_back(c.cpu_ns);
+    wall.push_back(c.wall_ns);
+  }
+};
+
+template <class Round>
+cost mean_of(std::size_t rounds, const Round& round) {
+  cost sum;
+  for (std::size_t i = 0; i < rounds; ++i) {
+    const cost one = round();
+    sum.cpu_ns += one.cpu_ns / static_cast<double>(rounds);
+    sum.wall_ns += one.wall_ns / static_cast<double>(rounds);
+  }
+  return sum;
+}
+
+struct ours_as {
+  const char* name;
+  wakeup backend;
+  std::uint32_t workers;
+};
+constexpr ours_as variants[] = {
+    {"futex", wakeup::futex, 0}, {"socket", wakeup::socket, 0}, {"epoll", wakeup::epoll, 0}, {"1 worker", wakeup::automatic, 1}};
+
+double wanted(std::size_t handles, std::size_t burst, const ours_as& v) {
+  const std::map<std::pair<std::size_t, std::size_t>, double> targets{{{1, 1000}, 15}, {{100, 200}, 20}, {{1000, 20}, 8}};
+  const auto found = targets.find({handles, burst});
+  if (found == targets.end() || v.workers != 0 || v.backend == wakeup::epoll) {
+    return 1;
+  }
+  return v.backend == wakeup::futex ? found->second : handles == 1 ? 3 : 1;
+}
+
+/// All bursts in each repetition, so that a side too large to keep is opened once for them.
+void run_case(std::size_t handles, const std::vector<std::size_t>& bursts, const settings& s, results& r, observer& watch) {
+  const bool keep = handles <= open_together_max;
+  const int repetitions = s.repeat(keep ? 7 : 3, handles < open_together_max ? 3 : 1);
+  std::map<std::string, std::map<std::size_t, figures>> found;
+  std::vector<side> sides;
+  const auto repetition = [&](auto& rival, std::map<std::size_t, figures>& into, const auto& take) {
+    return [&, take] {
+      rival.with([&](auto& one) {
+        for (const std::size_t burst : bursts) {
+          const std::size_t rounds = std::clamp<std::size_t>(samples_of / (handles * burst) / (s.quick ? 4 : 1), 1, rounds_max);
+          into[burst].add(mean_of(rounds, [&] {
+            one.settle(burst);
+            fill(one, burst, payload);
+            watch.wait_for_the_service();
+            return cost_of(static_cast<double>(handles * burst), [&] { take(one, handles * burst); });
+          }));
+        }
+      });
+    };
+  };
+  const auto take = [](auto& one, std::uint64_t events) { one.take(events); };
+
+  std::vector<std::unique_ptr<opened<our_side>>> ours;
+  for (const auto& v : variants) {
+    our_options o;
+    o.service = s.service;
+    o.backend = v.backend;
+    o.workers = v.workers;
+    // From the size on at which nobody would take 3 MiB for each handle, rings of 64 KiB.
+    o.max_message_size = handles >= open_together_max ? 65536 : std::uint32_t{1} << 20;
+    ours.push_back(std::make_unique<opened<our_side>>(
+        keep, [handles, o, &v] { return std::make_unique<our_side>(fmt::format("ours-{}", v.name), handles, o); }));
+    sides.push_back({v.name, repetition(*ours.back(), found[v.name], take)});
+  }
+  opened<libcpg_peer> by_epoll(keep, [&] { return std::make_unique<libcpg_peer>("peer", handles); });
+  sides.push_back({with_epoll, repetition(by_epoll, found[with_epoll], take)});
+  opened<libcpg_threads> by_threads(true, [&] { return std::make_unique<libcpg_threads>("threads", handles); });
+  if (handles <= threads_sane) {
+    sides.push_back({with_threads, repetition(by_threads, found[with_threads], [](libcpg_threads& one, std::uint64_t) { one.take(); })});
+  }
+  alternate(fmt::format("{} handles", handles), repetitions, sides);
+
+  for (const std::size_t burst : bursts) {
+    const std::string name = fmt::format("{} x {}", handles, burst);
+    const figures& peer = found[with_epoll][burst];
+    for (const auto& v : variants) {
+      r.want(fmt::format("{}, {}", name, v.name), "ns of CPU an event", better::lower, found[v.name][burst].cpu, peer.cpu, with_epoll,
+             wanted(handles, burst, v));
+    }
+    r.add(fmt::format("{}, futex, wall", name), "ns an event", better::lower, found["futex"][burst].wall, peer.wall, with_epoll);
+    if (handles <= threads_sane) {
+      r.add(fmt::format("{}, futex, against threads", name), "ns of CPU an event", better::lower, found["futex"][burst].cpu,
+            found[with_threads][burst].cpu, with_threads);
+    }
+  }
+}
+
+}  // namespace
+
+void run_dispatch(const settings& s, results& r) {
+  using list = std::vector<std::size_t>;
+  const list handles = !s.handles.empty() ? s.handles : s.quick ? list{1, 100, 1000} : list{1, 16, 100, 1000, 4096};
+  const list bursts = !s.bursts.empty() ? s.bursts : s.quick ? list{1, 20, 1000} : list{1, 20, 200, 1000};
+  observer watch;
+  for (const std::size_t h : handles) {
+    list here;
+    for (const std::size_t b : bursts) {
+      if (!s.wanted(fmt::format("{} x {}", h, b))) {
+        continue;
+      }
+      if (h * b > (s.quick ? waiting_max / 8 : waiting_max) && s.handles.empty()) {
+        r.note(fmt::format("{} x {}: left out, {} events at once", h, b, h * b));
+      } else {
+        here.push_back(b);
+      }
+    }
+    if (!here.empty()) {
+      run_case(h, here, s, r, watch);
+    }
+  }
+  // What a crowd of handles costs beside one, for events one at a time and in bursts.
+  const auto cpu_at = [&r](std::size_t h) -> const row* {
+    const auto found =
+        std::find_if(r.rows().begin(), r.rows().end(), [&](const row& one) { return one.name == fmt::format("{} x 20, futex", h); });
+    return found == r.rows().end() ? nullptr : &*found;
+  };
+  const row *few = cpu_at(handles.front()), *many = cpu_at(handles.back());
+  if (few != nullptr && many != nullptr && few != many && many->peer && few->ours > 0 && *few->peer > 0) {
+    row& growth = r.add(fmt::format("growth from {} to {} handles, x 20", handles.front(), handles.back()), "times", better::lower,
+                        {many->ours / few->ours}, {*many->peer / *few->peer}, with_epoll);
+    growth.wanted = 3;
+    growth.ours_at_most = true;
+  }
+}
+
+}  // namespace cpgring::bench

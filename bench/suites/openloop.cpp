@@ -1,0 +1,128 @@
+// Latency at fixed rates: each message has its time, and what comes late because the service, the library or this loop was busy, is late.
+//
+// 100 handles by default, one thread that sends and receives, the same on both sides. Rates are shares of what libcpg's side can do at
+// most.
+#include <sys/prctl.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "peers/libcpg_peer.hpp"
+#include "suites/suite.hpp"
+#include "support/alternate.hpp"
+#include "support/hgrm.hpp"
+#include "support/open_loop.hpp"
+#include "support/our_side.hpp"
+#include "support/pump.hpp"
+#include "support/results.hpp"
+
+namespace cpgring::bench {
+namespace {
+
+struct percentile {
+  const char* name;
+  double percent;
+};
+constexpr percentile percentiles[] = {{"p50", 50}, {"p90", 90}, {"p99", 99}, {"p99.9", 99.9}, {"p99.99", 99.99}, {"max", 100}};
+
+struct figures {
+  std::map<std::string, std::vector<double>> at;
+  std::vector<double> cpu;
+  std::uint64_t incomplete = 0;
+  histogram all;
+};
+
+template <class Side>
+void measure(Side& side, const open_loop_plan& plan, figures& into) {
+  histogram one;
+  const auto outcome = run_open_loop(side, plan, one);
+  into.incomplete += outcome.complete(plan) ? 0 : plan.messages - outcome.received;
+  for (const auto& p : percentiles) {
+    into.at[p.name].push_back(static_cast<double>(one.percentile(p.percent)));
+  }
+  into.cpu.push_back(outcome.cpu_seconds * 1e9 / static_cast<double>(plan.messages));
+  into.all.merge(one);
+}
+
+/// The kernel lets timers come 50 us late where the caller's slack says so, which epoll's do and io_uring's don't. An open loop wants them
+/// in time on both sides.
+class punctual {
+ public:
+  punctual() : before_(::prctl(PR_GET_TIMERSLACK)) { ::prctl(PR_SET_TIMERSLACK, 1); }
+  ~punctual() { ::prctl(PR_SET_TIMERSLACK, before_); }
+  punctual(const punctual&) = delete;
+  punctual& operator=(const punctual&) = delete;
+
+ private:
+  int before_;
+};
+
+double saturation(libcpg_peer& peer, std::uint64_t messages) {
+  const auto began = now_ns();
+  pump(peer, messages, std::string(64, 'x'));
+  return static_cast<double>(messages) * 1e9 / static_cast<double>(now_ns() - began);
+}
+
+}  // namespace
+
+void run_openloop(const settings& s, results& r) {
+  const punctual timers;
+  const std::size_t handles = s.handles.empty() ? 100 : s.handles.front();
+  const double seconds = s.length.count() != 0 ? std::chrono::duration<double>(s.length).count() : s.quick ? 0.5 : 3;
+  our_options o;
+  o.service = s.service;
+  our_side ours("ours", handles, o);
+  o.idle_strategy = idle::block;
+  our_side blocking("ours-block", handles, o);
+  libcpg_peer peer("peer", handles);
+  std::vector<double> tries;
+  for (int i = 0; i < 5; ++i) {
+    tries.push_back(saturation(peer, s.quick ? 20000 : 100000));
+  }
+  const double most = median(tries);
+  r.note(fmt::format("libcpg with epoll, {} handles, saturates at {:.0f} messages a second", handles, most));
+  std::vector<std::pair<std::string, double>> rates;
+  for (const double rate : s.rates) {
+    rates.emplace_back(fmt::format("{:.0f}/s", rate), rate);
+  }
+  if (rates.empty()) {
+    for (const int percent : s.quick ? std::vector<int>{10, 50, 90} : std::vector<int>{1, 10, 25, 50, 75, 90, 100}) {
+      rates.emplace_back(fmt::format("{} % of saturation", percent), most * percent / 100);
+    }
+  }
+  for (const auto& [name, rate] : rates) {
+    if (!s.wanted(name)) {
+      continue;
+    }
+    open_loop_plan plan;
+    plan.per_second = rate;
+    plan.messages = std::max<std::uint64_t>(100, static_cast<std::uint64_t>(rate * seconds));
+    figures us, us_blocking, them;
+    alternate(name, s.repeat(5, 3),
+              {{"cpgring", [&] { measure(ours, plan, us); }},
+               {"cpgring, block", [&] { measure(blocking, plan, us_blocking); }},
+               {"libcpg", [&] { measure(peer, plan, them); }}});
+    for (const auto& p : percentiles) {
+      row& found = r.add(fmt::format("{}, {}", name, p.name), "ns", better::lower, us.at[p.name], them.at[p.name], "libcpg with epoll");
+      if (name == "50 % of saturation" && p.name == std::string_view("p99")) {
+        found.wanted = 2;
+      }
+    }
+    r.add(fmt::format("{}, CPU", name), "ns of CPU a message", better::lower, us.cpu, them.cpu, "libcpg with epoll");
+    r.add(fmt::format("{}, block, p99", name), "ns", better::lower, us_blocking.at["p99"], them.at["p99"], "libcpg with epoll");
+    r.add(fmt::format("{}, block, CPU", name), "ns of CPU a message", better::lower, us_blocking.cpu, them.cpu, "libcpg with epoll");
+    if (us.incomplete + them.incomplete != 0) {
+      r.note(fmt::format("{}: {} messages of ours and {} of libcpg's had not come in time; they count as late as they were at the end",
+                         name, us.incomplete, them.incomplete));
+    }
+    const std::string file = fmt::format("openloop-{:.0f}", rate);
+    write_hgrm(s.out, file + "-cpgring", us.all);
+    write_hgrm(s.out, file + "-block", us_blocking.all);
+    write_hgrm(s.out, file + "-libcpg", them.all);
+  }
+}
+
+}  // namespace cpgring::bench
