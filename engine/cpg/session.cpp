@@ -43,6 +43,11 @@ void session::attach(std::unique_ptr<ipc::connection> connection, base::time_poi
           local_node_ = base::read_once_u32(answer->data() + wire::local_get_response::node);
         }
         move_to(handle_state::ready);
+        if (std::exchange(restoration_due_, false)) {
+          notice n;
+          n.what = notice::kind::restored;
+          notices.push_back(std::move(n));
+        }
         if (join_) {
           ask_join(now_);
         }

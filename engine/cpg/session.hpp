@@ -44,7 +44,7 @@ struct iteration;
 
 /// Something that the user is to hear, in order; run by the pump, one callback each.
 struct notice {
-  enum class kind { state, settled, writable, aborted };
+  enum class kind { state, settled, writable, aborted, restored };
   kind what = kind::settled;
   handle_state from = handle_state::connecting;
   handle_state to = handle_state::connecting;
@@ -63,6 +63,8 @@ class session {
   // --- life -----------------------------------------------------------------------------------------------------------------
   /// The handshake is done; asks for the local node id, whose answer makes the session ready.
   void attach(std::unique_ptr<ipc::connection> connection, base::time_point now);
+  /// It follows one that was lost: a notice says so as soon as it is ready.
+  void announce_restoration() noexcept { restoration_due_ = true; }
   /// Nothing more can come: every open completion fails, the state is lost.
   void lose(error why);
   /// The user wants no more of it: open completions fail, the state is closed. What was multicast stays in line to be sent.
@@ -183,6 +185,7 @@ class session {
   bool fragment_in_flight_ = false;
   bool poking_ = false;
   bool finalizing_ = false;
+  bool restoration_due_ = false;
   bool removed_ = false;
   std::optional<base::time_point> fragment_retry_at_;
   base::time_point now_;

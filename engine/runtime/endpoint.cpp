@@ -17,25 +17,7 @@ namespace {
 // A service whose backlog of 128 is full turns a connect away; it takes about 0.3 ms for each.
 constexpr auto connect_retry = std::chrono::milliseconds(1);
 
-cpg::session_options session_options_of(const handle_options& options, std::uint32_t pid) {
-  return {options.max_message_size, pid, options.send_queue_bytes, options.large_message_max, options.control_deadline};
-}
-
-std::uint32_t pid_of(const handle_options& options) { return options.pid != 0 ? options.pid : static_cast<std::uint32_t>(::getpid()); }
-
 }  // namespace
-
-endpoint::endpoint(std::shared_ptr<engine_core> core, std::uint64_t id, handle_options options, callbacks calls)
-    : core_(std::move(core)),
-      id_(id),
-      options_(std::move(options)),
-      calls_(std::move(calls)),
-      pid_(pid_of(options_)),
-      session_(session_options_of(options_, pid_)),
-      pump_(*this, options_.retained_bytes_max, options_.lease_age_max),
-      atomic_max_(session_.atomic_max()) {}
-
-endpoint::~endpoint() = default;
 
 // --- any thread -------------------------------------------------------------------------------------------------------------
 
@@ -45,6 +27,9 @@ std::string endpoint::group() const {
 }
 
 handle_stats endpoint::stats() const noexcept {
+  if (face_ != this) {
+    return face_->stats();
+  }
   handle_stats s;
   s.messages = messages_.get();
   s.message_bytes = message_bytes_.get();
@@ -85,19 +70,19 @@ result<void> endpoint::admit(std::size_t bytes) {
 
 void endpoint::request_close() {
   if (core_->on_driver_thread()) {
-    close_now();
+    live().close_now();
     return;
   }
   // SYNC intake_full: stored before the core's flag, so that whoever sees that one finds this one too.
   close_requested_.store(true, std::memory_order_release);
-  if (!core_->cross([me = shared_from_this()] { me->close_if_requested(); })) {
+  if (!core_->cross([me = shared_from_this()] { me->live().close_if_requested(); })) {
     core_->look_at_all();
   }
 }
 
 void endpoint::close_if_requested() {
   // SYNC intake_full: whatever the closing thread did before counts as done.
-  if (close_requested_.exchange(false, std::memory_order_acquire)) {
+  if (face_->close_requested_.exchange(false, std::memory_order_acquire)) {
     close_now();
   }
 }
@@ -127,16 +112,32 @@ void endpoint::look_at_crowd(std::size_t members) {
 
 result<void> endpoint::join(std::string_view group, handle::completion done) {
   look_at_name(group);
-  return request([&](cpg::session& s, base::time_point at) { return s.join(group, std::move(done), at); });
+  if (supervised() && !ended_ && session_.state() == handle_state::left) {
+    follow(std::string(group), std::move(done));  // a stock service never lets this connection join again
+    return {};
+  }
+  auto asked = request([&](cpg::session& s, base::time_point at) { return s.join(group, std::move(done), at); });
+  if (asked) {
+    group_to_join_ = group;
+    join_asked_ = true;
+  }
+  return asked;
 }
 
 result<void> endpoint::leave(handle::completion done) {
-  return request([&](cpg::session& s, base::time_point at) { return s.leave(std::move(done), at); });
+  auto asked = request([&](cpg::session& s, base::time_point at) { return s.leave(std::move(done), at); });
+  if (asked) {
+    group_to_join_.clear();
+  }
+  return asked;
 }
 
 result<void> endpoint::multicast(pieces payload, std::size_t bytes) {
+  if (face_->keeps_multicasts()) [[unlikely]] {
+    return keep_for_later(payload, bytes);
+  }
   if (ended_) {
-    return fail(errc::bad_handle);
+    return why_not();
   }
   if (core_->batching()) {
     hold_doorbell();
@@ -150,6 +151,16 @@ result<void> endpoint::multicast(pieces payload, std::size_t bytes) {
 
 void endpoint::multicast_crossed(std::span<const std::byte> payload) {
   const std::size_t bytes = payload.size();
+  if (face_->keeps_multicasts()) [[unlikely]] {
+    unadmit(bytes);
+    const std::span<const std::byte> one[] = {payload};
+    if (!keep_for_later(one, bytes)) {
+      core_->log(log_level::warning, fmt::format("handle {}: supervision.queue_bytes ({}) are used up: a message of {} bytes from another "
+                                                 "thread is dropped",
+                                                 id_, options_.supervision.queue_bytes, bytes));
+    }
+    return;
+  }
   if (ended_) {
     unadmit(bytes);
     return;
@@ -182,13 +193,14 @@ void endpoint::flush_staged() {
 
 void endpoint::written(std::size_t bytes) {
   unadmit(bytes);
-  if (queued_bytes_.load(std::memory_order_relaxed) <= options_.send_queue_bytes / 2) {
+  if (face_->queued_bytes_.load(std::memory_order_relaxed) <= options_.send_queue_bytes / 2) {
     say_writable_if_blocked();
   }
 }
 
 void endpoint::say_writable_if_blocked() {
-  if (ended_ || !blocked_sender_.load(std::memory_order_relaxed) || !blocked_sender_.exchange(false, std::memory_order_relaxed)) {
+  auto& blocked = face_->blocked_sender_;
+  if (ended_ || !blocked.load(std::memory_order_relaxed) || !blocked.exchange(false, std::memory_order_relaxed)) {
     return;
   }
   cpg::notice n;
@@ -205,7 +217,7 @@ void endpoint::mark_ready() {
 
 result<std::span<std::byte>> endpoint::reserve(std::size_t bytes) {
   if (ended_) {
-    return fail(errc::bad_handle);
+    return why_not();
   }
   auto room = session_.reserve(bytes);
   if (!room) {
@@ -248,7 +260,7 @@ void endpoint::settle_changes() {
 
 // --- life -------------------------------------------------------------------------------------------------------------------
 
-handle endpoint::self() { return handle(shared_from_this()); }
+handle endpoint::self() { return handle(face_->shared_from_this()); }
 base::time_point endpoint::now() const noexcept { return core_->now(); }
 bool endpoint::goes_on() const noexcept { return !ended_ && !core_->stop_requested(); }
 
@@ -261,9 +273,9 @@ void endpoint::release_slot() {
 void endpoint::begin_connect(base::time_point deadline) {
   holds_slot_ = true;
   connect_deadline_ = deadline;
-  if (!options_.group.empty()) {
-    look_at_name(options_.group);
-    auto outcome = session_.join(options_.group, {}, now());
+  if (!group_to_join_.empty() && !join_asked_) {
+    look_at_name(group_to_join_);
+    auto outcome = session_.join(group_to_join_, std::exchange(joined_, {}), now());
     if (!outcome) {
       lose(outcome.error());
       return;
@@ -312,7 +324,7 @@ void endpoint::readable() {
 
 void endpoint::connected(ipc::connection connection) {
   auto owned = std::make_unique<ipc::connection>(std::move(connection));
-  shm_bytes_.set(owned->shm_bytes());
+  face_->shm_bytes_.set(owned->shm_bytes());
   pump_.target({owned->events().semaphore_word(), owned->responses().semaphore_word(), owned->fd()});
   pump_.set_weight(options_.weight);
   session_.attach(std::move(owned), now());
@@ -347,14 +359,28 @@ void endpoint::lose(error why) {
     linger_over();
     return;
   }
-  const bool refused = session_.connection() == nullptr;
-  core_->log(refused ? log_level::warning : log_level::error, fmt::format("handle {} on '{}': {}", id_, options_.service, why.message()));
+  const bool refused = session_.connection() == nullptr, again = may_revive(why);
+  const bool known = again && !heard_of_ && face_->revived_in_vain();  // a service that stays away is no news either
+  core_->log(known     ? log_level::debug
+             : refused ? log_level::warning
+                       : log_level::error,
+             fmt::format("handle {} on '{}': {}{}", id_, options_.service, why.message(), again ? "; it will connect again" : ""));
   session_.lose(std::move(why));
   unlink();
   ended_ = true;
-  publish();
+  silent_ = again && !heard_of_;
+  if (silent_) {  // one more attempt that failed is no news
+    std::erase_if(session_.notices, [](const cpg::notice& n) { return n.what == cpg::notice::kind::state; });
+  } else {
+    publish();
+  }
   drop();
   hand_over_notices();
+  if (again) {
+    await_revival();
+    return;
+  }
+  end_line();
   core_->retire(*this);
 }
 
@@ -368,8 +394,23 @@ bool endpoint::lose_if_due() {
 
 void endpoint::close_now(std::optional<error> cause) {
   if (ended_) {
+    if (std::exchange(revival_due_, false)) {  // between two connections
+      core_->reactor().cancel(*this);
+      cpg::notice n;
+      n.what = cpg::notice::kind::state;
+      n.from = handle_state::lost;
+      n.to = handle_state::closed;
+      n.cause = std::move(cause);
+      session_.notices.push_back(std::move(n));
+      superseded_ = true;  // by nothing: the face's state is no longer this session's
+      face_->state_.store(handle_state::closed, std::memory_order_relaxed);
+      hand_over_notices();
+      end_line();
+      core_->retire(*this);
+    }
     return;
   }
+  end_line();
   if (cause) {
     core_->log(log_level::error, fmt::format("handle {}: {}; it is being closed", id_, cause->message()));
   }
@@ -446,73 +487,6 @@ bool endpoint::blocking_close_done() {
   return !lingering_;
 }
 
-// --- notices ----------------------------------------------------------------------------------------------------------------
-
-bool endpoint::deliver_notice(const cpg::notice& one) {
-  handle me = self();
-  switch (one.what) {
-    case cpg::notice::kind::state: {
-      publish();  // whoever hears of the new state finds it, on any thread
-      if (!calls_.on_state) {
-        return false;
-      }
-      state_change change{one.from, one.to, one.cause ? &*one.cause : nullptr};
-      run([&] { calls_.on_state(me, change); });
-      return true;
-    }
-    case cpg::notice::kind::settled:
-      publish();
-      run(one.settle);
-      return true;
-    case cpg::notice::kind::writable:
-      if (!calls_.on_writable) {
-        return false;
-      }
-      run([&] { calls_.on_writable(me); });
-      return true;
-    case cpg::notice::kind::aborted: {
-      if (!calls_.on_aborted) {
-        return false;
-      }
-      const auto& a = *one.aborted;
-      aborted_message told{a.node, a.pid, a.received, a.announced, &a.cause};
-      run([&] { calls_.on_aborted(me, told); });
-      return true;
-    }
-  }
-  return false;
-}
-
-void endpoint::notice_aborted(cpg::fragment_assembler::aborted one) {
-  aborted_.add();
-  cpg::notice n;
-  n.what = cpg::notice::kind::aborted;
-  n.aborted = std::move(one);
-  session_.notices.push_back(std::move(n));
-}
-
-/// The pump will not run them (not connected, or ended): they become tasks of the engine.
-void endpoint::hand_over_notices() {
-  if (core_->workers() != nullptr) {
-    pump_.collect_notices();
-    if (!pump_.idle()) {
-      core_->await_end_of(*this);
-      core_->add_task(id_, [me = shared_from_this()] { me->pump_.send_last_errands(); });
-    }
-    return;
-  }
-  while (!session_.notices.empty()) {
-    cpg::notice one = std::move(session_.notices.front());
-    session_.notices.pop_front();
-    const bool silent = (one.what == cpg::notice::kind::state && !calls_.on_state) ||
-                        (one.what == cpg::notice::kind::writable && !calls_.on_writable) ||
-                        (one.what == cpg::notice::kind::aborted && !calls_.on_aborted);
-    if (!silent) {
-      core_->add_task(id_, [me = shared_from_this(), one = std::move(one)] { me->deliver_notice(one); });
-    }
-  }
-}
-
 // --- workers ----------------------------------------------------------------------------------------------------------------
 
 std::uint32_t endpoint::home_worker() const noexcept {
@@ -521,38 +495,6 @@ std::uint32_t endpoint::home_worker() const noexcept {
 }
 
 bool endpoint::worker_may_call() const noexcept { return !no_more_calls_.load(std::memory_order_relaxed) && !core_->stop_requested(); }
-
-std::function<void()> endpoint::call_for(cpg::notice one) {
-  const auto keep = shared_from_this();
-  switch (one.what) {
-    case cpg::notice::kind::state:
-      if (!calls_.on_state) {
-        return {};
-      }
-      return [keep, one = std::move(one)] {
-        handle me = keep->self();
-        keep->calls_.on_state(me, {one.from, one.to, one.cause ? &*one.cause : nullptr});
-      };
-    case cpg::notice::kind::settled: return std::move(one.settle);
-    case cpg::notice::kind::writable:
-      if (!calls_.on_writable) {
-        return {};
-      }
-      return [keep] {
-        handle me = keep->self();
-        keep->calls_.on_writable(me);
-      };
-    case cpg::notice::kind::aborted:
-      if (!calls_.on_aborted) {
-        return {};
-      }
-      return [keep, a = std::move(*one.aborted)] {
-        handle me = keep->self();
-        keep->calls_.on_aborted(me, {a.node, a.pid, a.received, a.announced, &a.cause});
-      };
-  }
-  return {};
-}
 
 void endpoint::worker_done() {
   if (!pump_.alone()) {
@@ -570,29 +512,36 @@ void endpoint::worker_done() {
 // --- progress ---------------------------------------------------------------------------------------------------------------
 
 void endpoint::publish() {
-  const auto& counts = session_.counts();
-  multicasts_.set(counts.multicasts);
-  multicast_bytes_.set(counts.multicast_bytes);
-  not_writable_.set(counts.not_writable);
-  doorbells_.set(counts.doorbells);
-  pokes_.set(counts.pokes);
-  if (pump_.keeps_books()) {
-    copied_out_.set(pump_.copied_out());
-    copied_out_bytes_.set(pump_.copied_out_bytes());
-    copied_out_now_.set(pump_.copies_open());
-    const auto& look = pump_.last_look();
-    ring_used_.set(look.used);
-    ring_used_max_.set(look.used_max);
-    oldest_age_ns_.set(static_cast<std::uint64_t>(look.oldest_age.count()));
-    overloads_.set(look.overloads);
+  if (superseded_ || silent_) {
+    return;
   }
-  local_node_.store(session_.local_node(), std::memory_order_relaxed);
-  if (const auto state = session_.state(); state_.load(std::memory_order_relaxed) != state) {
+  endpoint& face = *face_;
+  const auto& counts = session_.counts();
+  face.multicasts_.set(counted_before_.multicasts + counts.multicasts);
+  face.multicast_bytes_.set(counted_before_.multicast_bytes + counts.multicast_bytes);
+  face.not_writable_.set(counted_before_.not_writable + counts.not_writable);
+  face.doorbells_.set(counted_before_.doorbells + counts.doorbells);
+  face.pokes_.set(counted_before_.pokes + counts.pokes);
+  if (pump_.keeps_books()) {
+    face.copied_out_.set(pump_.copied_out());
+    face.copied_out_bytes_.set(pump_.copied_out_bytes());
+    face.copied_out_now_.set(pump_.copies_open());
+    const auto& look = pump_.last_look();
+    face.ring_used_.set(look.used);
+    face.ring_used_max_.set(look.used_max);
+    face.oldest_age_ns_.set(static_cast<std::uint64_t>(look.oldest_age.count()));
+    face.overloads_.set(look.overloads);
+  }
+  face.local_node_.store(session_.local_node(), std::memory_order_relaxed);
+  if (const auto state = session_.state(); face.state_.load(std::memory_order_relaxed) != state) {
     {
-      const std::lock_guard lock(group_lock_);
-      group_ = session_.group();
+      const std::lock_guard lock(face.group_lock_);
+      face.group_ = session_.group();
     }
-    state_.store(state, std::memory_order_relaxed);
+    face.state_.store(state, std::memory_order_relaxed);
+    if (supervised()) {
+      look_at_state();
+    }
   }
   if (!ended_ && linked_) {
     schedule();
@@ -624,6 +573,10 @@ void endpoint::schedule() {
 }
 
 void endpoint::expired() {
+  if (revival_due_) {
+    revive();
+    return;
+  }
   if (linked_) {
     pump_.look_again();
   }

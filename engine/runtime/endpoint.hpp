@@ -2,6 +2,9 @@
 //
 // Everything is the reactor's thread's, but for what is marked "any thread". Kept alive by the registry, by user's handles, and, for the
 // rest of a turn in which it ended, by the core's list of retired endpoints.
+//
+// A supervised handle is a line of endpoints under one id. Users hold the first, the face: what any thread may read is there. Each later
+// one has a connection of its own, keeps the face alive, and is what the face calls live() until the next.
 #pragma once
 
 #include <atomic>
@@ -33,6 +36,8 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   using pieces = cpg::session::pieces;
 
   endpoint(std::shared_ptr<engine_core> core, std::uint64_t id, handle_options options, callbacks calls);
+  /// The next of the line; `group`: to join, or empty.
+  endpoint(std::shared_ptr<endpoint> face, std::string group, handle::completion joined);
   ~endpoint() override;
 
   // --- any thread: the calls of handle ---------------------------------------------------------------------------------------
@@ -44,14 +49,26 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   [[nodiscard]] std::uint32_t pid() const noexcept { return pid_; }
   [[nodiscard]] std::size_t atomic_max() const noexcept { return atomic_max_; }
   [[nodiscard]] std::string group() const;
+  [[nodiscard]] bool supervised() const noexcept { return options_.supervision.reconnect; }
+  /// The line has come to its end: no further connection will be tried.
+  [[nodiscard]] bool over() const noexcept { return over_.load(std::memory_order_relaxed); }
+  /// On its way into its group, and told to keep multicasts until it is there.
+  [[nodiscard]] bool keeps_multicasts() const noexcept;
   [[nodiscard]] handle_stats stats() const noexcept;
   /// Counts bytes on their way from another thread against the queue limit.
   result<void> admit(std::size_t bytes);
-  void unadmit(std::size_t bytes) noexcept { queued_bytes_.fetch_sub(bytes, std::memory_order_relaxed); }
+  void unadmit(std::size_t bytes) noexcept { face_->queued_bytes_.fetch_sub(bytes, std::memory_order_relaxed); }
   /// The intake was full: say writable once there is room.
-  void wants_writable() noexcept { blocked_sender_.store(true, std::memory_order_relaxed); }
+  void wants_writable() noexcept { face_->blocked_sender_.store(true, std::memory_order_relaxed); }
   /// Closes on the driving thread; cannot fail: with a full intake a flag tells.
   void request_close();
+
+  // --- reactor's thread: the line (endpoint_line.cpp) --------------------------------------------------------------------------
+  /// Of a face: the one that requests go to.
+  [[nodiscard]] endpoint& live() noexcept { return next_ ? *next_ : *this; }
+  [[nodiscard]] bool awaits_revival() const noexcept { return revival_due_; }
+  /// The engine ends: nobody refers to anybody any more.
+  void cut_line() noexcept { face_->next_.reset(); }
   std::atomic<void*> context{nullptr};
 
   // --- reactor's thread: requests --------------------------------------------------------------------------------------------
@@ -65,7 +82,7 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   /// Runs `request(session, now)` and looks after what it changed.
   template <class Request>
   result<void> request(Request&& ask) {
-    auto outcome = ended_ ? result<void>(fail(errc::bad_handle)) : ask(session_, now());
+    auto outcome = ended_ ? result<void>(why_not()) : ask(session_, now());
     settle_changes();
     return outcome;
   }
@@ -127,13 +144,13 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   bool deliver_notice(const cpg::notice& one);
   void notice_aborted(cpg::fragment_assembler::aborted one);
   void count_messages(std::uint64_t messages, std::uint64_t bytes) noexcept {
-    messages_.add(messages);
-    message_bytes_.add(bytes);
+    face_->messages_.add(messages);
+    face_->message_bytes_.add(bytes);
   }
-  void count_view() noexcept { view_count_.add(); }
+  void count_view() noexcept { face_->view_count_.add(); }
   /// Says, once for each engine, what stock daemons make of large groups.
   void look_at_crowd(std::size_t members);
-  void count_fragment() noexcept { fragments_.add(); }
+  void count_fragment() noexcept { face_->fragments_.add(); }
   /// A send that failed means that the socket is gone; the reactor hears of that by itself.
   void count_result(const result<void>& outcome) noexcept { send_failures_.add(outcome ? 0U : 1U); }
   /// Makes counters and state visible to other threads and sets the timer.
@@ -152,11 +169,40 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   void look_at_name(std::string_view group) const;
   void written(std::size_t bytes);
   void hold_doorbell();
+  [[nodiscard]] tl::unexpected<error> why_not() const;
+  struct line;
+  [[nodiscard]] bool may_revive(const error& why) const;
+  [[nodiscard]] bool revived_in_vain() const noexcept;
+  void await_revival();
+  void revive();
+  void follow(std::string group, handle::completion joined);
+  void end_line();
+  void not_joined_again(const error& why);
+  void look_at_state();
+  result<void> keep_for_later(pieces payload, std::size_t bytes);
+  void send_kept();
+  [[nodiscard]] restoration describe_restoration() const;
 
   const std::shared_ptr<engine_core> core_;
   const std::uint64_t id_;
-  const handle_options options_;
-  const callbacks calls_;
+  struct wishes {
+    handle_options options;
+    callbacks calls;
+  };
+  const std::shared_ptr<const wishes> wishes_;  // one for the line: callbacks may have state
+  const handle_options& options_;
+  const callbacks& calls_;
+  const std::shared_ptr<endpoint> keep_face_;  // null in the face itself
+  endpoint* const face_;
+  std::shared_ptr<endpoint> next_;    // of a face: null as long as it is live itself
+  const std::unique_ptr<line> line_;  // of a face that is supervised
+  std::string group_to_join_;         // what this handle is in, or on its way into
+  bool join_asked_ = false;           // for that, by the user, before it was connected
+  handle::completion joined_;         // of the join that a new one begins with
+  bool revival_due_ = false;          // ended; the timer brings the next
+  bool silent_ = false;               // ended before users knew of it, and will be replaced
+  bool superseded_ = false;           // the next is there
+  bool heard_of_ = false;             // it was ready: users know of it
   const std::uint32_t pid_;
   cpg::session session_;
   pump pump_;
@@ -181,8 +227,10 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   std::atomic<std::size_t> queued_bytes_{0};
   std::atomic<bool> blocked_sender_{false};
   std::atomic<bool> close_requested_{false};
+  std::atomic<bool> over_{false};
   mutable std::mutex group_lock_;  // control path only
   std::string group_;
+  cpg::session::counters counted_before_;  // by earlier ones of the line
   base::counter messages_, message_bytes_, view_count_, fragments_, aborted_, send_failures_, shm_bytes_;
   base::counter multicasts_, multicast_bytes_, not_writable_, doorbells_, pokes_, copied_out_, copied_out_bytes_, copied_out_now_;
   base::counter ring_used_, ring_used_max_, oldest_age_ns_, overloads_;

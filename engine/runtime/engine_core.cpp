@@ -115,8 +115,25 @@ void engine_core::end_batch() {
   }
 }
 
+void engine_core::replace(endpoint& old, std::shared_ptr<endpoint> next) {
+  (old.lingering() ? parting_ : retired_).push_back(old.shared_from_this());
+  {
+    const std::lock_guard lock(registry_lock_);
+    endpoints_[old.id()] = next;
+  }
+  const auto deadline = reactor_->now() + next->options().connect_deadline;
+  to_connect_.push_back({std::move(next), deadline});
+  begin_connects();
+}
+
 void engine_core::retire(endpoint& which) {
   auto kept = which.shared_from_this();
+  if (const auto known = endpoints_.find(which.id()); known == endpoints_.end() || known->second != kept) {
+    std::erase(parting_, kept);
+    retired_.push_back(std::move(kept));  // the next of its line has taken its place before
+    return;
+  }
+  which.cut_line();
   {
     const std::lock_guard lock(registry_lock_);
     handle_stats s = which.stats();
@@ -207,7 +224,8 @@ result<dispatched> engine_core::dispatch(mode how, budget limit, endpoint* only)
     flush_staged();
     reactor_->reap();
     bool more = false;
-    serve(policy, pass, only, more);
+    endpoint* const live = only != nullptr ? &only->live() : nullptr;
+    serve(policy, pass, live, more);
     flush_staged();
     clear_retired();
     if (policy.used_up(reactor_->now())) {
@@ -228,11 +246,12 @@ result<dispatched> engine_core::dispatch(mode how, budget limit, endpoint* only)
       }
       break;
     }
-    if (only != nullptr && only->ended() && !only->lingering() && policy.done().events == 0) {
+    endpoint* const now_live = only != nullptr ? &only->live() : nullptr;
+    if (now_live != nullptr && now_live->ended() && !now_live->lingering() && !now_live->awaits_revival() && policy.done().events == 0) {
       return fail(errc::bad_handle);
     }
     if (!more && !stop_requested()) {
-      rest(policy.until().value_or(base::time_point::max()), only != nullptr ? only->source() : nullptr);
+      rest(policy.until().value_or(base::time_point::max()), now_live != nullptr ? now_live->source() : nullptr);
     }
   }
   wait_for_workers();
@@ -425,10 +444,14 @@ void engine_core::end_driving() {
 }
 
 void engine_core::begin_closing(base::time_point deadline) {
+  closing_ = std::exchange(parting_, {});
+  for (auto& [id, one] : endpoints_) {
+    closing_.push_back(one);
+  }
   if (crew_) {
     crew_->workers_ended();
     take_receipts();
-    for (auto& [id, one] : endpoints_) {
+    for (auto& one : closing_) {
       one->forget_workers();
     }
     for (auto& one : ending_) {
@@ -436,14 +459,13 @@ void engine_core::begin_closing(base::time_point deadline) {
     }
   }
   flush_staged();
-  for (auto& [id, one] : endpoints_) {
+  for (auto& one : closing_) {
     one->forget_reactor();
   }
   reactor_.reset();  // its queue lets go of the alarms before they go
   alarms_.clear();
-  for (auto& [id, one] : endpoints_) {
+  for (auto& one : closing_) {
     one->begin_blocking_close(deadline);
-    closing_.push_back(one);
   }
 }
 
@@ -453,9 +475,12 @@ std::size_t engine_core::still_closing() {
 }
 
 void engine_core::end_closing() {
-  closing_.clear();
+  for (auto& one : std::exchange(closing_, {})) {
+    one->drop();
+  }
   for (auto& [id, one] : endpoints_) {
     one->drop();
+    one->cut_line();
   }
   for (auto& one : std::exchange(ending_, {})) {
     one->drop();

@@ -119,6 +119,8 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   void staged_outside(endpoint& which) { staged_outside_.push_back(&which); }
   /// Sends them. At the end of each turn and of each batch of the intake.
   void flush_staged();
+  /// In the registry `next` takes its place, and connects.
+  void replace(endpoint& old, std::shared_ptr<endpoint> next);
   /// Takes it out of the registry; it stays alive until the present turn is over.
   void retire(endpoint& which);
   void linger_done(endpoint& which);
@@ -190,6 +192,7 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   dispatch::copy_pool copies_{copies_kept_max};
   std::uint32_t awaiting_ = 0;
   std::vector<std::shared_ptr<endpoint>> ending_;   // ended, with something still at a worker
+  std::vector<std::shared_ptr<endpoint>> parting_;  // replaced, and lingering
   std::vector<std::shared_ptr<endpoint>> closing_;  // at the end: FINALIZE is under way
   task_source tasks_;
   std::unordered_map<std::uint64_t, std::shared_ptr<endpoint>> endpoints_;

@@ -27,6 +27,9 @@ result<void> usable(const endpoint_ptr& of) {
   if (auto ok = of->core().alive(); !ok) {
     return ok;
   }
+  if (of->supervised() && of->state() == handle_state::lost && !of->over()) {
+    return fail(errc::service_lost, "the service is away; the handle connects again by itself");
+  }
   if (ended(of->state())) {
     return fail(errc::bad_handle, fmt::format("the handle is {}", to_string(of->state())));
   }
@@ -40,11 +43,11 @@ result<void> ask(const endpoint_ptr& of, Done done, Request request) {
     return ok;
   }
   if (of->core().on_driver_thread()) {
-    return request(*of, std::move(done));
+    return request(of->live(), std::move(done));
   }
   return of->core().cross([of, done = std::move(done), request = std::move(request)]() mutable {
     auto told = done;
-    if (auto outcome = request(*of, std::move(done)); !outcome && told) {
+    if (auto outcome = request(of->live(), std::move(done)); !outcome && told) {
       of->core().add_task(of->id(), [told = std::move(told), why = outcome.error()] { told(fail(why)); });
     }
   });
@@ -113,7 +116,7 @@ result<void> handle::multicast(std::span<const std::byte> payload) {
 }
 
 result<void> handle::multicast(std::span<const std::span<const std::byte>> pieces) {
-  if (auto ok = usable(endpoint_); !ok) {
+  if (auto ok = usable(endpoint_); !ok && (endpoint_ == nullptr || ok.error() != errc::service_lost || !endpoint_->keeps_multicasts())) {
     return ok;
   }
   std::size_t bytes = 0;
@@ -122,9 +125,9 @@ result<void> handle::multicast(std::span<const std::span<const std::byte>> piece
   }
   auto& core = endpoint_->core();
   if (core.on_driver_thread()) {
-    return endpoint_->multicast(pieces, bytes);
+    return endpoint_->live().multicast(pieces, bytes);
   }
-  if (endpoint_->state() != handle_state::joined) {
+  if (endpoint_->state() != handle_state::joined && !endpoint_->keeps_multicasts()) {
     return fail(errc::not_joined);
   }
   return core.cross_multicast(*endpoint_, pieces, bytes);
@@ -137,11 +140,12 @@ result<reservation> handle::reserve(std::size_t size) {
   if (!endpoint_->core().on_driver_thread()) {
     return fail(errc::wrong_thread, "reserve() writes into the request ring itself: only the thread that drives the engine may");
   }
-  auto room = endpoint_->reserve(size);
+  auto& live = endpoint_->live();
+  auto room = live.reserve(size);
   if (!room) {
     return fail(room.error());
   }
-  return reservation(endpoint_, *room);
+  return reservation(live.shared_from_this(), *room);
 }
 
 std::size_t handle::max_atomic_message() const noexcept { return endpoint_ == nullptr ? 0 : endpoint_->atomic_max(); }
@@ -176,7 +180,8 @@ result<dispatched> handle::dispatch(mode how, budget limit) {
 
 handle_state handle::state() const noexcept {
   const auto state = endpoint_ == nullptr ? handle_state::closed : endpoint_->state();
-  return ended(state) || endpoint_->core().alive() ? state : handle_state::closed;
+  const bool final = state == handle_state::closed || (state == handle_state::lost && (!endpoint_->supervised() || endpoint_->over()));
+  return final || endpoint_->core().alive() ? state : handle_state::closed;
 }
 std::uint32_t handle::local_node() const noexcept { return endpoint_ == nullptr ? 0 : endpoint_->local_node(); }
 std::uint32_t handle::pid() const noexcept { return endpoint_ == nullptr ? 0 : endpoint_->pid(); }

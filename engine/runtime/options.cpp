@@ -59,12 +59,14 @@ result<void> handle_options::validate() const {
   if (order == ordering::by_key && !key) {
     return fail(errc::invalid_param, "order is by_key, but there is no key function");
   }
-  return first_failure({in_range<std::uint32_t>("max_message_size", max_message_size, max_message_size_min, max_message_size_max),
-                        in_range<std::size_t>("large_message_max", large_message_max, 0, UINT32_MAX),
-                        in_range<std::uint32_t>("weight", weight, 1, 1000), not_negative("connect_deadline", connect_deadline),
-                        not_negative("control_deadline", control_deadline),
-                        in_range<std::size_t>("copy_out_bytes_max", copy_out_bytes_max, 0, std::size_t{1} << 40),
-                        in_range<std::int64_t>("lease_age_max", lease_age_max.count(), 0, 3600000)});
+  return first_failure(
+      {in_range<std::uint32_t>("max_message_size", max_message_size, max_message_size_min, max_message_size_max),
+       in_range<std::size_t>("large_message_max", large_message_max, 0, UINT32_MAX), in_range<std::uint32_t>("weight", weight, 1, 1000),
+       not_negative("connect_deadline", connect_deadline), not_negative("control_deadline", control_deadline),
+       in_range<std::size_t>("copy_out_bytes_max", copy_out_bytes_max, 0, std::size_t{1} << 40),
+       in_range<std::int64_t>("lease_age_max", lease_age_max.count(), 0, 3600000),
+       in_range<std::int64_t>("supervision.backoff_min", supervision.backoff_min.count(), 1, 3600000),
+       in_range<std::int64_t>("supervision.backoff_max", supervision.backoff_max.count(), supervision.backoff_min.count(), 3600000)});
 }
 
 }  // namespace cpgring

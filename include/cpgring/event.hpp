@@ -91,6 +91,12 @@ struct state_change {
 };
 
 /// How far a handle has fallen behind.
+/// The service answers again; see supervision_options.
+struct restoration {
+  std::uint32_t attempts = 0;        ///< to connect, this one included
+  std::chrono::nanoseconds away{0};  ///< since the loss was noticed
+};
+
 struct overload_warning {
   std::uint32_t ring_used = 0;             ///< bytes of the event ring
   std::uint32_t ring_size = 0;             ///< of how many

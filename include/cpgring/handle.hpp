@@ -39,6 +39,9 @@ struct callbacks {
   std::function<void(handle&, const message&)> on_message;
   std::function<void(handle&, const view&)> on_view;
   std::function<void(handle&, const state_change&)> on_state;
+  /// With supervision_options::reconnect: the service is there again after a loss. Ahead of everything that the new connection delivers.
+  /// What the group did meanwhile is not known; state of the application that depends on having seen every message is to be fetched anew.
+  std::function<void(handle&, const restoration&)> on_restored;
   /// After a multicast or reserve was refused with errc::try_again: it will work now.
   std::function<void(handle&)> on_writable;
   /// With workers, or with leases: callbacks fall behind, and half of the ring stays in use. Once each time that this comes about, before

@@ -89,6 +89,28 @@ struct engine_options {
   [[nodiscard]] result<void> validate() const;
 };
 
+/// What a handle does when its service goes away, or is not there yet.
+struct supervision_options {
+  /// Connect again, and join again the group that the handle was in. Whoever listens hears, in this order: what the service had delivered
+  /// before it went, on_state(lost), on_restored once the service answers again, and then the views and messages of the new membership, the
+  /// own join first. Nothing that was multicast in between reaches this handle; callbacks::on_restored is where a gap is dealt with.
+  /// A service that is not there when the handle is opened is waited for in the same way, in state connecting, without a callback.
+  /// A handle that has left a group may then join another (or the same): on a connection of its own, because a stock service never lets one
+  /// connection join twice. Not tried again: what no waiting mends (errc::access, errc::version, a wrong name).
+  /// Off: lost is the end of a handle.
+  bool reconnect = false;
+  /// The first attempt comes after about this long, each further one after twice as long, up to backoff_max. Each wait is shortened by up
+  /// to half at random, so that a service that comes back does not meet all its clients at once. 1..3600000.
+  std::chrono::milliseconds backoff_min{20};
+  std::chrono::milliseconds backoff_max{1000};
+  /// Attempts in a row that may fail; then the handle is lost for good, with on_state(lost). 0: any number.
+  std::uint32_t attempts_max = 0;
+  /// Payload bytes of multicasts that are kept while the handle is on its way into its group, and sent in their order once it is there.
+  /// Above, errc::try_again. 0: they are refused, with errc::service_lost or errc::not_joined. What was accepted before the loss and has
+  /// not come back is neither sent again nor reported: the service may have ordered it.
+  std::size_t queue_bytes = 0;
+};
+
 struct handle_options {
   /// Largest message, 16384..33554432 bytes, that can ARRIVE on this handle in one piece, plus 184: AN EVENT ABOVE IT WEDGES THE CONNECTION
   /// INSIDE A STOCK SERVICE WITHOUT A WORD. Keep 1 MiB unless every sender of the group is known to stay below.
@@ -127,6 +149,7 @@ struct handle_options {
   std::uint32_t pid = 0;
   /// Touch the rings' pages at open, so that no page fault hits the first lap and a full /dev/shm is an error now instead of SIGBUS later.
   bool prefault = true;
+  supervision_options supervision;
 
   /// Names the first option that is out of its range.
   [[nodiscard]] result<void> validate() const;

@@ -1,0 +1,235 @@
+// The line of a supervised handle: after a loss a new connection, the same group, under the same id and behind the same face.
+#include <unistd.h>
+
+#include <algorithm>
+#include <deque>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "ipc/connection.hpp"
+#include "runtime/endpoint.hpp"
+#include "runtime/engine_core.hpp"
+
+namespace cpgring::runtime {
+namespace {
+
+cpg::session_options session_options_of(const handle_options& options, std::uint32_t pid) {
+  return {options.max_message_size, pid, options.send_queue_bytes, options.large_message_max, options.control_deadline};
+}
+
+std::uint32_t pid_of(const handle_options& options) { return options.pid != 0 ? options.pid : static_cast<std::uint32_t>(::getpid()); }
+
+/// No waiting mends these.
+bool is_for_good(const error& why) {
+  constexpr errc for_good[] = {errc::access,        errc::version, errc::invalid_param,      errc::name_too_long, errc::ring_too_small,
+                               errc::not_supported, errc::forked,  errc::unsupported_kernel, errc::stopped,       errc::closed};
+  return std::any_of(std::begin(for_good), std::end(for_good), [&why](errc code) { return why == code; });
+}
+
+}  // namespace
+
+struct endpoint::line {
+  std::minstd_rand random{std::random_device{}()};
+  std::uint32_t attempts = 0;  ///< since it was last there
+  base::time_point lost_at{};
+  restoration back;        ///< the last
+  bool was_there = false;  ///< a loss is news, and so is the end of it
+  std::deque<std::vector<std::byte>> kept;
+  std::size_t kept_bytes = 0;
+};
+
+endpoint::endpoint(std::shared_ptr<engine_core> core, std::uint64_t id, handle_options options, callbacks calls)
+    : core_(std::move(core)),
+      id_(id),
+      wishes_(std::make_shared<const wishes>(wishes{std::move(options), std::move(calls)})),
+      options_(wishes_->options),
+      calls_(wishes_->calls),
+      face_(this),
+      line_(options_.supervision.reconnect ? std::make_unique<line>() : nullptr),
+      group_to_join_(options_.group),
+      pid_(pid_of(options_)),
+      session_(session_options_of(options_, pid_)),
+      pump_(*this, options_.retained_bytes_max, options_.lease_age_max),
+      atomic_max_(session_.atomic_max()) {}
+
+endpoint::endpoint(std::shared_ptr<endpoint> face, std::string group, handle::completion joined)
+    : core_(face->core_),
+      id_(face->id_),
+      wishes_(face->wishes_),
+      options_(wishes_->options),
+      calls_(wishes_->calls),
+      keep_face_(std::move(face)),
+      face_(keep_face_.get()),
+      group_to_join_(std::move(group)),
+      joined_(std::move(joined)),
+      pid_(pid_of(options_)),
+      session_(session_options_of(options_, pid_)),
+      pump_(*this, options_.retained_bytes_max, options_.lease_age_max),
+      atomic_max_(session_.atomic_max()) {
+  counted_before_ = {face_->multicasts_.get(), face_->multicast_bytes_.get(), face_->not_writable_.get(), face_->doorbells_.get(),
+                     face_->pokes_.get()};
+}
+
+endpoint::~endpoint() = default;
+
+// --- any thread -------------------------------------------------------------------------------------------------------------
+
+bool endpoint::keeps_multicasts() const noexcept {
+  if (options_.supervision.queue_bytes == 0 || !supervised() || over()) {
+    return false;
+  }
+  const auto at = state();
+  return at == handle_state::lost || at == handle_state::connecting || at == handle_state::ready || at == handle_state::joining;
+}
+
+tl::unexpected<error> endpoint::why_not() const {
+  return revival_due_ ? fail(errc::service_lost, "the service is away; the handle connects again by itself") : fail(errc::bad_handle);
+}
+
+// --- loss and return --------------------------------------------------------------------------------------------------------
+
+bool endpoint::may_revive(const error& why) const {
+  if (!supervised() || core_->stop_requested() || is_for_good(why)) {
+    return false;
+  }
+  const auto most = options_.supervision.attempts_max;
+  return most == 0 || face_->line_->attempts < most;
+}
+
+bool endpoint::revived_in_vain() const noexcept { return line_->attempts > 1; }
+
+void endpoint::await_revival() {
+  line& l = *face_->line_;
+  if (l.attempts == 0) {
+    l.lost_at = now();
+  }
+  const auto& s = options_.supervision;
+  const std::int64_t longest = std::min<std::int64_t>(s.backoff_max.count(), s.backoff_min.count() << std::min(l.attempts, 20U));
+  const auto wait = std::chrono::milliseconds(std::uniform_int_distribution<std::int64_t>((longest + 1) / 2, longest)(l.random));
+  ++l.attempts;
+  revival_due_ = true;
+  core_->reactor().schedule(*this, now() + wait);
+}
+
+void endpoint::revive() {
+  revival_due_ = false;
+  if (core_->stop_requested()) {
+    return;
+  }
+  std::weak_ptr<endpoint> face = face_->shared_from_this();
+  handle::completion joined;
+  if (!group_to_join_.empty()) {
+    // It may run on a worker; what it leads to belongs to the driving thread.
+    joined = [face, core = core_](const result<void>& outcome) {
+      if (!outcome) {
+        static_cast<void>(core->cross([face, why = outcome.error()] {
+          if (const auto there = face.lock()) {
+            there->live().not_joined_again(why);
+          }
+        }));
+      }
+    };
+  }
+  follow(std::exchange(group_to_join_, {}), std::move(joined));
+}
+
+/// From here on the next of the line is live.
+void endpoint::follow(std::string group, handle::completion joined) {
+  const auto keep = shared_from_this();  // a later one is held by the face alone
+  endpoint& face = *face_;
+  auto next = std::make_shared<endpoint>(face.shared_from_this(), std::move(group), std::move(joined));
+  if (face.line_->was_there && ended_) {
+    next->session_.announce_restoration();
+  }
+  superseded_ = true;
+  if (!ended_) {  // it has left its group: nobody hears of the end of this connection
+    ended_ = true;
+    no_more_calls();
+    pump_.forget_errands();
+    session_.close(std::nullopt);
+    session_.notices.clear();
+    lingering_ = true;
+    linger_until_ = now() + core_->options().close_deadline;
+    session_.finalize(linger_until_, [this] {
+      finalize_answered_ = true;
+      core_->linger_done(*this);
+    });
+    count_result(session_.progress(now()));
+    schedule();
+    mark_ready();
+  }
+  face.next_ = next;
+  core_->replace(*this, std::move(next));
+}
+
+void endpoint::not_joined_again(const error& why) {
+  if (!ended_ && session_.state() == handle_state::ready) {
+    lose(error(why.code, fmt::format("joining '{}' again: {}", group_to_join_, why.message())));
+  }
+}
+
+/// The face's state has changed.
+void endpoint::look_at_state() {
+  line& l = *face_->line_;
+  const auto at = session_.state();
+  if (at != handle_state::connecting && at != handle_state::lost && !std::exchange(heard_of_, true)) {  // ready, or beyond in one turn
+    l.back = {l.attempts, base::clock::now() - l.lost_at};
+  }
+  if (at == handle_state::joined || (at == handle_state::ready && group_to_join_.empty())) {
+    l.was_there = true;
+    l.attempts = 0;
+  }
+  if (at == handle_state::joined) {
+    send_kept();
+  }
+}
+
+restoration endpoint::describe_restoration() const {
+  const line& l = *face_->line_;
+  return heard_of_ ? l.back : restoration{l.attempts, base::clock::now() - l.lost_at};
+}
+
+void endpoint::end_line() {
+  face_->over_.store(true, std::memory_order_relaxed);
+  if (face_->line_) {
+    face_->line_->kept.clear();
+  }
+}
+
+// --- multicasts meanwhile -----------------------------------------------------------------------------------------------------
+
+result<void> endpoint::keep_for_later(pieces payload, std::size_t bytes) {
+  line& l = *face_->line_;
+  if (bytes > options_.large_message_max && bytes > atomic_max_) {
+    return fail(errc::too_big, fmt::format("a message of {} bytes is above large_message_max ({})", bytes, options_.large_message_max));
+  }
+  if (l.kept_bytes + bytes > options_.supervision.queue_bytes) {
+    return fail(errc::try_again,
+                fmt::format("supervision.queue_bytes ({}) are used up until the service is back", options_.supervision.queue_bytes));
+  }
+  std::vector<std::byte> whole;
+  whole.reserve(bytes);
+  for (const auto& piece : payload) {
+    whole.insert(whole.end(), piece.begin(), piece.end());
+  }
+  l.kept_bytes += bytes;
+  l.kept.push_back(std::move(whole));
+  return {};
+}
+
+void endpoint::send_kept() {
+  line& l = *face_->line_;
+  if (l.kept.empty()) {
+    return;
+  }
+  hold_doorbell();
+  for (auto& one : std::exchange(l.kept, {})) {
+    count_result(session_.multicast_or_queue(one, [] {}));
+  }
+  l.kept_bytes = 0;
+}
+
+}  // namespace cpgring::runtime

@@ -1,0 +1,351 @@
+// A supervised handle outlives its service: what was delivered before comes first, then lost, then restored, then the group again.
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+
+#include "support/world.hpp"
+
+namespace cpgring::test {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+/// An embedded service that can go and come back under its name, and an engine with inline callbacks or workers.
+struct supervised : testing::TestWithParam<std::tuple<wakeup, std::uint32_t>> {
+  std::string name = world::fresh_group("service");
+  std::unique_ptr<embedded_service> service;
+  std::unique_ptr<engine> loop;
+  std::mutex lock;
+  std::vector<std::string> heard;
+  std::vector<std::string> log;
+  handle h;
+  std::string group = world::fresh_group("supervised");
+
+  void SetUp() override {
+    engine_options o;
+    o.wakeup_backend = std::get<0>(GetParam());
+    o.workers = std::get<1>(GetParam());
+    o.log = [this](log_level, std::string_view text) {
+      const std::lock_guard guard(lock);
+      log.emplace_back(text);
+    };
+    loop = std::make_unique<engine>(o);
+  }
+  void TearDown() override {
+    loop.reset();
+    service.reset();
+    if (HasFailure()) {
+      for (const auto& line : log) {
+        printf("log: %s\n", line.c_str());
+      }
+      for (const auto& line : heard) {
+        printf("heard: %s\n", line.c_str());
+      }
+    }
+  }
+  void serve() {
+    embedded_service_options o;
+    o.name = name;
+    service = std::make_unique<embedded_service>(o);
+  }
+  void note(std::string what) {
+    const std::lock_guard guard(lock);
+    heard.push_back(std::move(what));
+  }
+  callbacks record() {
+    callbacks c;
+    c.on_message = [this](handle&, const message& m) { note("message " + std::string(m.text())); };
+    c.on_view = [this](handle&, const view& v) {
+      if (v.cause == view_cause::membership) {
+        note("view of " + std::to_string(v.members.size()));
+      }
+    };
+    c.on_state = [this](handle& me, const state_change& s) {
+      EXPECT_EQ(me, h);
+      note(std::string(to_string(s.to)));
+    };
+    c.on_restored = [this](handle& me, const restoration& r) {
+      EXPECT_EQ(me, h);
+      EXPECT_GE(r.attempts, 1U);
+      EXPECT_GT(r.away.count(), 0);
+      note("restored");
+    };
+    return c;
+  }
+  handle_options options() {
+    handle_options o;
+    o.service = name;
+    o.group = group;
+    o.max_message_size = 65536;
+    o.supervision.reconnect = true;
+    o.supervision.backoff_min = 1ms;
+    o.supervision.backoff_max = 20ms;
+    return o;
+  }
+  void open(handle_options o) {
+    auto opened = loop->open(o, record());
+    ASSERT_TRUE(opened) << opened.error().message();
+    h = *opened;
+  }
+  std::vector<std::string> told() {
+    const std::lock_guard guard(lock);
+    return heard;
+  }
+  bool has(const std::string& what, std::ptrdiff_t times = 1) {
+    const auto all = told();
+    return std::count(all.begin(), all.end(), what) >= times;
+  }
+  bool until(const std::function<bool()>& condition) {
+    const auto end = std::chrono::steady_clock::now() + patience;
+    while (!condition()) {
+      if (std::chrono::steady_clock::now() > end) {
+        return false;
+      }
+      static_cast<void>(loop->dispatch(mode::blocking, budget{0, 0, 1ms}));
+    }
+    return true;
+  }
+};
+
+TEST_P(supervised, comes_back_into_its_group_under_the_same_handle) {
+  serve();
+  open(options());
+  ASSERT_TRUE(until([&] { return has("joined"); }));
+  ASSERT_TRUE(h.multicast("before"));
+  ASSERT_TRUE(until([&] { return has("message before"); }));
+  service.reset();
+  ASSERT_TRUE(until([&] { return has("lost"); }));
+  const auto refused = h.multicast("meanwhile");
+  EXPECT_FALSE(refused);
+  EXPECT_TRUE(refused.error() == errc::service_lost || refused.error() == errc::not_joined) << refused.error().message();
+  serve();
+  ASSERT_TRUE(until([&] { return has("joined", 2); }));
+  EXPECT_EQ(h.state(), handle_state::joined);
+  EXPECT_EQ(h.group(), group);
+  ASSERT_TRUE(h.multicast("after"));
+  ASSERT_TRUE(until([&] { return has("message after"); }));
+  EXPECT_THAT(told(), ElementsAre("ready", "joining", "view of 1", "joined", "message before", "lost", "ready", "restored", "joining",
+                                  "view of 1", "joined", "message after"));
+  EXPECT_EQ(h.stats().messages, 2U) << "of the handle, not of its connections";
+  EXPECT_EQ(h.stats().multicasts, 2U);
+  EXPECT_EQ(loop->stats().handles, 1U);
+}
+
+TEST_P(supervised, waits_for_a_service_that_is_not_there_yet) {
+  open(options());
+  ASSERT_TRUE(until([&] {
+    const std::lock_guard guard(lock);
+    return log.size() >= 3;
+  }));
+  EXPECT_THAT(told(), IsEmpty());
+  EXPECT_EQ(h.state(), handle_state::connecting);
+  serve();
+  ASSERT_TRUE(until([&] { return has("joined"); }));
+  EXPECT_THAT(told(), ElementsAre("ready", "joining", "view of 1", "joined")) << "nothing was lost";
+}
+
+TEST_P(supervised, gives_up_after_as_many_attempts_as_it_may_make) {
+  auto o = options();
+  o.supervision.attempts_max = 3;
+  open(o);
+  ASSERT_TRUE(until([&] { return has("lost"); }));
+  EXPECT_EQ(h.state(), handle_state::lost);
+  EXPECT_EQ(h.multicast("x").error(), errc::bad_handle);
+  EXPECT_EQ(loop->stats().handles, 0U);
+  EXPECT_EQ(std::count_if(log.begin(), log.end(), [](const auto& line) { return line.find("connect again") != std::string::npos; }), 3);
+}
+
+TEST_P(supervised, survives_many_losses) {
+  serve();
+  open(options());
+  for (int i = 1; i <= 10; ++i) {
+    ASSERT_TRUE(until([&] { return has("joined", i); })) << i;
+    ASSERT_TRUE(h.multicast("m" + std::to_string(i)));
+    ASSERT_TRUE(until([&] { return has("message m" + std::to_string(i)); })) << i;
+    service.reset();
+    ASSERT_TRUE(until([&] { return has("lost", i); })) << i;
+    serve();
+  }
+  ASSERT_TRUE(until([&] { return has("joined", 11); }));
+  EXPECT_TRUE(has("restored", 10));
+  EXPECT_EQ(h.stats().messages, 10U);
+}
+
+TEST_P(supervised, keeps_multicasts_meanwhile_and_sends_them_in_order) {
+  auto o = options();
+  o.supervision.queue_bytes = 100;
+  open(o);
+  ASSERT_TRUE(h.multicast("first, long before there is a service"));
+  serve();
+  ASSERT_TRUE(until([&] { return has("joined"); }));
+  service.reset();
+  ASSERT_TRUE(until([&] { return has("lost"); }));
+  ASSERT_TRUE(h.multicast("second"));
+  ASSERT_TRUE(h.multicast("third"));
+  EXPECT_EQ(h.multicast(std::string(90, 'x')).error(), errc::try_again) << "beyond queue_bytes";
+  serve();
+  ASSERT_TRUE(until([&] { return has("joined", 2); }));
+  ASSERT_TRUE(h.multicast("fourth"));
+  ASSERT_TRUE(until([&] { return has("message fourth"); }));
+  auto all = told();
+  std::erase_if(all, [](const auto& one) { return one.find("message") == std::string::npos; });
+  EXPECT_THAT(all, ElementsAre("message first, long before there is a service", "message second", "message third", "message fourth"));
+}
+
+TEST_P(supervised, may_be_closed_between_two_connections) {
+  serve();
+  open(options());
+  ASSERT_TRUE(until([&] { return has("joined"); }));
+  service.reset();
+  ASSERT_TRUE(until([&] { return has("lost"); }));
+  h.close();
+  ASSERT_TRUE(until([&] { return has("closed"); }));
+  EXPECT_EQ(h.state(), handle_state::closed);
+  EXPECT_EQ(loop->stats().handles, 0U);
+  serve();
+  static_cast<void>(loop->dispatch(mode::blocking, budget{0, 0, 100ms}));
+  EXPECT_EQ(told().back(), "closed");
+  EXPECT_EQ(service->stats().connections_total, 0U);
+}
+
+TEST_P(supervised, that_left_does_not_join_again_by_itself_but_may_be_told_to) {
+  serve();
+  open(options());
+  ASSERT_TRUE(until([&] { return has("joined"); }));
+  ASSERT_TRUE(h.leave());
+  ASSERT_TRUE(until([&] { return has("left"); }));
+  std::string outcome = "none";
+  ASSERT_TRUE(h.join(group + "-2", [&](const result<void>& r) { note(r ? "join done" : "join failed: " + r.error().message()); }));
+  ASSERT_TRUE(until([&] { return has("joined", 2) && has("join done"); }));
+  EXPECT_EQ(h.group(), group + "-2");
+  ASSERT_TRUE(h.multicast("there"));
+  ASSERT_TRUE(until([&] { return has("message there"); }));
+  EXPECT_FALSE(has("restored")) << "nothing was lost";
+  EXPECT_FALSE(has("closed"));
+  // After a loss it is in the second group again.
+  service.reset();
+  ASSERT_TRUE(until([&] { return has("lost"); }));
+  serve();
+  ASSERT_TRUE(until([&] { return has("joined", 3); }));
+  EXPECT_EQ(h.group(), group + "-2");
+}
+
+TEST_P(supervised, that_left_and_lost_its_service_is_ready_again_and_no_more) {
+  serve();
+  open(options());
+  ASSERT_TRUE(until([&] { return has("joined"); }));
+  ASSERT_TRUE(h.leave());
+  ASSERT_TRUE(until([&] { return has("left"); }));
+  service.reset();
+  ASSERT_TRUE(until([&] { return has("lost"); }));
+  serve();
+  ASSERT_TRUE(until([&] { return has("restored"); }));
+  EXPECT_EQ(h.state(), handle_state::ready);
+  ASSERT_TRUE(h.join(group));
+  ASSERT_TRUE(until([&] { return has("joined", 2); }));
+}
+
+TEST_P(supervised, ends_with_its_engine_whatever_it_is_doing) {
+  for (int step = 0; step < 4; ++step) {
+    SetUp();
+    heard.clear();
+    if (step != 0) {
+      serve();
+    }
+    open(options());
+    if (step >= 1) {
+      ASSERT_TRUE(until([&] { return has("joined"); }));
+    }
+    if (step >= 2) {
+      service.reset();
+      ASSERT_TRUE(until([&] { return has("lost"); }));
+    }
+    if (step == 3) {
+      serve();
+      ASSERT_TRUE(until([&] { return has("restored"); }));
+    }
+    loop.reset();
+    EXPECT_EQ(h.state(), handle_state::closed) << step;
+    EXPECT_FALSE(h.multicast("x"));
+    service.reset();
+  }
+}
+
+TEST_P(supervised, keeps_leases_of_a_connection_that_is_gone) {
+  serve();
+  auto o = options();
+  lease kept;
+  auto calls = record();
+  calls.on_message = [&](handle&, const message& m) {
+    const std::lock_guard guard(lock);
+    if (auto taken = m.retain()) {
+      kept = std::move(*taken);
+    }
+    heard.push_back("message " + std::string(m.text()));
+  };
+  auto opened = loop->open(o, calls);
+  ASSERT_TRUE(opened);
+  h = *opened;
+  ASSERT_TRUE(until([&] { return has("joined"); }));
+  ASSERT_TRUE(h.multicast("of the first life"));
+  ASSERT_TRUE(until([&] { return has("message of the first life"); }));
+  service.reset();
+  ASSERT_TRUE(until([&] { return has("lost"); }));
+  serve();
+  ASSERT_TRUE(until([&] { return has("joined", 2); }));
+  EXPECT_EQ(kept.pin().text(), "of the first life");
+  kept.release();
+}
+
+TEST_P(supervised, is_sent_to_from_other_threads_through_losses) {
+  serve();
+  auto o = options();
+  o.supervision.queue_bytes = 1 << 20;
+  open(o);
+  ASSERT_TRUE(loop->start());
+  ASSERT_TRUE(eventually([&] { return has("joined"); }));
+  std::atomic<bool> stop{false};
+  std::thread sender([&] {
+    for (int i = 0; !stop; ++i) {
+      static_cast<void>(h.multicast("from elsewhere " + std::to_string(i)));
+      static_cast<void>(h.state());
+      static_cast<void>(h.stats());
+      static_cast<void>(h.group());
+      std::this_thread::sleep_for(100us);
+    }
+  });
+  for (int i = 1; i <= 5; ++i) {
+    service.reset();
+    EXPECT_TRUE(eventually([&] { return has("lost", i); })) << i;
+    serve();
+    EXPECT_TRUE(eventually([&] { return has("joined", i + 1); })) << i;
+  }
+  stop = true;
+  sender.join();
+  h.close();
+  EXPECT_TRUE(eventually([&] { return has("closed"); }));
+}
+
+INSTANTIATE_TEST_SUITE_P(on, supervised,
+                         testing::Combine(testing::Values(wakeup::futex, wakeup::socket, wakeup::epoll), testing::Values(0U, 2U)),
+                         [](const auto& p) {
+                           return std::string(to_string(std::get<0>(p.param))) + (std::get<1>(p.param) == 0 ? "_inline" : "_workers");
+                         });
+
+TEST(supervision, options_have_ranges) {
+  handle_options o;
+  o.supervision.backoff_min = 0ms;
+  EXPECT_THAT(o.validate().error().message(), HasSubstr("supervision.backoff_min"));
+  o.supervision.backoff_min = 50ms;
+  o.supervision.backoff_max = 49ms;
+  EXPECT_THAT(o.validate().error().message(), HasSubstr("supervision.backoff_max"));
+}
+
+}  // namespace
+}  // namespace cpgring::test
