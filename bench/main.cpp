@@ -2,11 +2,14 @@
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
 #include <exception>
 #include <fstream>
 #include <iterator>
 
 #include <fmt/format.h>
+#include <cpgring/service.hpp>
 
 #include "suites/suite.hpp"
 #include "support/results.hpp"
@@ -44,6 +47,23 @@ void declare(CLI::App& command, settings& s, bool& strict) {
   command.add_option("--out", s.out, "folder for SUITE.json and latency distributions (.hgrm); it must be there")
       ->check(CLI::ExistingDirectory);
   command.add_flag("--strict", strict, "exit with 1 if a ratio is below what is wanted of it");
+}
+
+/// As `cpgring serve` does, for runs without corosync where the command itself is not built.
+int serve(const std::string& name) {
+  sigset_t ends;
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGTERM);
+  sigaddset(&ends, SIGINT);
+  ::pthread_sigmask(SIG_BLOCK, &ends, nullptr);  // in the service's thread too
+  cpgring::embedded_service_options o;
+  o.name = name;
+  const cpgring::embedded_service service(o);
+  fmt::print("serving {}\n", service.name());
+  std::fflush(stdout);
+  int which = 0;
+  ::sigwait(&ends, &which);
+  return done;
 }
 
 int run(const suite& which, const settings& s, bool strict) {
@@ -98,6 +118,10 @@ int main(int argc, char** argv) {
     declare(*command, s, strict);
     command->callback([&, one] { status = run(one, s, strict); });
   }
+  std::string name = "cpg";
+  auto* server = app.add_subcommand("serve", "cpgring's own CPG service, for the suites to run on");
+  server->add_option("--name", name, "of the service")->capture_default_str();
+  server->callback([&] { status = serve(name); });
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
