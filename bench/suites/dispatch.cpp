@@ -90,13 +90,16 @@ double wanted(std::size_t handles, std::size_t burst, const ours_as& v) {
 /// All bursts in each repetition, so that a side too large to keep is opened once for them.
 void run_case(std::size_t handles, const std::vector<std::size_t>& bursts, const settings& s, results& r, observer& watch) {
   const bool keep = handles <= open_together_max;
-  const int repetitions = s.repeat(keep ? 7 : 3, handles < open_together_max ? 3 : 1);
+  // Opening 4096 handles takes libcpg more than a minute: once, and then several samples in a row.
+  const int repetitions = keep ? s.repeat(7, handles < open_together_max ? 3 : 1) : 1;
+  const int samples_of_each = keep ? 1 : s.repeat(5, 1);
   std::map<std::string, std::map<std::size_t, figures>> found;
   std::vector<side> sides;
   const auto repetition = [&](auto& rival, std::map<std::size_t, figures>& into, const auto& take) {
     return [&, take] {
       rival.with([&](auto& one) {
-        for (const std::size_t burst : bursts) {
+        for (std::size_t i = 0; i < bursts.size() * static_cast<std::size_t>(samples_of_each); ++i) {
+          const std::size_t burst = bursts[i % bursts.size()];
           const std::size_t rounds = std::clamp<std::size_t>(samples_of / (handles * burst) / (s.quick ? 4 : 1), 1, rounds_max);
           into[burst].add(mean_of(rounds, [&] {
             one.settle(burst);

@@ -89,7 +89,7 @@ void run_openloop(const settings& s, results& r) {
     rates.emplace_back(fmt::format("{:.0f}/s", rate), rate);
   }
   if (rates.empty()) {
-    for (const int percent : s.quick ? std::vector<int>{10, 50, 90} : std::vector<int>{1, 10, 25, 50, 75, 90, 100}) {
+    for (const int percent : s.quick ? std::vector<int>{10, 50, 90} : std::vector<int>{1, 10, 25, 50, 75, 100}) {
       rates.emplace_back(fmt::format("{} % of saturation", percent), most * percent / 100);
     }
   }

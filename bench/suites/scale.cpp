@@ -84,7 +84,7 @@ void run_case(std::size_t handles, const settings& s, results& r) {
                        static_cast<double>(handles) * libcpg_shm_of_handle / (1 << 30), shm_free() / (1 << 30)));
   }
   const std::string name = fmt::format("{} handle{}", handles, handles == 1 ? "" : "s");
-  alternate(name, s.repeat(handles > 1000 ? 3 : 5, handles >= 1000 ? 1 : 3), sides);
+  alternate(name, s.repeat(handles > 1000 ? 1 : 5, handles >= 1000 ? 1 : 3), sides);
   const std::string peer = "libcpg with epoll";
   const auto add = [&](const char* what, const char* unit, std::vector<double> figures::*which) -> row& {
     return r.add(fmt::format("{}, {}", name, what), unit, better::lower, us.*which, them.*which, peer);

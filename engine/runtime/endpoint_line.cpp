@@ -22,6 +22,8 @@ cpg::session_options session_options_of(const handle_options& options, std::uint
 
 std::uint32_t pid_of(const handle_options& options) { return options.pid != 0 ? options.pid : static_cast<std::uint32_t>(::getpid()); }
 
+constexpr auto last_words_pause = std::chrono::milliseconds(1);
+
 /// No waiting mends these.
 bool is_for_good(const error& why) {
   constexpr errc for_good[] = {errc::access,        errc::version, errc::invalid_param,      errc::name_too_long, errc::ring_too_small,
@@ -115,10 +117,16 @@ void endpoint::await_revival() {
 }
 
 void endpoint::revive() {
-  revival_due_ = false;
   if (core_->stop_requested()) {
+    revival_due_ = false;
     return;
   }
+  // Its last words may wait behind slow callbacks, or for a dispatch call that takes them. Nothing of the next is heard before.
+  if (core_->has_tasks_of(id_) || !done_with_workers()) {
+    core_->reactor().schedule(*this, now() + last_words_pause);
+    return;
+  }
+  revival_due_ = false;
   std::weak_ptr<endpoint> face = face_->shared_from_this();
   handle::completion joined;
   if (!group_to_join_.empty()) {

@@ -97,6 +97,7 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   [[nodiscard]] base::time_point now() const noexcept { return reactor_ ? reactor_->now() : base::clock::now(); }
   /// One event to run, in the name of endpoint `of` (0: the engine's).
   void add_task(std::uint64_t of, std::function<void()> task);
+  [[nodiscard]] bool has_tasks_of(std::uint64_t of) const noexcept { return tasks_.has_any_of(of); }
   /// The endpoint has something to do beyond its ring.
   void touch(endpoint& which);
   void connect_done();

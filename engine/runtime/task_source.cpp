@@ -13,6 +13,10 @@ void task_source::run(task one) {
   }
 }
 
+bool task_source::has_any_of(std::uint64_t of) const noexcept {
+  return std::any_of(tasks_.begin(), tasks_.end(), [of](const task& t) { return t.of == of; });
+}
+
 bool task_source::run_one_of(std::uint64_t of) {
   const auto found = std::find_if(tasks_.begin(), tasks_.end(), [of](const task& t) { return t.of == of; });
   if (found == tasks_.end()) {

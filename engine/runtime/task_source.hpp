@@ -21,6 +21,7 @@ class task_source final : public reactor::source {
   /// `of`: the endpoint in whose name it runs; 0: the engine's.
   void add(std::uint64_t of, std::function<void()> task) { tasks_.push_back({of, std::move(task)}); }
   [[nodiscard]] bool empty() const noexcept { return tasks_.empty(); }
+  [[nodiscard]] bool has_any_of(std::uint64_t of) const noexcept;
   /// The first one of `of` alone, for the dispatch of one handle; false: there is none.
   bool run_one_of(std::uint64_t of);
   void clear() noexcept { tasks_.clear(); }

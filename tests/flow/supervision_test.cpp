@@ -303,6 +303,42 @@ TEST_P(supervised, keeps_leases_of_a_connection_that_is_gone) {
   kept.release();
 }
 
+TEST_P(supervised, hears_nothing_of_the_next_connection_before_the_last_words_of_this_one) {
+  serve();
+  auto o = options();
+  o.supervision.backoff_max = 1ms;  // far below what the callbacks take
+  auto calls = record();
+  calls.on_message = [&](handle&, const message& m) {
+    std::this_thread::sleep_for(5ms);
+    note("message " + std::string(m.text()));
+  };
+  auto opened = loop->open(o, calls);
+  ASSERT_TRUE(opened);
+  h = *opened;
+  ASSERT_TRUE(until([&] { return has("joined"); }));
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(h.multicast(std::to_string(i)));
+  }
+  ASSERT_TRUE(until([&] { return has("message 0"); }));
+  service.reset();
+  serve();
+  // One event at a time: what waits as a task competes with the new connection's.
+  const auto end = std::chrono::steady_clock::now() + patience;
+  while (!has("joined", 2) && std::chrono::steady_clock::now() < end) {
+    static_cast<void>(loop->dispatch(mode::one_nonblocking));
+  }
+  const auto all = told();
+  const auto at = [&](const std::string& what) { return std::find(all.begin(), all.end(), what) - all.begin(); };
+  ASSERT_TRUE(has("lost")) << "a service that has gone and come back was not missed";
+  const auto restored = at("restored"), lost = at("lost");
+  EXPECT_LT(lost, restored);
+  EXPECT_EQ(std::count(all.begin() + 4, all.begin() + lost, "ready"), 0) << "of the next, before the last words";
+  for (int i = 0; i < 10; ++i) {
+    const auto message = at("message " + std::to_string(i));
+    EXPECT_TRUE(message < lost || message == static_cast<std::ptrdiff_t>(all.size())) << i;
+  }
+}
+
 TEST_P(supervised, is_sent_to_from_other_threads_through_losses) {
   serve();
   auto o = options();
