@@ -367,6 +367,7 @@ void wake_uring::reap(std::vector<completion>& into) {
     counters_.overflows.add();
   }
   ring_->enter();
+  looks_since_enter_ = 0;
   counters_.enters.add();
   io_uring_cqe* cqe = nullptr;
   unsigned head = 0, seen = 0;
@@ -378,7 +379,8 @@ void wake_uring::reap(std::vector<completion>& into) {
 }
 
 bool wake_uring::look() noexcept {
-  if (ring_->quiet() && ring_->stale() && ++stale_looks_ % stale_looks_between == 0) {
+  // The first look makes sure: what came before it would else be found only as many looks later as lie between two system calls.
+  if (ring_->quiet() && ring_->stale() && looks_since_enter_++ % stale_looks_between == 0) {
     ring_->enter();
     counters_.enters.add();
   }
@@ -386,6 +388,7 @@ bool wake_uring::look() noexcept {
 }
 
 void wake_uring::sleep(std::optional<base::time_point> until) {
+  looks_since_enter_ = 0;
   counters_.enters.add();
   if (until) {
     ring_->wait(*until - base::clock::now());

@@ -67,6 +67,7 @@ class wake_uring final : public wake_backend {
   // A system call costs some hundred nanoseconds, a look some ten.
   static constexpr std::uint32_t stale_looks_between = 64;
   mutable std::uint32_t stale_looks_ = 0;
+  std::uint32_t looks_since_enter_ = 0;
   std::unique_ptr<uring> ring_;
   wakeup kind_ = wakeup::futex;
   std::vector<slot_state> slots_;
