@@ -44,10 +44,22 @@ void measure_idle(Side& side, std::chrono::milliseconds length, figures& into) {
   watcher.join();
 }
 
+/// The service lets go of what the other side had a little after that side has closed it.
+process_figures figures_at_rest() {
+  auto last = figures_now();
+  for (int same = 0, looks = 0; same < 5 && looks < 500; ++looks) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    const auto now = figures_now();
+    same = now.shm_bytes == last.shm_bytes ? same + 1 : 0;
+    last = now;
+  }
+  return last;
+}
+
 template <class Side, class Open>
 void measure(std::size_t handles, std::chrono::milliseconds idle_for, figures& into, const Open& open) {
   const auto n = static_cast<double>(handles);
-  const auto before = figures_now();
+  const auto before = figures_at_rest();
   std::unique_ptr<Side> side;
   const cost c = cost_of(n, [&] { side = open(); });
   into.open_us.push_back(c.wall_ns / 1e3);
