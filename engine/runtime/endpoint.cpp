@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -60,7 +61,9 @@ result<void> endpoint::admit(std::size_t bytes) {
   }
   // One message is always let in, however large, so that send_queue_bytes cannot forbid what large_message_max allows.
   const std::size_t before = queued_bytes_.fetch_add(bytes, std::memory_order_relaxed);
-  if (before != 0 && before + bytes > options_.send_queue_bytes) {
+  const std::size_t most =
+      keeps_multicasts() ? std::min(options_.send_queue_bytes, options_.supervision.queue_bytes) : options_.send_queue_bytes;
+  if (before != 0 && before + bytes > most) {
     queued_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
     wants_writable();
     return fail(errc::try_again);
@@ -152,13 +155,7 @@ result<void> endpoint::multicast(pieces payload, std::size_t bytes) {
 void endpoint::multicast_crossed(std::span<const std::byte> payload) {
   const std::size_t bytes = payload.size();
   if (face_->keeps_multicasts()) [[unlikely]] {
-    unadmit(bytes);
-    const std::span<const std::byte> one[] = {payload};
-    if (!keep_for_later(one, bytes)) {
-      core_->log(log_level::warning, fmt::format("handle {}: supervision.queue_bytes ({}) are used up: a message of {} bytes from another "
-                                                 "thread is dropped",
-                                                 id_, options_.supervision.queue_bytes, bytes));
-    }
+    keep_crossed(payload);
     return;
   }
   if (ended_) {

@@ -180,6 +180,7 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   void not_joined_again(const error& why);
   void look_at_state();
   result<void> keep_for_later(pieces payload, std::size_t bytes);
+  void keep_crossed(std::span<const std::byte> payload);
   void send_kept();
   [[nodiscard]] restoration describe_restoration() const;
 

@@ -39,8 +39,12 @@ struct endpoint::line {
   base::time_point lost_at{};
   restoration back;        ///< the last
   bool was_there = false;  ///< a loss is news, and so is the end of it
-  std::deque<std::vector<std::byte>> kept;
-  std::size_t kept_bytes = 0;
+  struct kept_multicast {
+    std::vector<std::byte> bytes;
+    bool admitted;  ///< from another thread: counted against the face's queue until it is written
+  };
+  std::deque<kept_multicast> kept;
+  std::size_t kept_bytes = 0;  ///< of those of the driving thread
 };
 
 endpoint::endpoint(std::shared_ptr<engine_core> core, std::uint64_t id, handle_options options, callbacks calls)
@@ -224,9 +228,12 @@ result<void> endpoint::keep_for_later(pieces payload, std::size_t bytes) {
     whole.insert(whole.end(), piece.begin(), piece.end());
   }
   l.kept_bytes += bytes;
-  l.kept.push_back(std::move(whole));
+  l.kept.push_back({std::move(whole), false});
   return {};
 }
+
+/// Its sender was told "accepted": the limit was looked at then.
+void endpoint::keep_crossed(std::span<const std::byte> payload) { face_->line_->kept.push_back({{payload.begin(), payload.end()}, true}); }
 
 void endpoint::send_kept() {
   line& l = *face_->line_;
@@ -235,7 +242,12 @@ void endpoint::send_kept() {
   }
   hold_doorbell();
   for (auto& one : std::exchange(l.kept, {})) {
-    count_result(session_.multicast_or_queue(one, [] {}));
+    const std::size_t bytes = one.bytes.size();
+    count_result(session_.multicast_or_queue(one.bytes, [this, bytes, admitted = one.admitted] {
+      if (admitted) {
+        written(bytes);
+      }
+    }));
   }
   l.kept_bytes = 0;
 }
