@@ -61,7 +61,7 @@ cut off: 1, quorate No; the others: 2, quorate Yes
 healed 3
 twice 64
 no such node 64
-unknown verb 64" "$(timeout 110 "$with_cluster" --crypto --keep-logs "$work/logs" -- bash "$work/inside"; echo $? >"$work/status")"
+unknown verb 64" "$(timeout 200 "$with_cluster" --crypto --keep-logs "$work/logs" -- bash "$work/inside"; echo $? >"$work/status")"
 expect "the exit status goes through" 42 "$(cat "$work/status")"
 expect "the logs are kept" 3 "$(grep -l 'ready to provide service' "$work"/logs/node*.log | wc -l)"
 
