@@ -198,6 +198,7 @@ void session::join_answered(const result<answer_bytes>& answer) {
   if (state_ == handle_state::joining) {
     const error why = service_error(code, fmt::format("to join group '{}'", group_));
     group_.clear();
+    join_refusal_ = why;
     move_to(handle_state::ready, why);
     settle_operation(join_, fail(why));
   }

@@ -65,6 +65,8 @@ class session {
   void attach(std::unique_ptr<ipc::connection> connection, base::time_point now);
   /// It follows one that was lost: a notice says so as soon as it is ready.
   void announce_restoration() noexcept { restoration_due_ = true; }
+  /// Why the service refused the last join; null: it did not.
+  [[nodiscard]] const error* join_refusal() const noexcept { return join_refusal_ ? &*join_refusal_ : nullptr; }
   /// Nothing more can come: every open completion fails, the state is lost.
   void lose(error why);
   /// The user wants no more of it: open completions fail, the state is closed. What was multicast stays in line to be sent.
@@ -186,6 +188,7 @@ class session {
   bool poking_ = false;
   bool finalizing_ = false;
   bool restoration_due_ = false;
+  std::optional<error> join_refusal_;
   bool removed_ = false;
   std::optional<base::time_point> fragment_retry_at_;
   base::time_point now_;

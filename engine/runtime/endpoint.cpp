@@ -553,6 +553,8 @@ void endpoint::schedule() {
     at_the_latest(linger_until_);
   } else if (session_.state() == handle_state::connecting) {
     at_the_latest(connect_deadline_);
+  } else if (refused_again()) {
+    at_the_latest(now());
   }
   if (pump_.keeps_books()) {
     if (pump_.stuck()) {
@@ -599,6 +601,11 @@ void endpoint::expired() {
   if (session_.state() == handle_state::connecting && now() >= connect_deadline_) {
     lose(error(errc::timeout, fmt::format("service '{}' accepted but answered nothing within {} ms; is it stopped or in a long sync phase?",
                                           options_.service, options_.connect_deadline.count())));
+    return;
+  }
+  if (refused_again()) {
+    const error& why = *session_.join_refusal();
+    lose(error(why.code, fmt::format("joining '{}' again: {}", group_to_join_, why.message())));
     return;
   }
   if (auto ok = session_.tick(now()); !ok) {

@@ -177,7 +177,7 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   void revive();
   void follow(std::string group, handle::completion joined);
   void end_line();
-  void not_joined_again(const error& why);
+  [[nodiscard]] bool refused_again() const noexcept { return rejoins_ && session_.join_refusal() != nullptr; }
   void look_at_state();
   result<void> keep_for_later(pieces payload, std::size_t bytes);
   void keep_crossed(std::span<const std::byte> payload);
@@ -198,6 +198,7 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   std::shared_ptr<endpoint> next_;    // of a face: null as long as it is live itself
   const std::unique_ptr<line> line_;  // of a face that is supervised
   std::string group_to_join_;         // what this handle is in, or on its way into
+  bool rejoins_ = false;              // by itself: a refusal is one more attempt that failed
   bool join_asked_ = false;           // for that, by the user, before it was connected
   handle::completion joined_;         // of the join that a new one begins with
   bool revival_due_ = false;          // ended; the timer brings the next

@@ -131,21 +131,7 @@ void endpoint::revive() {
     return;
   }
   revival_due_ = false;
-  std::weak_ptr<endpoint> face = face_->shared_from_this();
-  handle::completion joined;
-  if (!group_to_join_.empty()) {
-    // It may run on a worker; what it leads to belongs to the driving thread.
-    joined = [face, core = core_](const result<void>& outcome) {
-      if (!outcome) {
-        static_cast<void>(core->cross([face, why = outcome.error()] {
-          if (const auto there = face.lock()) {
-            there->live().not_joined_again(why);
-          }
-        }));
-      }
-    };
-  }
-  follow(std::exchange(group_to_join_, {}), std::move(joined));
+  follow(std::exchange(group_to_join_, {}), {});
 }
 
 /// From here on the next of the line is live.
@@ -153,8 +139,11 @@ void endpoint::follow(std::string group, handle::completion joined) {
   const auto keep = shared_from_this();  // a later one is held by the face alone
   endpoint& face = *face_;
   auto next = std::make_shared<endpoint>(face.shared_from_this(), std::move(group), std::move(joined));
-  if (face.line_->was_there && ended_) {
-    next->session_.announce_restoration();
+  if (ended_) {
+    next->rejoins_ = !next->group_to_join_.empty();
+    if (face.line_->was_there) {
+      next->session_.announce_restoration();
+    }
   }
   superseded_ = true;
   if (!ended_) {  // it has left its group: nobody hears of the end of this connection
@@ -175,12 +164,6 @@ void endpoint::follow(std::string group, handle::completion joined) {
   }
   face.next_ = next;
   core_->replace(*this, std::move(next));
-}
-
-void endpoint::not_joined_again(const error& why) {
-  if (!ended_ && session_.state() == handle_state::ready) {
-    lose(error(why.code, fmt::format("joining '{}' again: {}", group_to_join_, why.message())));
-  }
 }
 
 /// The face's state has changed.

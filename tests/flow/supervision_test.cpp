@@ -277,6 +277,34 @@ TEST_P(supervised, ends_with_its_engine_whatever_it_is_doing) {
   }
 }
 
+TEST_P(supervised, tries_again_when_its_group_will_not_have_it_back) {
+  serve();
+  open(options());
+  ASSERT_TRUE(until([&] { return has("joined"); }));
+  service.reset();
+  ASSERT_TRUE(until([&] { return has("lost"); }));
+  // Another handle of this process is quicker: CPG lets a process be in a group once.
+  serve();
+  engine other;
+  handle_options o;
+  o.service = name;
+  o.group = group;
+  o.max_message_size = 65536;
+  auto quicker = other.open(o, {});
+  ASSERT_TRUE(quicker);
+  ASSERT_TRUE(eventually([&] {
+    static_cast<void>(other.dispatch(mode::all));
+    return quicker->state() == handle_state::joined;
+  }));
+  ASSERT_TRUE(until([&] { return has("lost", 3); })) << "refused, and tried again";
+  EXPECT_FALSE(has("joined", 2));
+  quicker->close();
+  ASSERT_TRUE(until([&] {
+    static_cast<void>(other.dispatch(mode::all));
+    return has("joined", 2);
+  }));
+}
+
 TEST_P(supervised, keeps_leases_of_a_connection_that_is_gone) {
   serve();
   auto o = options();
