@@ -43,8 +43,11 @@ handle_stats endpoint::stats() const noexcept {
   s.fragments = fragments_.get();
   s.aborted = aborted_.get();
   s.shm_bytes = shm_bytes_.get();
-  s.leases = pump_.leases().desk()->count();
-  s.lease_bytes = pump_.leases().desk()->bytes();
+  {
+    const std::lock_guard lock(group_lock_);
+    s.leases = desk_->count();
+    s.lease_bytes = desk_->bytes();
+  }
   s.copied_out = copied_out_.get();
   s.copied_out_bytes = copied_out_bytes_.get();
   s.copied_out_now = copied_out_now_.get();
@@ -514,20 +517,20 @@ void endpoint::publish() {
   }
   endpoint& face = *face_;
   const auto& counts = session_.counts();
-  face.multicasts_.set(counted_before_.multicasts + counts.multicasts);
-  face.multicast_bytes_.set(counted_before_.multicast_bytes + counts.multicast_bytes);
-  face.not_writable_.set(counted_before_.not_writable + counts.not_writable);
-  face.doorbells_.set(counted_before_.doorbells + counts.doorbells);
-  face.pokes_.set(counted_before_.pokes + counts.pokes);
+  face.multicasts_.set(before_.multicasts + counts.multicasts);
+  face.multicast_bytes_.set(before_.multicast_bytes + counts.multicast_bytes);
+  face.not_writable_.set(before_.refused_not_writable + counts.not_writable);
+  face.doorbells_.set(before_.doorbells + counts.doorbells);
+  face.pokes_.set(before_.pokes + counts.pokes);
   if (pump_.keeps_books()) {
-    face.copied_out_.set(pump_.copied_out());
-    face.copied_out_bytes_.set(pump_.copied_out_bytes());
+    face.copied_out_.set(before_.copied_out + pump_.copied_out());
+    face.copied_out_bytes_.set(before_.copied_out_bytes + pump_.copied_out_bytes());
     face.copied_out_now_.set(pump_.copies_open());
     const auto& look = pump_.last_look();
     face.ring_used_.set(look.used);
-    face.ring_used_max_.set(look.used_max);
+    face.ring_used_max_.set(std::max<std::uint64_t>(before_.ring_used_max, look.used_max));
     face.oldest_age_ns_.set(static_cast<std::uint64_t>(look.oldest_age.count()));
-    face.overloads_.set(look.overloads);
+    face.overloads_.set(before_.overloads + look.overloads);
   }
   face.local_node_.store(session_.local_node(), std::memory_order_relaxed);
   if (const auto state = session_.state(); face.state_.load(std::memory_order_relaxed) != state) {

@@ -232,7 +232,8 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   std::atomic<bool> over_{false};
   mutable std::mutex group_lock_;  // control path only
   std::string group_;
-  cpg::session::counters counted_before_;  // by earlier ones of the line
+  std::shared_ptr<dispatch::lease_desk> desk_;  // of a face, under group_lock_: the live one's
+  handle_stats before_;                         // what earlier ones of the line had counted
   base::counter messages_, message_bytes_, view_count_, fragments_, aborted_, send_failures_, shm_bytes_;
   base::counter multicasts_, multicast_bytes_, not_writable_, doorbells_, pokes_, copied_out_, copied_out_bytes_, copied_out_now_;
   base::counter ring_used_, ring_used_max_, oldest_age_ns_, overloads_;

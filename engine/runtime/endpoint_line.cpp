@@ -59,7 +59,8 @@ endpoint::endpoint(std::shared_ptr<engine_core> core, std::uint64_t id, handle_o
       pid_(pid_of(options_)),
       session_(session_options_of(options_, pid_)),
       pump_(*this, options_.retained_bytes_max, options_.lease_age_max),
-      atomic_max_(session_.atomic_max()) {}
+      atomic_max_(session_.atomic_max()),
+      desk_(pump_.leases().desk()) {}
 
 endpoint::endpoint(std::shared_ptr<endpoint> face, std::string group, handle::completion joined)
     : core_(face->core_),
@@ -75,8 +76,7 @@ endpoint::endpoint(std::shared_ptr<endpoint> face, std::string group, handle::co
       session_(session_options_of(options_, pid_)),
       pump_(*this, options_.retained_bytes_max, options_.lease_age_max),
       atomic_max_(session_.atomic_max()) {
-  counted_before_ = {face_->multicasts_.get(), face_->multicast_bytes_.get(), face_->not_writable_.get(), face_->doorbells_.get(),
-                     face_->pokes_.get()};
+  before_ = face_->stats();
 }
 
 endpoint::~endpoint() = default;
@@ -116,6 +116,7 @@ void endpoint::await_revival() {
   const std::int64_t longest = std::min<std::int64_t>(s.backoff_max.count(), s.backoff_min.count() << std::min(l.attempts, 20U));
   const auto wait = std::chrono::milliseconds(std::uniform_int_distribution<std::int64_t>((longest + 1) / 2, longest)(l.random));
   ++l.attempts;
+  face_->shm_bytes_.set(0);
   revival_due_ = true;
   core_->reactor().schedule(*this, now() + wait);
 }
@@ -163,6 +164,10 @@ void endpoint::follow(std::string group, handle::completion joined) {
     mark_ready();
   }
   face.next_ = next;
+  {
+    const std::lock_guard lock(face.group_lock_);
+    face.desk_ = next->pump_.leases().desk();
+  }
   core_->replace(*this, std::move(next));
 }
 

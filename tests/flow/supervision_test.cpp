@@ -325,9 +325,17 @@ TEST_P(supervised, keeps_leases_of_a_connection_that_is_gone) {
   ASSERT_TRUE(until([&] { return has("message of the first life"); }));
   service.reset();
   ASSERT_TRUE(until([&] { return has("lost"); }));
+  const auto copied = h.stats().copied_out;
+  EXPECT_EQ(h.stats().shm_bytes, 0U) << "its rings are gone";
   serve();
   ASSERT_TRUE(until([&] { return has("joined", 2); }));
   EXPECT_EQ(kept.pin().text(), "of the first life");
+  EXPECT_GE(h.stats().copied_out, copied) << "a count never goes back";
+  EXPECT_GT(h.stats().shm_bytes, 0U);
+  kept.release();
+  ASSERT_TRUE(h.multicast("of the second"));
+  ASSERT_TRUE(until([&] { return has("message of the second"); }));
+  EXPECT_EQ(h.stats().leases, 1U) << "of the connection that it has now";
   kept.release();
 }
 
