@@ -10,6 +10,7 @@
 #include "dispatch/deliver.hpp"
 #include "ipc/connection.hpp"
 #include "runtime/crew.hpp"
+#include "runtime/endpoint_line.hpp"
 #include "runtime/engine_core.hpp"
 
 namespace cpgring::runtime {
@@ -18,7 +19,47 @@ namespace {
 // A service whose backlog of 128 is full turns a connect away; it takes about 0.3 ms for each.
 constexpr auto connect_retry = std::chrono::milliseconds(1);
 
+cpg::session_options session_options_of(const handle_options& options, std::uint32_t pid) {
+  return {options.max_message_size, pid, options.send_queue_bytes, options.large_message_max, options.control_deadline};
+}
+
+std::uint32_t pid_of(const handle_options& options) { return options.pid != 0 ? options.pid : static_cast<std::uint32_t>(::getpid()); }
+
 }  // namespace
+
+endpoint::endpoint(std::shared_ptr<engine_core> core, std::uint64_t id, handle_options options, callbacks calls)
+    : core_(std::move(core)),
+      id_(id),
+      wishes_(std::make_shared<const wishes>(wishes{std::move(options), std::move(calls)})),
+      options_(wishes_->options),
+      calls_(wishes_->calls),
+      face_(this),
+      line_(options_.supervision.reconnect ? std::make_unique<line>() : nullptr),
+      group_to_join_(options_.group),
+      pid_(pid_of(options_)),
+      session_(session_options_of(options_, pid_)),
+      pump_(*this, options_.retained_bytes_max, options_.lease_age_max),
+      atomic_max_(session_.atomic_max()),
+      desk_(pump_.leases().desk()) {}
+
+endpoint::endpoint(std::shared_ptr<endpoint> face, std::string group, handle::completion joined)
+    : core_(face->core_),
+      id_(face->id_),
+      wishes_(face->wishes_),
+      options_(wishes_->options),
+      calls_(wishes_->calls),
+      keep_face_(std::move(face)),
+      face_(keep_face_.get()),
+      group_to_join_(std::move(group)),
+      joined_(std::move(joined)),
+      pid_(pid_of(options_)),
+      session_(session_options_of(options_, pid_)),
+      pump_(*this, options_.retained_bytes_max, options_.lease_age_max),
+      atomic_max_(session_.atomic_max()) {
+  before_ = face_->stats();
+}
+
+endpoint::~endpoint() = default;
 
 // --- any thread -------------------------------------------------------------------------------------------------------------
 
@@ -368,8 +409,8 @@ void endpoint::lose(error why) {
   session_.lose(std::move(why));
   unlink();
   ended_ = true;
-  silent_ = again && !heard_of_;
-  if (silent_) {  // one more attempt that failed is no news
+  if (again && !heard_of_) {  // one more attempt that failed is no news
+    shown_ = false;
     std::erase_if(session_.notices, [](const cpg::notice& n) { return n.what == cpg::notice::kind::state; });
   } else {
     publish();
@@ -402,7 +443,7 @@ void endpoint::close_now(std::optional<error> cause) {
       n.to = handle_state::closed;
       n.cause = std::move(cause);
       session_.notices.push_back(std::move(n));
-      superseded_ = true;  // by nothing: the face's state is no longer this session's
+      shown_ = false;
       face_->state_.store(handle_state::closed, std::memory_order_relaxed);
       hand_over_notices();
       end_line();
@@ -425,6 +466,11 @@ void endpoint::close_now(std::optional<error> cause) {
     core_->retire(*this);
     return;
   }
+  begin_linger();
+}
+
+/// The connection stays until the service has taken what was multicast.
+void endpoint::begin_linger() {
   lingering_ = true;
   linger_until_ = now() + core_->options().close_deadline;
   session_.finalize(linger_until_, [this] {
@@ -512,7 +558,7 @@ void endpoint::worker_done() {
 // --- progress ---------------------------------------------------------------------------------------------------------------
 
 void endpoint::publish() {
-  if (superseded_ || silent_) {
+  if (!shown_) {
     return;
   }
   endpoint& face = *face_;

@@ -167,6 +167,8 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   void settle_changes();
   void hand_over_notices();
   void look_at_name(std::string_view group) const;
+  void begin_linger();
+  [[nodiscard]] bool heard(cpg::notice::kind what) const noexcept;
   void written(std::size_t bytes);
   void hold_doorbell();
   [[nodiscard]] tl::unexpected<error> why_not() const;
@@ -202,8 +204,7 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   bool join_asked_ = false;           // for that, by the user, before it was connected
   handle::completion joined_;         // of the join that a new one begins with
   bool revival_due_ = false;          // ended; the timer brings the next
-  bool silent_ = false;               // ended before users knew of it, and will be replaced
-  bool superseded_ = false;           // the next is there
+  bool shown_ = true;                 // the face's state is this one's: until it is replaced, or ends before users knew of it
   bool heard_of_ = false;             // it was ready: users know of it
   const std::uint32_t pid_;
   cpg::session session_;

@@ -1,26 +1,17 @@
 // The line of a supervised handle: after a loss a new connection, the same group, under the same id and behind the same face.
-#include <unistd.h>
-
 #include <algorithm>
-#include <deque>
 #include <random>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
-#include "ipc/connection.hpp"
 #include "runtime/endpoint.hpp"
+#include "runtime/endpoint_line.hpp"
 #include "runtime/engine_core.hpp"
 
 namespace cpgring::runtime {
 namespace {
-
-cpg::session_options session_options_of(const handle_options& options, std::uint32_t pid) {
-  return {options.max_message_size, pid, options.send_queue_bytes, options.large_message_max, options.control_deadline};
-}
-
-std::uint32_t pid_of(const handle_options& options) { return options.pid != 0 ? options.pid : static_cast<std::uint32_t>(::getpid()); }
 
 constexpr auto last_words_pause = std::chrono::milliseconds(1);
 
@@ -32,54 +23,6 @@ bool is_for_good(const error& why) {
 }
 
 }  // namespace
-
-struct endpoint::line {
-  std::minstd_rand random{std::random_device{}()};
-  std::uint32_t attempts = 0;  ///< since it was last there
-  base::time_point lost_at{};
-  restoration back;        ///< the last
-  bool was_there = false;  ///< a loss is news, and so is the end of it
-  struct kept_multicast {
-    std::vector<std::byte> bytes;
-    bool admitted;  ///< from another thread: counted against the face's queue until it is written
-  };
-  std::deque<kept_multicast> kept;
-  std::size_t kept_bytes = 0;  ///< of those of the driving thread
-};
-
-endpoint::endpoint(std::shared_ptr<engine_core> core, std::uint64_t id, handle_options options, callbacks calls)
-    : core_(std::move(core)),
-      id_(id),
-      wishes_(std::make_shared<const wishes>(wishes{std::move(options), std::move(calls)})),
-      options_(wishes_->options),
-      calls_(wishes_->calls),
-      face_(this),
-      line_(options_.supervision.reconnect ? std::make_unique<line>() : nullptr),
-      group_to_join_(options_.group),
-      pid_(pid_of(options_)),
-      session_(session_options_of(options_, pid_)),
-      pump_(*this, options_.retained_bytes_max, options_.lease_age_max),
-      atomic_max_(session_.atomic_max()),
-      desk_(pump_.leases().desk()) {}
-
-endpoint::endpoint(std::shared_ptr<endpoint> face, std::string group, handle::completion joined)
-    : core_(face->core_),
-      id_(face->id_),
-      wishes_(face->wishes_),
-      options_(wishes_->options),
-      calls_(wishes_->calls),
-      keep_face_(std::move(face)),
-      face_(keep_face_.get()),
-      group_to_join_(std::move(group)),
-      joined_(std::move(joined)),
-      pid_(pid_of(options_)),
-      session_(session_options_of(options_, pid_)),
-      pump_(*this, options_.retained_bytes_max, options_.lease_age_max),
-      atomic_max_(session_.atomic_max()) {
-  before_ = face_->stats();
-}
-
-endpoint::~endpoint() = default;
 
 // --- any thread -------------------------------------------------------------------------------------------------------------
 
@@ -146,22 +89,14 @@ void endpoint::follow(std::string group, handle::completion joined) {
       next->session_.announce_restoration();
     }
   }
-  superseded_ = true;
+  shown_ = false;
   if (!ended_) {  // it has left its group: nobody hears of the end of this connection
     ended_ = true;
     no_more_calls();
     pump_.forget_errands();
     session_.close(std::nullopt);
     session_.notices.clear();
-    lingering_ = true;
-    linger_until_ = now() + core_->options().close_deadline;
-    session_.finalize(linger_until_, [this] {
-      finalize_answered_ = true;
-      core_->linger_done(*this);
-    });
-    count_result(session_.progress(now()));
-    schedule();
-    mark_ready();
+    begin_linger();
   }
   face.next_ = next;
   {

@@ -8,40 +8,39 @@
 
 namespace cpgring::runtime {
 
+bool endpoint::heard(cpg::notice::kind what) const noexcept {
+  switch (what) {
+    case cpg::notice::kind::state: return calls_.on_state != nullptr;
+    case cpg::notice::kind::settled: return true;
+    case cpg::notice::kind::writable: return calls_.on_writable != nullptr;
+    case cpg::notice::kind::aborted: return calls_.on_aborted != nullptr;
+    case cpg::notice::kind::restored: return calls_.on_restored != nullptr;
+  }
+  return false;
+}
+
 bool endpoint::deliver_notice(const cpg::notice& one) {
+  if (one.what == cpg::notice::kind::state || one.what == cpg::notice::kind::settled) {
+    publish();  // whoever hears of the new state finds it, on any thread
+  }
+  if (!heard(one.what)) {
+    return false;
+  }
   handle me = self();
   switch (one.what) {
     case cpg::notice::kind::state: {
-      publish();  // whoever hears of the new state finds it, on any thread
-      if (!calls_.on_state) {
-        return false;
-      }
       state_change change{one.from, one.to, one.cause ? &*one.cause : nullptr};
       run([&] { calls_.on_state(me, change); });
       return true;
     }
-    case cpg::notice::kind::settled:
-      publish();
-      run(one.settle);
-      return true;
-    case cpg::notice::kind::writable:
-      if (!calls_.on_writable) {
-        return false;
-      }
-      run([&] { calls_.on_writable(me); });
-      return true;
+    case cpg::notice::kind::settled: run(one.settle); return true;
+    case cpg::notice::kind::writable: run([&] { calls_.on_writable(me); }); return true;
     case cpg::notice::kind::restored: {
-      if (!calls_.on_restored) {
-        return false;
-      }
       const restoration what = describe_restoration();
       run([&] { calls_.on_restored(me, what); });
       return true;
     }
     case cpg::notice::kind::aborted: {
-      if (!calls_.on_aborted) {
-        return false;
-      }
       const auto& a = *one.aborted;
       aborted_message told{a.node, a.pid, a.received, a.announced, &a.cause};
       run([&] { calls_.on_aborted(me, told); });
@@ -72,47 +71,35 @@ void endpoint::hand_over_notices() {
   while (!session_.notices.empty()) {
     cpg::notice one = std::move(session_.notices.front());
     session_.notices.pop_front();
-    const bool silent = (one.what == cpg::notice::kind::state && !calls_.on_state) ||
-                        (one.what == cpg::notice::kind::writable && !calls_.on_writable) ||
-                        (one.what == cpg::notice::kind::aborted && !calls_.on_aborted);
-    if (!silent) {
+    if (heard(one.what)) {
       core_->add_task(id_, [me = shared_from_this(), one = std::move(one)] { me->deliver_notice(one); });
     }
   }
 }
 
 std::function<void()> endpoint::call_for(cpg::notice one) {
+  if (!heard(one.what)) {
+    return {};
+  }
   const auto keep = shared_from_this();
   switch (one.what) {
     case cpg::notice::kind::state:
-      if (!calls_.on_state) {
-        return {};
-      }
       return [keep, one = std::move(one)] {
         handle me = keep->self();
         keep->calls_.on_state(me, {one.from, one.to, one.cause ? &*one.cause : nullptr});
       };
     case cpg::notice::kind::settled: return std::move(one.settle);
     case cpg::notice::kind::writable:
-      if (!calls_.on_writable) {
-        return {};
-      }
       return [keep] {
         handle me = keep->self();
         keep->calls_.on_writable(me);
       };
     case cpg::notice::kind::restored:
-      if (!calls_.on_restored) {
-        return {};
-      }
       return [keep, what = describe_restoration()] {
         handle me = keep->self();
         keep->calls_.on_restored(me, what);
       };
     case cpg::notice::kind::aborted:
-      if (!calls_.on_aborted) {
-        return {};
-      }
       return [keep, a = std::move(*one.aborted)] {
         handle me = keep->self();
         keep->calls_.on_aborted(me, {a.node, a.pid, a.received, a.announced, &a.cause});
