@@ -5,8 +5,9 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <memory>
+#include <string>
 #include <system_error>
+#include <vector>
 
 #include <fmt/format.h>
 

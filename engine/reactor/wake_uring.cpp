@@ -367,7 +367,7 @@ void wake_uring::reap(std::vector<completion>& into) {
     counters_.overflows.add();
   }
   ring_->enter();
-  looks_since_enter_ = 0;
+  looks_ = 0;
   counters_.enters.add();
   io_uring_cqe* cqe = nullptr;
   unsigned head = 0, seen = 0;
@@ -380,7 +380,7 @@ void wake_uring::reap(std::vector<completion>& into) {
 
 bool wake_uring::look() noexcept {
   // The first look makes sure: what came before it would else be found only as many looks later as lie between two system calls.
-  if (ring_->quiet() && ring_->stale() && looks_since_enter_++ % stale_looks_between == 0) {
+  if (ring_->quiet() && ring_->stale() && looks_++ % looks_between == 0) {
     ring_->enter();
     counters_.enters.add();
   }
@@ -388,7 +388,7 @@ bool wake_uring::look() noexcept {
 }
 
 void wake_uring::sleep(std::optional<base::time_point> until) {
-  looks_since_enter_ = 0;
+  looks_ = 0;
   counters_.enters.add();
   if (until) {
     ring_->wait(*until - base::clock::now());

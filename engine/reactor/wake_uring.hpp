@@ -27,9 +27,7 @@ class wake_uring final : public wake_backend {
   result<void> watch(std::uint32_t slot, int fd) override;
   void unwatch(std::uint32_t slot) override;
   void reap(std::vector<completion>& into) override;
-  [[nodiscard]] bool pending() const noexcept override {
-    return !ring_->quiet() || (ring_->stale() && ++stale_looks_ % stale_looks_between == 0);
-  }
+  [[nodiscard]] bool pending() const noexcept override { return !ring_->quiet() || (ring_->stale() && ++looks_ % looks_between == 0); }
   [[nodiscard]] bool look() noexcept override;
   void sleep(std::optional<base::time_point> until) override;
   [[nodiscard]] int pollable_fd() const noexcept override { return pollable_.get(); }
@@ -65,9 +63,8 @@ class wake_uring final : public wake_backend {
   result<void> provide_buffers();
 
   // A system call costs some hundred nanoseconds, a look some ten.
-  static constexpr std::uint32_t stale_looks_between = 64;
-  mutable std::uint32_t stale_looks_ = 0;
-  std::uint32_t looks_since_enter_ = 0;
+  static constexpr std::uint32_t looks_between = 64;
+  mutable std::uint32_t looks_ = 0;  // since the kernel was last entered, while its sign was stale
   std::unique_ptr<uring> ring_;
   wakeup kind_ = wakeup::futex;
   std::vector<slot_state> slots_;

@@ -63,6 +63,9 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   /// Closes on the driving thread; cannot fail: with a full intake a flag tells.
   void request_close();
 
+  /// What a request is told that can't be made now; any thread.
+  static tl::unexpected<error> away();
+
   // --- reactor's thread: the line (endpoint_line.cpp) --------------------------------------------------------------------------
   /// Of a face: the one that requests go to.
   [[nodiscard]] endpoint& live() noexcept { return next_ ? *next_ : *this; }
@@ -167,11 +170,11 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   void settle_changes();
   void hand_over_notices();
   void look_at_name(std::string_view group) const;
+  [[nodiscard]] tl::unexpected<error> why_not() const { return revival_due_ ? away() : fail(errc::bad_handle); }
   void begin_linger();
   [[nodiscard]] bool heard(cpg::notice::kind what) const noexcept;
   void written(std::size_t bytes);
   void hold_doorbell();
-  [[nodiscard]] tl::unexpected<error> why_not() const;
   struct line;
   [[nodiscard]] bool may_revive(const error& why) const;
   [[nodiscard]] bool revived_in_vain() const noexcept;

@@ -34,9 +34,7 @@ bool endpoint::keeps_multicasts() const noexcept {
   return at == handle_state::lost || at == handle_state::connecting || at == handle_state::ready || at == handle_state::joining;
 }
 
-tl::unexpected<error> endpoint::why_not() const {
-  return revival_due_ ? fail(errc::service_lost, "the service is away; the handle connects again by itself") : fail(errc::bad_handle);
-}
+tl::unexpected<error> endpoint::away() { return fail(errc::service_lost, "the service is away; the handle connects again by itself"); }
 
 // --- loss and return --------------------------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ result<void> usable(const endpoint_ptr& of) {
     return ok;
   }
   if (of->supervised() && of->state() == handle_state::lost && !of->over()) {
-    return fail(errc::service_lost, "the service is away; the handle connects again by itself");
+    return endpoint::away();
   }
   if (ended(of->state())) {
     return fail(errc::bad_handle, fmt::format("the handle is {}", to_string(of->state())));

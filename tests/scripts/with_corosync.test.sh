@@ -4,14 +4,7 @@ set -uo pipefail
 with_corosync=$(readlink -f "$(dirname "$0")/../../scripts/with-corosync")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-failures=0
-
-expect() {  # what, expected, got
-  if [ "$2" != "$3" ]; then
-    echo "FAILED: $1: expected '$2', got '$3'"
-    failures=$((failures + 1))
-  fi
-}
+. "$(dirname "$0")/expect.sh"
 
 within() {  # seconds, command...: polls it
   local tries=$(($1 * 50))
