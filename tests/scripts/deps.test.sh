@@ -5,14 +5,7 @@ deps=$(readlink -f "$(dirname "$0")/../../scripts/deps")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/bin"
-failures=0
-
-expect() {  # what, expected, got
-  if [ "$2" != "$3" ]; then
-    echo "FAILED: $1: expected '$2', got '$3'"
-    failures=$((failures + 1))
-  fi
-}
+. "$(dirname "$0")/expect.sh"
 
 cat >"$work/bin/dpkg-query" <<PRETENDED
 #!/bin/sh
