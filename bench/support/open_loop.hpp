@@ -24,7 +24,6 @@ struct open_loop_plan {
 
 struct open_loop_outcome {
   std::uint64_t sent = 0, received = 0;
-  std::uint64_t wall_ns = 0;
   double cpu_seconds = 0;
   [[nodiscard]] bool complete(const open_loop_plan& plan) const noexcept { return received == plan.messages; }
 };
@@ -78,7 +77,7 @@ open_loop_outcome run_open_loop(Side& side, const open_loop_plan& plan, histogra
   for (std::uint64_t i = seen; i < plan.messages; ++i) {
     latency.record(ended > due(i) ? ended - due(i) : 0);
   }
-  return {next, seen, ended - began, cpu_seconds() - cpu};
+  return {next, seen, cpu_seconds() - cpu};
 }
 
 }  // namespace cpgring::bench

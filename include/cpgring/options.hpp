@@ -97,7 +97,8 @@ struct supervision_options {
   /// A service that is not there when the handle is opened is waited for in the same way, in state connecting, without a callback.
   /// A handle that has left a group may then join another (or the same): on a connection of its own, because a stock service never lets one
   /// connection join twice. Not tried again: what no waiting mends (errc::access, errc::version, a wrong name).
-  /// Off: lost is the end of a handle.
+  /// A group that refuses to have the handle back (errc::exist: another handle of this process was quicker) is one more attempt that
+  /// failed; on_state tells of each. Off: lost is the end of a handle.
   bool reconnect = false;
   /// The first attempt comes after about this long, each further one after twice as long, up to backoff_max. Each wait is shortened by up
   /// to half at random, so that a service that comes back does not meet all its clients at once. 1..3600000.
