@@ -57,6 +57,15 @@ std::string_view to_string(reason why) noexcept {
   return "unknown";
 }
 
+std::string_view to_string(multicast_fate fate) noexcept {
+  switch (fate) {
+    case multicast_fate::confirmed: return "confirmed";
+    case multicast_fate::not_sent: return "not sent";
+    case multicast_fate::unknown: return "unknown";
+  }
+  return "?";
+}
+
 std::string_view to_string(handle_state state) noexcept {
   switch (state) {
     case handle_state::connecting: return "connecting";

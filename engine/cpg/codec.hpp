@@ -18,6 +18,9 @@
 namespace cpgring::cpg {
 
 enum class event_kind : std::uint8_t { deliver, configuration, totem_configuration, fragment, broken };
+constexpr bool makes_a_view(event_kind kind) noexcept {
+  return kind == event_kind::configuration || kind == event_kind::totem_configuration;
+}
 
 /// What a field said and what it may say; made into text only when somebody has to read it.
 struct refusal {

@@ -1,6 +1,7 @@
 // What waits to be written, in order. Its room is used again: a sender that is always ahead of the service costs no allocation.
 #pragma once
 
+#include <algorithm>
 #include <boost/circular_buffer.hpp>
 #include <cstddef>
 #include <utility>
@@ -18,6 +19,8 @@ class outbox {
   [[nodiscard]] Entry& front() noexcept { return line_.front(); }
   auto begin() noexcept { return line_.begin(); }
   auto end() noexcept { return line_.end(); }
+  auto begin() const noexcept { return line_.begin(); }
+  auto end() const noexcept { return line_.end(); }
   void push_back(Entry one) {
     if (line_.full()) {
       line_.set_capacity(line_.capacity() * 2);
@@ -31,6 +34,10 @@ class outbox {
       spares_.push_back(std::move(bytes));
     }
     line_.pop_front();
+  }
+  template <class Unwanted>
+  void erase_if(Unwanted&& unwanted) {
+    line_.erase(std::remove_if(line_.begin(), line_.end(), unwanted), line_.end());
   }
   /// An empty vector, with room where some is left over.
   std::vector<std::byte> room() {

@@ -14,12 +14,8 @@
 namespace cpgring::cpg {
 namespace {
 
-// corosync asks for patience with TRY_AGAIN; libcpg's own users wait 1 to 100 ms.
-constexpr auto retry_pause = std::chrono::milliseconds(5);
 // How often a refused sender looks again: corosync re-checks its own flow control every millisecond.
 constexpr auto writable_pause = std::chrono::milliseconds(1);
-// Doorbell batches beyond this gain nothing (measured: 277 k/s at 32), and delay the first of them.
-constexpr std::uint32_t staged_max = 32;
 
 }  // namespace
 
@@ -65,7 +61,8 @@ void session::move_to(handle_state to, std::optional<error> cause) {
 }
 
 void session::lose(error why) {
-  want_writable_ = false;
+  want_writable_ = more_to_write_ = false;
+  give_up_awaited(why);
   settle_operation(join_, fail(why));
   settle_operation(leave_, fail(why));
   pending_.fail_all(why);
@@ -83,7 +80,7 @@ void session::lose(error why) {
   }
 }
 
-void session::close(std::optional<error> cause) {
+void session::close(std::optional<error> cause, awaited_later later) {
   const error why = cause ? *cause : error(errc::closed);
   abandon();
   want_writable_ = false;
@@ -94,6 +91,13 @@ void session::close(std::optional<error> cause) {
     if (one.settle) {
       std::exchange(one.settle, nullptr)(fail(why));
     }
+  }
+  if (later == awaited_later::no) {
+    for (auto& one : outbox_) {
+      one.waits = nullptr;
+    }
+    awaited_.all_may_get_there();  // what is in the outbox too
+    give_up_awaited(why);
   }
   if (may_move(state_, handle_state::closed)) {
     move_to(handle_state::closed, std::move(cause));
@@ -245,151 +249,6 @@ void session::poke() {
       wire::local_get_response::bytes, base::time_point::max(), [this](const result<answer_bytes>&) { poking_ = false; });
 }
 
-// --- multicast --------------------------------------------------------------------------------------------------------------
-
-error session::refused() noexcept {
-  want_writable_ = true;
-  ++counts_.not_writable;
-  return error(errc::try_again);
-}
-
-result<void> session::may_send(std::size_t bytes) const {
-  if (auto ok = usable(); !ok) {
-    return ok;
-  }
-  if (state_ != handle_state::joined) {
-    return fail(errc::not_joined);
-  }
-  if (bytes > options_.large_message_max && bytes > atomic_max_) {
-    return fail(errc::too_big,
-                fmt::format("a message of {} bytes is above large_message_max ({}) of this handle", bytes, options_.large_message_max));
-  }
-  if (has_reservation_) {
-    return fail(errc::busy, "a reservation is open on this handle; commit or drop it first");
-  }
-  return {};
-}
-
-bool session::write_message(pieces payload, std::size_t bytes) {
-  if (connection_->writable() != ipc::writable::yes) {
-    return false;
-  }
-  const std::size_t size = wire::multicast_request::data + bytes;
-  std::byte* at = connection_->reserve(static_cast<std::uint32_t>(size));
-  if (at == nullptr) {
-    return false;
-  }
-  put_multicast_header(at, bytes);
-  at += wire::multicast_request::data;
-  for (const auto& piece : payload) {
-    if (!piece.empty()) {
-      std::memcpy(at, piece.data(), piece.size());
-      at += piece.size();
-    }
-  }
-  connection_->stage(static_cast<std::uint32_t>(size));
-  ++counts_.multicasts;
-  counts_.multicast_bytes += bytes;
-  return true;
-}
-
-result<void> session::multicast(pieces payload, std::size_t bytes) {
-  if (auto ok = may_send(bytes); !ok) {
-    return ok;
-  }
-  if (!outbox_.empty()) {
-    return fail(refused());
-  }
-  if (bytes > atomic_max_) {
-    entry e;
-    e.what = entry::kind::large;
-    e.bytes.reserve(bytes);
-    for (const auto& piece : payload) {
-      e.bytes.insert(e.bytes.end(), piece.begin(), piece.end());
-    }
-    outbox_.push_back(std::move(e));
-    return write_outbox();
-  }
-  if (!write_message(payload, bytes)) {
-    // What is staged may be what fills the ring: let the service have it.
-    if (auto ok = flush(); !ok) {
-      return ok;
-    }
-    if (!write_message(payload, bytes)) {
-      return fail(refused());
-    }
-  }
-  if (corks_ == 0 || connection_->staged() >= staged_max) {
-    return flush();
-  }
-  return {};
-}
-
-result<void> session::multicast_or_queue(std::span<const std::byte> payload, std::function<void()> written) {
-  if (auto ok = may_send(payload.size()); !ok && ok.error() != errc::busy) {
-    written();
-    return ok;
-  }
-  if (outbox_.empty() && !has_reservation_ && payload.size() <= atomic_max_) {
-    const std::span<const std::byte> one[] = {payload};
-    if (write_message(one, payload.size())) {
-      written();
-      return connection_->staged() >= staged_max ? flush() : result<void>{};
-    }
-  }
-  entry e;
-  e.what = payload.size() > atomic_max_ ? entry::kind::large : entry::kind::message;
-  e.bytes = outbox_.room();
-  e.bytes.assign(payload.begin(), payload.end());
-  e.written = std::move(written);
-  outbox_.push_back(std::move(e));
-  return write_outbox();
-}
-
-result<std::span<std::byte>> session::reserve(std::size_t bytes) {
-  if (auto ok = may_send(bytes); !ok) {
-    return fail(ok.error());
-  }
-  if (bytes > atomic_max_) {
-    return fail(errc::too_big, fmt::format("a reservation has at most max_atomic_message() = {} bytes, asked for {}", atomic_max_, bytes));
-  }
-  if (!outbox_.empty() || connection_->writable() != ipc::writable::yes) {
-    return fail(refused());
-  }
-  std::byte* at = connection_->reserve(static_cast<std::uint32_t>(wire::multicast_request::data + bytes));
-  if (at == nullptr) {
-    return fail(refused());
-  }
-  has_reservation_ = true;
-  reserved_at_ = at;
-  reserved_ = bytes;
-  return std::span(at + wire::multicast_request::data, bytes);
-}
-
-result<void> session::commit(std::size_t bytes) {
-  if (!has_reservation_) {
-    return fail(errc::bad_handle, "the reservation is no longer open: its handle was closed or lost");
-  }
-  if (bytes > reserved_) {
-    return fail(errc::too_big, fmt::format("commit of {} bytes into a reservation of {}", bytes, reserved_));
-  }
-  has_reservation_ = false;
-  put_multicast_header(reserved_at_, bytes);
-  connection_->stage(static_cast<std::uint32_t>(wire::multicast_request::data + bytes));
-  ++counts_.multicasts;
-  counts_.multicast_bytes += bytes;
-  if (corks_ == 0 || connection_->staged() >= staged_max) {
-    return flush();
-  }
-  return {};
-}
-
-void session::abandon() noexcept {
-  if (std::exchange(has_reservation_, false) && connection_ != nullptr) {
-    connection_->abandon();
-  }
-}
-
 // --- progress ---------------------------------------------------------------------------------------------------------------
 
 result<void> session::flush() {
@@ -401,123 +260,6 @@ result<void> session::flush() {
 }
 
 result<void> session::uncork() { return --corks_ == 0 ? flush() : result<void>{}; }
-
-void session::write_fragment(entry& front) {
-  const std::size_t total = front.bytes.size();
-  const std::size_t part = std::min(atomic_max_, total - front.offset);
-  const std::size_t size = wire::partial_multicast_request::data + part;
-  std::byte* at =
-      connection_->answers().room_for(wire::response_header_bytes) ? connection_->reserve(static_cast<std::uint32_t>(size)) : nullptr;
-  if (at == nullptr) {
-    return;
-  }
-  const auto type = front.offset == 0              ? wire::fragment_type::first
-                    : front.offset + part == total ? wire::fragment_type::last
-                                                   : wire::fragment_type::middle;
-  put_fragment_header(at, total, part, type);
-  std::memcpy(at + wire::partial_multicast_request::data, front.bytes.data() + front.offset, part);
-  connection_->stage(static_cast<std::uint32_t>(size));
-  front.offset += part;
-  fragment_in_flight_ = true;
-  const std::uint64_t token =
-      pending_.add(base::time_point::max(), [this](const result<answer_bytes>& answer) { fragment_answered(answer); });
-  connection_->answers().expect(static_cast<std::uint32_t>(wire::response::partial_multicast), wire::response_header_bytes, token);
-}
-
-void session::fragment_answered(const result<answer_bytes>& answer) {
-  fragment_in_flight_ = false;
-  if (!answer || outbox_.empty()) {
-    return;  // lose() drops what was not sent
-  }
-  entry& front = outbox_.front();
-  const std::int32_t code = answer_error(*answer);
-  if (code == cs_ok) {
-    front.deadline = now_ + options_.control_deadline;
-    if (front.offset < front.bytes.size()) {
-      return;
-    }
-    ++counts_.multicasts;
-    counts_.multicast_bytes += front.bytes.size();
-  } else if ((code == cs_try_again || code == cs_interrupt) && now_ < front.deadline) {
-    // TRY_AGAIN: this fragment was not taken. INTERRUPT: a membership change tore the message; receivers drop their half at the next
-    // `first`.
-    const std::size_t part = front.offset % atomic_max_ == 0 ? atomic_max_ : front.offset % atomic_max_;
-    front.offset = code == cs_interrupt ? 0 : front.offset - part;
-    fragment_retry_at_ = now_ + retry_pause;
-    return;
-  } else {
-    notice n;
-    n.what = notice::kind::aborted;
-    n.aborted = fragment_assembler::aborted{local_node_, options_.pid, front.offset, front.bytes.size(),
-                                            service_error(code, "a fragment of a large message")};
-    notices.push_back(std::move(n));
-  }
-  if (front.written) {
-    front.written();
-  }
-  outbox_.pop_front();
-}
-
-result<bool> session::write_front() {
-  entry& front = outbox_.front();
-  switch (front.what) {
-    case entry::kind::control: {
-      if (!connection_->answers().room_for(front.response_size)) {
-        return false;
-      }
-      std::byte* at = connection_->reserve(static_cast<std::uint32_t>(front.bytes.size()));
-      if (at == nullptr) {
-        return false;
-      }
-      std::memcpy(at, front.bytes.data(), front.bytes.size());
-      connection_->stage(static_cast<std::uint32_t>(front.bytes.size()));
-      const std::uint64_t token = pending_.add(front.deadline, std::move(front.settle));
-      connection_->answers().expect(front.response_id, front.response_size, token);
-      outbox_.pop_front();
-      return true;
-    }
-    case entry::kind::message: {
-      const std::span<const std::byte> one[] = {front.bytes};
-      if (!write_message(one, front.bytes.size())) {
-        return false;
-      }
-      if (front.written) {
-        front.written();
-      }
-      outbox_.pop_front();
-      return true;
-    }
-    case entry::kind::large: {
-      if (fragment_in_flight_ || fragment_retry_at_) {
-        return false;
-      }
-      if (front.deadline == base::time_point{}) {
-        front.deadline = now_ + options_.control_deadline;
-      }
-      write_fragment(front);
-      return false;  // nothing behind it may leave before its answer
-    }
-  }
-  return false;
-}
-
-result<void> session::write_outbox() {
-  while (!outbox_.empty() && !has_reservation_ && connection_->writable() == ipc::writable::yes) {
-    auto wrote = write_front();
-    if (!wrote) {
-      return fail(wrote.error());
-    }
-    if (!*wrote) {
-      break;
-    }
-    if (connection_->staged() >= staged_max) {
-      if (auto ok = flush(); !ok) {
-        return ok;
-      }
-    }
-  }
-  return corks_ == 0 ? flush() : result<void>{};
-}
 
 result<void> session::take_answers() {
   auto& answers = connection_->answers();
@@ -565,6 +307,7 @@ result<void> session::tick(base::time_point now) {
                 fmt::format("{} did not come through before the deadline; is the service stopped or in a long sync phase?", what));
   };
   pending_.expire(now);
+  expire_awaited(now);
   for (auto& one : outbox_) {  // asked, but held back by flow control until now
     if (one.what == entry::kind::control && one.settle && one.deadline <= now) {
       settle_function settle = std::exchange(one.settle, nullptr);
@@ -608,6 +351,7 @@ std::optional<base::time_point> session::next_deadline(base::time_point now) con
     }
   }
   consider(fragment_retry_at_);
+  consider(awaited_.next_deadline());
   if (connection_ != nullptr && (want_writable_ || (!outbox_.empty() && !fragment_in_flight_))) {
     consider(now + writable_pause);
   }
@@ -629,6 +373,7 @@ const view* session::configuration_changed(const configuration& change, std::vec
     settle_operation(join_, {});
   } else if (std::any_of(v.left.begin(), v.left.end(), self) && std::none_of(v.joined.begin(), v.joined.end(), self)) {
     if (state_ == handle_state::leaving) {
+      give_up_awaited(error(errc::not_joined, "the handle has left its group"));
       move_to(handle_state::left);
       settle_operation(leave_, {});
     } else if (state_ == handle_state::joined) {
@@ -638,9 +383,17 @@ const view* session::configuration_changed(const configuration& change, std::vec
   return &v;
 }
 
+bool session::hold_view() {
+  if (!notices.empty() || removed_) {
+    return false;
+  }
+  views_.hold();
+  return true;
+}
+
 const view* session::ring_changed(const totem_configuration& change) {
   if (!takes_messages()) {
-    views_.note_ring(change.ring);
+    views_.note_ring(change);
     return nullptr;
   }
   return &views_.apply(change, group_);

@@ -23,6 +23,7 @@
 #include <cpgring/view.hpp>
 
 #include "base/clock.hpp"
+#include "cpg/awaited.hpp"
 #include "cpg/codec.hpp"
 #include "cpg/fragment_assembler.hpp"
 #include "cpg/outbox.hpp"
@@ -69,8 +70,10 @@ class session {
   [[nodiscard]] const error* join_refusal() const noexcept { return join_refusal_ ? &*join_refusal_ : nullptr; }
   /// Nothing more can come: every open completion fails, the state is lost.
   void lose(error why);
-  /// The user wants no more of it: open completions fail, the state is closed. What was multicast stays in line to be sent.
-  void close(std::optional<error> cause);
+  /// The user wants no more of it: open completions fail, the state is closed. What was multicast stays in line to be sent; whoever waits
+  /// for it to come back is told now that it is not known, or is left to be told once it is known what was sent.
+  enum class awaited_later { no, yes };
+  void close(std::optional<error> cause, awaited_later later = awaited_later::no);
   /// Asks the service to FINALIZE; `done` is called with its answer (or a failure). Nothing else may be asked afterwards.
   void finalize(base::time_point deadline, std::function<void()> done);
   std::unique_ptr<ipc::connection> give_up_connection() noexcept { return std::move(connection_); }
@@ -86,6 +89,8 @@ class session {
   /// From another thread: queued when it cannot be written now. The caller has already counted it against send_queue_bytes.
   /// `written` runs when its bytes have left the queue.
   result<void> multicast_or_queue(std::span<const std::byte> payload, std::function<void()> written);
+  /// As above; a notice tells what becomes of it. Fails where it will not be tried; then nothing is told.
+  result<void> multicast_awaited(pieces payload, std::size_t bytes, base::time_point deadline, awaited::told_function done);
   result<std::span<std::byte>> reserve(std::size_t bytes);
   result<void> commit(std::size_t bytes);
   void abandon() noexcept;
@@ -106,13 +111,36 @@ class session {
   [[nodiscard]] bool expects_answers() const noexcept { return !pending_.empty(); }
   /// Something beyond the event ring needs a look in this turn.
   [[nodiscard]] bool busy() const noexcept { return !pending_.empty() || !outbox_.empty() || want_writable_; }
+  /// The last look stopped writing for the others' sake alone.
+  [[nodiscard]] bool more_to_write() const noexcept { return more_to_write_; }
   /// Any request makes a service that queues for us look at its queue again; sent when nothing else goes out.
   void poke();
 
   // --- events ---------------------------------------------------------------------------------------------------------------
+  [[nodiscard]] bool is_own(std::uint32_t node, std::uint32_t pid) const noexcept { return node == local_node_ && pid == options_.pid; }
+  /// To be called for each own message, the last piece of a large one too. Who is to be told with confirm() that it is back; null: nobody.
+  result<awaited*> came_back(std::size_t bytes);
+  static void confirm(awaited& one, std::uint64_t sequence) noexcept { awaited_list::confirm(one, sequence); }
+  /// By a notice.
+  void tell(awaited& one);
+  void give_up(awaited& one, const error& why);
+  /// Calls each(bytes) for every message that still waits to be written.
+  template <class Each>
+  void each_unsent(Each&& each) const {
+    for (const auto& one : outbox_) {
+      if (one.what != entry::kind::control) {
+        each(one.bytes.size());
+      }
+    }
+  }
+  [[nodiscard]] awaited_list& awaits() noexcept { return awaited_; }
   /// The view to show to the user; null when it is none of the user's business (ring change of a handle in no group).
   const view* configuration_changed(const configuration& change, std::vector<fragment_assembler::aborted>& aborted);
   const view* ring_changed(const totem_configuration& change);
+  /// Whether the last view need not be shown yet; if so, the next change is merged into it. Not what changes the session itself.
+  bool hold_view();
+  void show_view() noexcept { views_.show(); }
+  [[nodiscard]] const view* current_view() const noexcept { return &views_.current(); }
   fragment_assembler::outcome piece(const fragment& part) { return assembler_.push(part); }
 
   std::deque<notice> notices;
@@ -142,6 +170,8 @@ class session {
     settle_function settle;         // control
     std::function<void()> written;  // message and large: its bytes no longer count against the queue
     std::size_t offset = 0;         // large: sent so far
+    awaited* waits = nullptr;       // message and large
+    bool numbered = false;          // large: counted among what was written
   };
   struct operation {  // a join or leave from its request to its view
     base::time_point deadline;
@@ -158,7 +188,7 @@ class session {
   void iterate(std::shared_ptr<iteration> walk);
   result<void> usable() const;
   result<void> may_send(std::size_t bytes) const;
-  bool write_message(pieces payload, std::size_t bytes);
+  bool write_message(pieces payload, std::size_t bytes, awaited* waits = nullptr);
   result<bool> write_front();
   void write_fragment(entry& front);
   void fragment_answered(const result<answer_bytes>& answer);
@@ -166,6 +196,11 @@ class session {
   result<void> take_answers();
   result<void> flush();
   error refused() noexcept;
+  void give_up_awaited(const error& why);
+  void expire_awaited(base::time_point now);
+
+  // corosync asks for patience with TRY_AGAIN; libcpg's own users wait 1 to 100 ms.
+  static constexpr std::chrono::milliseconds retry_pause{5};
 
   session_options options_;
   std::size_t atomic_max_;
@@ -175,6 +210,7 @@ class session {
   std::uint32_t local_node_ = 0;
   pending pending_;
   outbox<entry> outbox_;
+  awaited_list awaited_;
   std::optional<operation> join_, leave_;
   view_builder views_;
   fragment_assembler assembler_;
@@ -184,6 +220,7 @@ class session {
   std::uint32_t corks_ = 0;
   bool has_reservation_ = false;
   bool want_writable_ = false;
+  bool more_to_write_ = false;
   bool fragment_in_flight_ = false;
   bool poking_ = false;
   bool finalizing_ = false;

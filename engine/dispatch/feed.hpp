@@ -21,7 +21,7 @@ namespace cpgring::dispatch {
 
 class worker_target;
 
-/// One message for a worker; 48 bytes. What it points to stays leased until its receipt has come back; or it lies in a copy of its own.
+/// One message for a worker; 56 bytes. What it points to stays leased until its receipt has come back; or it lies in a copy of its own.
 struct work_item {
   worker_target* to;
   std::byte* data;
@@ -32,8 +32,9 @@ struct work_item {
   std::uint64_t sequence;
   std::uint32_t size, node, pid;
   std::uint32_t copy_size = 0;
+  void* waits = nullptr;  // whoever is to be told behind its callback; the target knows how
 };
-static_assert(sizeof(work_item) == 48);
+static_assert(sizeof(work_item) == 56);
 
 struct errand {
   worker_target* to;

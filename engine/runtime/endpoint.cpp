@@ -99,9 +99,9 @@ handle_stats endpoint::stats() const noexcept {
   return s;
 }
 
-result<void> endpoint::admit(std::size_t bytes) {
-  if (bytes > options_.large_message_max && bytes > atomic_max_) {
-    return fail(errc::too_big, fmt::format("a message of {} bytes is above large_message_max ({})", bytes, options_.large_message_max));
+result<void> endpoint::admit(std::size_t bytes, std::size_t payload) {
+  if (payload > options_.large_message_max && payload > atomic_max_) {
+    return fail(errc::too_big, fmt::format("a message of {} bytes is above large_message_max ({})", payload, options_.large_message_max));
   }
   // One message is always let in, however large, so that send_queue_bytes cannot forbid what large_message_max allows.
   const std::size_t before = queued_bytes_.fetch_add(bytes, std::memory_order_relaxed);
@@ -209,6 +209,29 @@ void endpoint::multicast_crossed(std::span<const std::byte> payload) {
   // The sender was told "accepted" while the handle was joined; when it has left or closed since, nobody is there to deliver to.
   hold_doorbell();
   count_result(session_.multicast_or_queue(payload, [this, bytes] { written(bytes); }));
+}
+
+result<void> endpoint::multicast_confirmed(pieces payload, std::size_t bytes, base::time_point deadline, handle::confirmation done) {
+  if (ended_) {
+    return why_not();
+  }
+  if (core_->batching()) {
+    hold_doorbell();
+  }
+  auto outcome = session_.multicast_awaited(payload, bytes, deadline, std::move(done));
+  settle_changes();
+  return outcome;
+}
+
+result<void> endpoint::multicast_confirmed_crossed(std::span<const std::byte> payload, base::time_point deadline,
+                                                   const handle::confirmation& done) {
+  const std::span<const std::byte> one[] = {payload};
+  hold_doorbell();
+  auto asked = ended_ ? result<void>(why_not()) : session_.multicast_awaited(one, payload.size(), deadline, done);
+  if (!asked) {
+    unadmit(payload.size() + confirmation_overhead);
+  }
+  return asked;
 }
 
 /// What is written from here on waits for the end of the turn, of the batch, or of the intake's batch.
@@ -406,6 +429,7 @@ void endpoint::lose(error why) {
              : refused ? log_level::warning
                        : log_level::error,
              fmt::format("handle {} on '{}': {}{}", id_, options_.service, why.message(), again ? "; it will connect again" : ""));
+  pump_.let_go_of_held();
   session_.lose(std::move(why));
   unlink();
   ended_ = true;
@@ -417,6 +441,7 @@ void endpoint::lose(error why) {
   }
   drop();
   hand_over_notices();
+  core_->await_told(*this);
   if (again) {
     await_revival();
     return;
@@ -458,9 +483,11 @@ void endpoint::close_now(std::optional<error> cause) {
   ended_ = true;
   no_more_calls();
   pump_.forget_errands();  // on_state(closed) is all that is still heard
+  pump_.let_go_of_held();
   session_.close(std::move(cause));
   publish();
   hand_over_notices();
+  core_->await_told(*this);
   if (!linked_) {
     unlink();
     core_->retire(*this);
@@ -512,11 +539,33 @@ void endpoint::begin_blocking_close(base::time_point deadline) {
   }
   if (!ended_) {
     ended_ = true;
-    session_.close(std::nullopt);
+    session_.close(std::nullopt, cpg::session::awaited_later::yes);
     session_.notices.clear();
     lingering_ = true;
     session_.finalize(deadline, [this] { lingering_ = false; });
   }
+}
+
+void endpoint::count_unsent(shutdown_report& report) const {
+  session_.each_unsent([&report](std::size_t bytes) {
+    ++report.unsent;
+    report.unsent_bytes += bytes;
+  });
+  if (line_) {
+    for (const auto& one : line_->kept) {
+      ++report.unsent;
+      report.unsent_bytes += one.bytes.size();
+    }
+  }
+}
+
+void endpoint::tell_untold() {
+  session_.awaits().each_open([this](cpg::awaited& one) { session_.awaits().fail(one, error(errc::stopped)); });
+  session_.awaits().each_untold([this](cpg::awaited& one) {
+    if (auto thrown = dispatch::deliver([&one] { one.tell(); })) {
+      core_->log(log_level::error, fmt::format("handle {}: telling of a multicast at the end: {}", id_, thrown->message()));
+    }
+  });
 }
 
 bool endpoint::blocking_close_done() {
@@ -558,6 +607,11 @@ void endpoint::worker_done() {
 // --- progress ---------------------------------------------------------------------------------------------------------------
 
 void endpoint::publish() {
+  if (!session_.awaits().empty()) [[unlikely]] {
+    if (const std::size_t freed = session_.awaits().sweep()) {
+      written(freed);
+    }
+  }
   if (!shown_) {
     return;
   }

@@ -16,6 +16,7 @@
 #include <optional>
 #include <string>
 
+#include <cpgring/engine.hpp>
 #include <cpgring/handle.hpp>
 #include <cpgring/options.hpp>
 
@@ -55,8 +56,10 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   /// On its way into its group, and told to keep multicasts until it is there.
   [[nodiscard]] bool keeps_multicasts() const noexcept;
   [[nodiscard]] handle_stats stats() const noexcept;
-  /// Counts bytes on their way from another thread against the queue limit.
-  result<void> admit(std::size_t bytes);
+  /// Counts bytes on their way from another thread against the queue limit; `payload` of them against the limits of a message.
+  result<void> admit(std::size_t bytes, std::size_t payload);
+  result<void> admit(std::size_t bytes) { return admit(bytes, bytes); }
+  static constexpr std::size_t confirmation_overhead = cpg::awaited_list::overhead;
   void unadmit(std::size_t bytes) noexcept { face_->queued_bytes_.fetch_sub(bytes, std::memory_order_relaxed); }
   /// The intake was full: say writable once there is room.
   void wants_writable() noexcept { face_->blocked_sender_.store(true, std::memory_order_relaxed); }
@@ -79,6 +82,10 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   result<void> leave(handle::completion done);
   result<void> multicast(pieces payload, std::size_t bytes);
   void multicast_crossed(std::span<const std::byte> payload);
+  /// Admitted before, its overhead included; fails where it will not be tried.
+  result<void> multicast_confirmed(pieces payload, std::size_t bytes, base::time_point deadline, handle::confirmation done);
+  /// From another thread; if it fails, `done` is still to be told.
+  result<void> multicast_confirmed_crossed(std::span<const std::byte> payload, base::time_point deadline, const handle::confirmation& done);
   result<std::span<std::byte>> reserve(std::size_t bytes);
   result<void> commit(std::size_t bytes);
   void abandon() noexcept;
@@ -113,6 +120,14 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   /// For the end of the engine, when there is no reactor any more: ask for FINALIZE, then go on until answered.
   void begin_blocking_close(base::time_point deadline);
   bool blocking_close_done();
+  /// At the very end: what the service did not get.
+  void count_unsent(shutdown_report& report) const;
+  /// Runs the confirmations that nobody else will run, on this thread.
+  void tell_untold();
+  [[nodiscard]] bool all_told() {
+    session_.awaits().sweep();
+    return session_.awaits().all_told();
+  }
   void forget_reactor() noexcept { linked_ = watching_ = false; }
 
   // --- with workers ----------------------------------------------------------------------------------------------------------

@@ -93,7 +93,8 @@ void endpoint::follow(std::string group, handle::completion joined) {
     no_more_calls();
     pump_.forget_errands();
     session_.close(std::nullopt);
-    session_.notices.clear();
+    std::erase_if(session_.notices, [](const cpg::notice& n) { return n.what != cpg::notice::kind::settled; });
+    hand_over_notices();
     begin_linger();
   }
   face.next_ = next;

@@ -37,7 +37,8 @@ send_batch::~send_batch() {
 
 engine::engine(engine_options options) : fleet_(std::make_unique<runtime::fleet>(checked(std::move(options)))) {}
 
-engine::~engine() { fleet_->shut_down(); }
+engine::~engine() { fleet_->end(); }
+shutdown_report engine::shut_down(std::chrono::milliseconds deadline) { return fleet_->shut_down(deadline); }
 
 result<handle> engine::open(handle_options options, callbacks calls) {
   auto opened = fleet_->open(std::move(options), std::move(calls));

@@ -9,6 +9,7 @@
 
 #include "base/check.hpp"
 #include "base/settle_thread.hpp"
+#include "dispatch/deliver.hpp"
 #include "runtime/crew.hpp"
 #include "runtime/endpoint.hpp"
 
@@ -155,6 +156,9 @@ void engine_core::clear_retired() {
     }
   }
   retired_.clear();
+  if (!telling_.empty()) {
+    std::erase_if(telling_, [](const auto& one) { return one->all_told(); });
+  }
 }
 
 // --- driving ------------------------------------------------------------------------------------------------------------------
@@ -425,6 +429,12 @@ engine_stats engine_core::stats() const noexcept {
   return s;
 }
 
+void engine_core::await_told(endpoint& which) {
+  if (!which.all_told()) {
+    telling_.push_back(which.shared_from_this());
+  }
+}
+
 // --- the end ------------------------------------------------------------------------------------------------------------------
 
 void engine_core::end_driving() {
@@ -458,6 +468,7 @@ void engine_core::begin_closing(base::time_point deadline) {
       one->forget_workers();
     }
   }
+  take_last_records();
   flush_staged();
   for (auto& one : closing_) {
     one->forget_reactor();
@@ -474,7 +485,32 @@ std::size_t engine_core::still_closing() {
   return closing_.size();
 }
 
-void engine_core::end_closing() {
+void engine_core::tell_the_last(shutdown_report& report) {
+  std::vector<std::shared_ptr<endpoint>> all;
+  for (const auto& [id, one] : endpoints_) {
+    ++report.handles;
+    all.push_back(one);
+  }
+  for (const auto* more : {&closing_, &telling_, &ending_}) {
+    all.insert(all.end(), more->begin(), more->end());
+  }
+  std::sort(all.begin(), all.end());
+  all.erase(std::unique(all.begin(), all.end()), all.end());
+  for (const auto& one : all) {
+    one->count_unsent(report);
+    one->tell_untold();
+  }
+  while (!refused_.empty()) {
+    if (auto thrown = dispatch::deliver([this] { tell_refused(); })) {
+      log(log_level::error, fmt::format("telling of a multicast at the end: {}", thrown->message()));
+    }
+  }
+}
+
+void engine_core::end_closing(shutdown_report* report) {
+  if (report != nullptr) {
+    tell_the_last(*report);
+  }
   for (auto& one : std::exchange(closing_, {})) {
     one->drop();
   }
@@ -493,7 +529,9 @@ void engine_core::end_closing() {
     const std::lock_guard lock(registry_lock_);
     endpoints_.clear();
   }
-  drop_intake();
+  telling_.clear();
+  take_last_records();
+  refused_.clear();
   crew_.reset();  // errands that nobody runs any more refer to endpoints, and these to this
 }
 

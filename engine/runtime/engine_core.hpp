@@ -62,6 +62,8 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   result<void> cross(std::function<void()> task);
   /// A multicast from another thread; its bytes are copied.
   result<void> cross_multicast(endpoint& to, dispatch::intake_queue::pieces payload, std::size_t bytes);
+  /// The same, to be told of.
+  result<void> cross_confirmed(endpoint& to, std::span<const std::byte> payload, base::time_point deadline, handle::confirmation done);
   /// The intake was full: have the driving thread look at every endpoint's flags.
   void look_at_all() noexcept;
   void stop() noexcept;
@@ -89,8 +91,9 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   void begin_closing(base::time_point deadline);
   /// How many have not answered yet.
   std::size_t still_closing();
-  /// Lets go of every connection, answered or not.
-  void end_closing();
+  /// Lets go of every connection, answered or not. `report`: says what was not sent, and confirmations that are still open are told; null:
+  /// nobody is told anything.
+  void end_closing(shutdown_report* report);
 
   // --- driving thread: for endpoints -----------------------------------------------------------------------------------------
   [[nodiscard]] reactor::reactor& reactor() noexcept { return *reactor_; }
@@ -110,6 +113,8 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   void count_awaiting(bool more) noexcept { awaiting_ += more ? 1U : UINT32_MAX; }
   /// It has ended, but not yet for the workers.
   void await_end_of(endpoint& which);
+  /// It has ended with somebody to be told of a multicast.
+  void await_told(endpoint& which);
   /// True once.
   bool first_crowd() noexcept { return !std::exchange(crowd_seen_, true); }
   /// Multicasts wait for others to share their doorbell: inside a callback, or while a send_batch lives.
@@ -154,7 +159,9 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   static bool take_intake(void* self);
   static bool intake_pending(void* self) noexcept;
   void take_record(std::uint32_t kind, std::uint64_t id, std::span<const std::byte> payload);
-  void drop_intake();
+  void take_last_records();
+  void refuse(std::uint64_t id, handle::confirmation done, error why);
+  void tell_refused();
   void begin_connects();
   void clear_retired();
   result<void> enter();
@@ -164,6 +171,7 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   void take_receipts();
   void rest(base::time_point until, const reactor::source* only, bool for_all_receipts = false);
   void wait_for_workers();
+  void tell_the_last(shutdown_report& report);
 
   const engine_options options_;
   const std::uint32_t index_;
@@ -194,6 +202,7 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   std::uint32_t awaiting_ = 0;
   std::vector<std::shared_ptr<endpoint>> ending_;   // ended, with something still at a worker
   std::vector<std::shared_ptr<endpoint>> parting_;  // replaced, and lingering
+  std::vector<std::shared_ptr<endpoint>> telling_;  // ended, with somebody still to be told of a multicast
   std::vector<std::shared_ptr<endpoint>> closing_;  // at the end: FINALIZE is under way
   task_source tasks_;
   std::unordered_map<std::uint64_t, std::shared_ptr<endpoint>> endpoints_;
@@ -201,6 +210,11 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   std::deque<opening_endpoint> to_connect_;
   std::vector<endpoint*> staged_outside_;
   std::vector<std::shared_ptr<endpoint>> retired_, lingered_;  // ended in this turn; linger no longer
+  struct refused {                                             // a confirmation of another thread's multicast that could not be tried
+    handle::confirmation done;
+    error why;
+  };
+  std::deque<refused> refused_;
   std::unordered_map<alarm*, std::unique_ptr<alarm>> alarms_;
   std::uint64_t pass_ = 0;
   std::uint32_t handshakes_ = 0;

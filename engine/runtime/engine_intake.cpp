@@ -13,7 +13,13 @@ namespace cpgring::runtime {
 namespace {
 
 // Kinds of records in the intake.
-enum record : std::uint32_t { record_open = 1, record_call, record_multicast, record_multicast_large };
+enum record : std::uint32_t { record_open = 1, record_call, record_multicast, record_multicast_large, record_confirmed };
+
+struct confirmed_multicast {
+  std::vector<std::byte> payload;
+  base::time_point deadline;
+  handle::confirmation done;
+};
 
 // One turn of the intake takes at most this many requests, so that senders cannot keep events from being served.
 constexpr std::uint32_t intake_batch = 256;
@@ -78,6 +84,19 @@ result<void> engine_core::cross_multicast(endpoint& to, dispatch::intake_queue::
   to.unadmit(bytes);
   to.wants_writable();
   look_at_all();
+  return pushed;
+}
+
+result<void> engine_core::cross_confirmed(endpoint& to, std::span<const std::byte> payload, base::time_point deadline,
+                                          handle::confirmation done) {
+  auto one = std::make_unique<confirmed_multicast>(confirmed_multicast{{payload.begin(), payload.end()}, deadline, std::move(done)});
+  auto pushed = push_pointer(record_confirmed, to.id(), one.get());
+  if (pushed) {
+    static_cast<void>(one.release());
+  } else {
+    to.wants_writable();
+    look_at_all();
+  }
   return pushed;
 }
 
@@ -169,13 +188,37 @@ void engine_core::take_record(std::uint32_t kind, std::uint64_t id, std::span<co
       }
       return;
     }
+    case record_confirmed: {
+      const std::unique_ptr<confirmed_multicast> one(static_cast<confirmed_multicast*>(pointer));
+      const auto to = endpoints_.find(id);
+      auto asked = to == endpoints_.end() ? result<void>(fail(errc::bad_handle, "the handle ended before the message could be sent"))
+                                          : to->second->multicast_confirmed_crossed(one->payload, one->deadline, one->done);
+      if (!asked) {
+        refuse(id, std::move(one->done), asked.error());
+      }
+      return;
+    }
     default: CPGRING_CHECK(kind == record_open);  // no other kind is ever pushed
   }
 }
 
-/// What was asked for and will not be done any more still owns memory.
-void engine_core::drop_intake() {
-  while (intake_.pop(intake_batch, [](std::uint32_t kind, std::uint64_t, std::span<const std::byte> payload) {
+void engine_core::refuse(std::uint64_t id, handle::confirmation done, error why) {
+  refused_.push_back({std::move(done), std::move(why)});
+  add_task(id, [this] { tell_refused(); });
+}
+
+void engine_core::tell_refused() {
+  if (refused_.empty()) {
+    return;
+  }
+  const refused one = std::move(refused_.front());
+  refused_.pop_front();
+  one.done({multicast_fate::not_sent, 0, &one.why});
+}
+
+/// At the end: multicasts get in line to be sent, the rest will not be done any more. Nothing may be asked of the reactor.
+void engine_core::take_last_records() {
+  while (intake_.pop(intake_batch, [this](std::uint32_t kind, std::uint64_t id, std::span<const std::byte> payload) {
     void* pointer = nullptr;
     if (kind != record_multicast) {
       std::memcpy(&pointer, payload.data(), sizeof pointer);
@@ -183,8 +226,7 @@ void engine_core::drop_intake() {
     switch (kind) {
       case record_open: delete static_cast<opening_endpoint*>(pointer); break;
       case record_call: delete static_cast<std::function<void()>*>(pointer); break;
-      case record_multicast_large: delete static_cast<std::vector<std::byte>*>(pointer); break;
-      default: break;
+      default: take_record(kind, id, payload); break;
     }
   }) != 0) {
   }

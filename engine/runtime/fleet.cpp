@@ -121,7 +121,7 @@ engine_stats fleet::stats() const noexcept {
   return sum;
 }
 
-void fleet::shut_down() {
+void fleet::end() {
   if (first().in_child()) {
     for (auto& core : cores_) {
       base::forsake(core);
@@ -129,6 +129,23 @@ void fleet::shut_down() {
     base::forsake(workers_);
     return;
   }
+  close_all(first().options().close_deadline, nullptr);
+}
+
+shutdown_report fleet::shut_down(base::nanoseconds deadline) {
+  shutdown_report report;
+  if (!first().in_child()) {
+    close_all(std::clamp<base::nanoseconds>(deadline, std::chrono::seconds(0), std::chrono::hours(24)), &report);
+  }
+  return report;
+}
+
+/// The threads end, and with them the reactors. Then every service is asked to FINALIZE, and all are looked at until they have answered.
+void fleet::close_all(base::nanoseconds deadline, shutdown_report* report) {
+  if (std::exchange(closed_, true)) {
+    return;
+  }
+  const auto until = base::clock::now() + deadline;
   stop();
   for (auto& core : cores_) {
     core->end_driving();
@@ -136,12 +153,6 @@ void fleet::shut_down() {
   if (workers_) {
     workers_->stop();
   }
-  close_all();
-}
-
-/// No reactor any more: every service has been asked to FINALIZE, and all are looked at until they have answered.
-void fleet::close_all() {
-  const auto until = base::clock::now() + first().options().close_deadline;
   for (auto& core : cores_) {
     core->begin_closing(until);
   }
@@ -161,10 +172,13 @@ void fleet::close_all() {
   if (open != 0) {
     first().log(
         log_level::warning,
-        fmt::format("{} handles were closed before their service had taken everything: it did not answer within close_deadline", open));
+        fmt::format("{} handles were closed before their service had taken everything: it did not answer within the deadline", open));
+  }
+  if (report != nullptr) {
+    report->unanswered = open;
   }
   for (auto& core : cores_) {
-    core->end_closing();
+    core->end_closing(report);
   }
 }
 

@@ -35,16 +35,19 @@ class fleet {
   [[nodiscard]] std::shared_ptr<engine_core> driven_here() const noexcept;
   [[nodiscard]] engine_stats stats() const noexcept;
   /// The end: threads joined, every connection flushed and closed. Not inside a callback.
-  void shut_down();
+  void end();
+  /// The same; whoever waits for a multicast is told.
+  shutdown_report shut_down(base::nanoseconds deadline);
 
  private:
   [[nodiscard]] engine_core& first() const noexcept { return *cores_.front(); }
   result<void> start_from(std::size_t which);
-  void close_all();
+  void close_all(base::nanoseconds deadline, shutdown_report* report);
 
   const std::shared_ptr<dispatch::worker_pool> workers_;
   std::vector<std::shared_ptr<engine_core>> cores_;
   std::atomic<std::uint64_t> next_id_{1};
+  bool closed_ = false;
 };
 
 /// An error where only one reactor can be driven by hand.

@@ -133,6 +133,34 @@ result<void> handle::multicast(std::span<const std::span<const std::byte>> piece
   return core.cross_multicast(*endpoint_, pieces, bytes);
 }
 
+result<void> handle::multicast_confirmed(std::span<const std::byte> payload, std::chrono::milliseconds deadline, confirmation done) {
+  if (auto ok = usable(endpoint_); !ok) {
+    return ok;
+  }
+  if (deadline.count() <= 0) {
+    return fail(errc::invalid_param, fmt::format("the deadline is {} ms, it must be above 0", deadline.count()));
+  }
+  if (!done) {
+    return fail(errc::invalid_param, "there is nobody to tell: use multicast()");
+  }
+  auto& core = endpoint_->core();
+  const std::span<const std::byte> one[] = {payload};
+  const bool here = core.on_driver_thread();
+  if (!here && endpoint_->state() != handle_state::joined) {
+    return fail(errc::not_joined);
+  }
+  if (auto ok = endpoint_->admit(payload.size() + endpoint::confirmation_overhead, payload.size()); !ok) {
+    return ok;
+  }
+  const auto until = base::clock::now() + deadline;
+  auto asked = here ? endpoint_->live().multicast_confirmed(one, payload.size(), until, std::move(done))
+                    : core.cross_confirmed(*endpoint_, payload, until, std::move(done));
+  if (!asked) {
+    endpoint_->unadmit(payload.size() + endpoint::confirmation_overhead);
+  }
+  return asked;
+}
+
 result<reservation> handle::reserve(std::size_t size) {
   if (auto ok = usable(endpoint_); !ok) {
     return fail(ok.error());

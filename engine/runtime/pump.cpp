@@ -30,6 +30,8 @@ reactor::turn_result pump::turn(const reactor::turn_budget& budget) {
   if (prepare(t)) {
     while (!t.spent()) {
       const step leased = lease_batch(t);  // D3 lease, D4 decode, D5 hand over
+      if (view_held_ && !(t.batch.empty() && cpg::makes_a_view(t.rare)) && !show_held(t))
+        break;
       if (!work_batch(t))
         break;  // D6 work, D7 call back, D8 release
       if (leased == step::ended || !rare_event(t))
@@ -39,12 +41,17 @@ reactor::turn_result pump::turn(const reactor::turn_budget& budget) {
       if (leased == step::empty)
         break;
     }
+    if (view_held_)
+      static_cast<void>(show_held(t));
   }
   finish(t);
   owner_.core().flush_staged();  // what its callbacks multicast on other handles
-  const bool more = !owner_.ended() && (budget.pass != 0 ? pass_left_ != 0 && (t.ring.ready() != 0 || t.ring.waiting() != 0)
-                                                         : t.ring.ready() != 0 || t.ring.waiting() != 0);
-  return {t.events, t.bytes, more || (!owner_.ended() && !owner_.session().notices.empty())};
+  if (owner_.ended()) {
+    return {t.events, t.bytes, false};
+  }
+  const bool waits = t.ring.ready() != 0 || t.ring.waiting() != 0;
+  const auto& session = owner_.session();
+  return {t.events, t.bytes, (waits && (budget.pass == 0 || pass_left_ != 0)) || !session.notices.empty() || session.more_to_write()};
 }
 
 void pump::begin_pass(std::uint64_t pass) noexcept {
@@ -69,6 +76,7 @@ bool pump::prepare(turn_state& t) {
 }
 
 pump::step pump::lease_batch(turn_state& t) {
+  auto& session = owner_.session();
   t.batch.clear();
   t.rare = cpg::event_kind::deliver;
   const std::uint32_t room = t.budget.pass != 0 ? std::min(t.budget.events - t.events, pass_left_) : t.budget.events - t.events;
@@ -95,8 +103,28 @@ pump::step pump::lease_batch(turn_state& t) {
     const cpg::deliver& m = t.decoded.message;
     t.batch.push({m.data, m.size, m.node, m.pid, frame.size});
     bytes += m.size;
+    if (session.is_own(m.node, m.pid)) {
+      cpg::awaited* const waits = own_message_back(m.size, sequence_ + t.batch.size());
+      if (waits != nullptr) [[unlikely]] {
+        session.tell(*waits);  // the batch ends here: its notice runs behind it
+        return step::more;
+      }
+    }
   }
   return room == t.batch.size() && t.budget.pass != 0 && pass_left_ == 0 ? step::empty : step::more;
+}
+
+/// Whoever waits for it, told of its place; the handle is lost behind it if the service made another message of it.
+cpg::awaited* pump::own_message_back(std::size_t bytes, std::uint64_t sequence) {
+  auto waits = owner_.session().came_back(bytes);
+  if (!waits) [[unlikely]] {
+    owner_.lose_after_batch(waits.error());
+    return nullptr;
+  }
+  if (*waits != nullptr) {
+    cpg::session::confirm(**waits, sequence);
+  }
+  return *waits;
 }
 
 bool pump::work_batch(turn_state& t) {
@@ -105,6 +133,7 @@ bool pump::work_batch(turn_state& t) {
   }
   const auto& on_message = owner_.calls().on_message;
   if (!on_message) {
+    sequence_ += t.batch.size();
     for (const auto& one : t.batch) {
       t.released.add(one.ring_bytes);
       t.bytes += one.size;
@@ -139,27 +168,37 @@ bool pump::work_batch(turn_state& t) {
   return owner_.goes_on() && !owner_.lose_if_due();
 }
 
+/// Shows a view, or holds it back for what may be merged into it; there is none when it is none of the user's business.
+bool pump::show(turn_state& t, const view* v, bool may_hold) {
+  if (v != nullptr && may_hold && owner_.options().coalesce_views && owner_.session().hold_view()) {
+    view_held_ = true;
+    return owner_.goes_on();
+  }
+  view_held_ = false;
+  owner_.session().show_view();
+  if (v != nullptr) {
+    owner_.look_at_crowd(v->members.size());
+  }
+  if (v != nullptr && owner_.calls().on_view) {
+    owner_.count_view();
+    owner_.publish();  // with the own view comes the state joined or left
+    ++t.events;
+    return owner_.run([&] { owner_.calls().on_view(t.self, *v); });
+  }
+  return owner_.goes_on();
+}
+
+bool pump::show_held(turn_state& t) { return show(t, owner_.session().current_view(), false) && run_notices(t); }
+
 bool pump::rare_event(turn_state& t) {
   auto& session = owner_.session();
-  const auto shown = [&](const view* v) {
-    if (v != nullptr) {
-      owner_.look_at_crowd(v->members.size());
-    }
-    if (v != nullptr && owner_.calls().on_view) {
-      owner_.count_view();
-      owner_.publish();  // with the own view comes the state joined or left
-      ++t.events;
-      return owner_.run([&] { owner_.calls().on_view(t.self, *v); });
-    }
-    return owner_.goes_on();
-  };
   bool go_on = true;
   switch (t.rare) {
-    case cpg::event_kind::deliver: return true;
+    case cpg::event_kind::deliver: return run_notices(t);
     case cpg::event_kind::broken: owner_.lose(t.decoded.why.to_error()); return false;
     case cpg::event_kind::configuration: {
       std::vector<cpg::fragment_assembler::aborted> aborted;
-      go_on = shown(session.configuration_changed(t.decoded.membership, aborted));
+      go_on = show(t, session.configuration_changed(t.decoded.membership, aborted), aborted.empty());
       for (auto& one : aborted) {
         owner_.notice_aborted(std::move(one));
       }
@@ -170,13 +209,15 @@ bool pump::rare_event(turn_state& t) {
       }
       break;
     }
-    case cpg::event_kind::totem_configuration: go_on = shown(session.ring_changed(t.decoded.ring)); break;
+    case cpg::event_kind::totem_configuration: go_on = show(t, session.ring_changed(t.decoded.ring), true); break;
     case cpg::event_kind::fragment: {
       owner_.count_fragment();
       auto outcome = session.piece(t.decoded.piece);
       if (outcome.given_up) {
         owner_.notice_aborted(std::move(*outcome.given_up));
       }
+      sequence_ += outcome.message ? 1U : 0U;
+      own_piece_back(t.decoded.piece, outcome.message.has_value());
       if (outcome.message && owner_.calls().on_message) {
         message m;
         m.group_ = session.group();
@@ -184,7 +225,7 @@ bool pump::rare_event(turn_state& t) {
         m.size_ = outcome.message->size();
         m.node_ = t.decoded.piece.node;
         m.pid_ = t.decoded.piece.pid;
-        m.sequence_ = ++sequence_;
+        m.sequence_ = sequence_;
         m.fragmented_ = true;
         m.in_ring_ = false;
         dispatch::lessor lessor(leases_.desk(), owner_.core().callback_room());
@@ -200,6 +241,21 @@ bool pump::rare_event(turn_state& t) {
   }
   t.released.add(t.rare_bytes);
   return go_on && run_notices(t);
+}
+
+/// The last piece of an own large message: it is back, unless this side gave it up.
+void pump::own_piece_back(const cpg::fragment& piece, bool whole) {
+  auto& session = owner_.session();
+  if (piece.type != cpg::wire::fragment_type::last || !session.is_own(piece.node, piece.pid)) {
+    return;
+  }
+  if (whole) {
+    if (cpg::awaited* const waits = own_message_back(piece.total, sequence_)) {
+      session.tell(*waits);
+    }
+  } else if (const auto waits = session.came_back(piece.total); waits && *waits != nullptr) {
+    session.give_up(**waits, error(errc::interrupt, "a change of membership tore the message on its way back; others may have it whole"));
+  }
 }
 
 bool pump::run_notices(turn_state& t) {

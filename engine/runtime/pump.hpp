@@ -15,6 +15,7 @@
 #include <cpgring/event.hpp>
 #include <cpgring/handle.hpp>
 
+#include "cpg/awaited.hpp"
 #include "cpg/codec.hpp"
 #include "dispatch/descriptor.hpp"
 #include "dispatch/feed.hpp"
@@ -80,13 +81,17 @@ class pump final : public reactor::source, public dispatch::worker_target {
   [[nodiscard]] bool idle() const noexcept { return alone() && errands_.empty(); }
   /// Turns the session's notices into errands.
   void collect_notices();
-  void forget_errands() noexcept { errands_.clear(); }
+  /// But for those that somebody was promised.
+  void forget_errands() noexcept {
+    std::erase_if(errands_, [](const errand& one) { return !one.promised; });
+  }
   /// The workers have ended: what they had is as good as done.
   void forget_workers() noexcept {
     errands_.clear();
     messages_open_ = 0;
     errand_running_ = false;
   }
+  void let_go_of_held();
   void room_again();
   /// Where turns no longer come: sends the next errand once the handle is alone.
   void send_last_errands();
@@ -104,6 +109,10 @@ class pump final : public reactor::source, public dispatch::worker_target {
   step lease_batch(turn_state& t);
   bool work_batch(turn_state& t);
   bool rare_event(turn_state& t);
+  cpg::awaited* own_message_back(std::size_t bytes, std::uint64_t sequence);
+  void own_piece_back(const cpg::fragment& piece, bool whole);
+  bool show(turn_state& t, const view* v, bool may_hold);
+  bool show_held(turn_state& t);
   bool run_notices(turn_state& t);
   void finish(turn_state& t);
   void keep_leases(turn_state& t, dispatch::lessor& lessor, std::uint32_t ahead);
@@ -118,6 +127,7 @@ class pump final : public reactor::source, public dispatch::worker_target {
   bool hand(turn_state& t, std::uint32_t worker, const dispatch::work_item& item);
   [[nodiscard]] std::uint32_t worker_for(const dispatch::work_item& item);
   void pass_fence(turn_state& t);
+  void merge_views(turn_state& t);
   void send_errand();
   struct obstacle {
     bool there = false;
@@ -152,6 +162,7 @@ class pump final : public reactor::source, public dispatch::worker_target {
   std::uint32_t pass_left_ = 0;  // ring events that waited when it began and are still to be taken
   bool hung_up_ = false;
   bool stuck_ = false;
+  bool view_held_ = false;       // within a turn, inline: the session's current view has not been shown
   bool keeps_books_ = false;     // of leases and of the ring's use: with workers, and from the first lease on
   std::uint64_t finished_ = 0;   // chunks whose callbacks have run, inline
   std::uint64_t reclaimed_ = 0;  // of these, given back: all but for leases
@@ -163,7 +174,11 @@ class pump final : public reactor::source, public dispatch::worker_target {
     dispatch::work_item item;
   };
   dispatch::release_window window_;
-  std::deque<std::function<void()>> errands_;
+  struct errand {
+    std::function<void()> run;
+    bool promised = false;  // a completion: it runs whatever happens to the handle
+  };
+  std::deque<errand> errands_;
   std::optional<taken> fence_;  // a rare event that waits until the handle is alone
   std::optional<held> held_;
   std::uint64_t messages_open_ = 0;  // handed over, no receipt yet

@@ -90,6 +90,7 @@ bool pump::step_on_workers(turn_state& t) {
 /// True: a fence has come up.
 bool pump::hand_messages(turn_state& t) {
   auto& crew = *owner_.core().workers();
+  auto& session = owner_.session();
   const bool wanted = static_cast<bool>(owner_.calls().on_message);
   const bool one_worker = owner_.options().order == ordering::by_handle;
   const std::uint32_t home = owner_.home_worker();
@@ -101,6 +102,9 @@ bool pump::hand_messages(turn_state& t) {
       const held one = *std::exchange(held_, std::nullopt);
       static_cast<void>(hand(t, one.worker, one.item));
       continue;
+    }
+    if (owner_.lose_if_due()) [[unlikely]] {
+      return false;
     }
     if ((t.budget.pass != 0 && pass_left_ == 0) || (one_worker && wanted && !crew.has_room(home))) {
       return false;
@@ -118,12 +122,20 @@ bool pump::hand_messages(turn_state& t) {
       return true;
     }
     const cpg::deliver& d = t.decoded.message;
+    ++sequence_;
+    cpg::awaited* const waits = session.is_own(d.node, d.pid) ? own_message_back(d.size, sequence_) : nullptr;
     if (!wanted) {
       done_with(one);
       t.bytes += d.size;
+      if (waits != nullptr) {
+        session.tell(*waits);
+        collect_notices();
+        return true;
+      }
       continue;
     }
-    dispatch::work_item item{this, d.data, {one.lease}, ++sequence_, d.size, d.node, d.pid};
+    dispatch::work_item item{this, d.data, {one.lease}, sequence_, d.size, d.node, d.pid};
+    item.waits = waits;
     if (one.copy != nullptr) [[unlikely]] {
       item.copy = one.copy;
       item.copy_size = static_cast<std::uint32_t>(dispatch::copy_capacity(one.frame.size));
@@ -199,6 +211,9 @@ std::uint32_t pump::worker_for(const dispatch::work_item& item) {
         } else {
           window_.done(item.lease, 1);
         }
+        if (item.waits != nullptr) {
+          owner_.session().tell(*static_cast<cpg::awaited*>(item.waits));
+        }
         owner_.close_now(std::move(thrown));
       }
       return dispatch::worker_of(key, crew.workers());
@@ -217,20 +232,24 @@ void pump::pass_fence(turn_state& t) {
   const taken at = *std::exchange(fence_, std::nullopt);
   auto& session = owner_.session();
   const auto keep = owner_.shared_from_this();
-  const auto show = [this, keep](const view* v) {
+  const auto show = [this, keep, &t](const view* v) {
     if (v == nullptr) {
       return;
     }
-    owner_.look_at_crowd(v->members.size());
     if (owner_.calls().on_view) {
       owner_.count_view();
       owner_.publish();
       // The view stays as it is until the next one, which waits for this errand.
-      errands_.emplace_back([keep, v] {
-        handle me = keep->self();
-        keep->calls().on_view(me, *v);
-      });
+      errands_.push_back({[keep, v] {
+                            handle me = keep->self();
+                            keep->calls().on_view(me, *v);
+                          },
+                          false});
     }
+    if (owner_.options().coalesce_views) {
+      merge_views(t);  // behind its errand: should the ring prove broken, the loss comes after it
+    }
+    owner_.look_at_crowd(v->members.size());
   };
   switch (cpg::decode(at.frame.data, at.frame.size, t.decoded)) {
     case cpg::event_kind::broken:
@@ -257,12 +276,13 @@ void pump::pass_fence(turn_state& t) {
       if (outcome.given_up) {
         owner_.notice_aborted(std::move(*outcome.given_up));
       }
+      sequence_ += outcome.message ? 1U : 0U;
       if (outcome.message && owner_.calls().on_message) {
         const auto bytes = *outcome.message;
-        const std::uint64_t number = ++sequence_;
+        const std::uint64_t number = sequence_;
         owner_.count_messages(1, bytes.size());
         auto& room = owner_.core().workers()->room_of(owner_.home_worker());
-        errands_.emplace_back([this, keep, bytes, piece, number, &room] {
+        auto call = [this, keep, bytes, piece, number, &room] {
           message m;
           m.group_ = keep->session().group();
           m.data_ = bytes.data();
@@ -276,8 +296,10 @@ void pump::pass_fence(turn_state& t) {
           m.lessor_ = &lessor;
           handle me = keep->self();
           keep->calls().on_message(me, m);
-        });
+        };
+        errands_.push_back({std::move(call), false});
       }
+      own_piece_back(piece, outcome.message.has_value());
       break;
     }
   }
@@ -289,11 +311,40 @@ void pump::pass_fence(turn_state& t) {
   }
 }
 
+/// Takes what waits behind a view into it, as long as that is one more. What is not goes back to the front, ahead of the ring.
+void pump::merge_views(turn_state& t) {
+  auto& session = owner_.session();
+  taken next;
+  while (t.taken < turn_state::taken_max && (t.budget.pass == 0 || pass_left_ != 0) && session.hold_view() && take_event(t.ring, next)) {
+    const auto kind = cpg::decode(next.frame.data, next.frame.size, t.decoded);
+    if (!cpg::makes_a_view(kind)) {
+      spill_.push_front(next);
+      break;
+    }
+    ++t.taken;
+    if (t.budget.pass != 0) {
+      --pass_left_;
+    }
+    std::vector<cpg::fragment_assembler::aborted> aborted;
+    if (kind == cpg::event_kind::configuration) {
+      static_cast<void>(session.configuration_changed(t.decoded.membership, aborted));
+    } else {
+      static_cast<void>(session.ring_changed(t.decoded.ring));
+    }
+    done_with(next);
+    for (auto& one : aborted) {
+      owner_.notice_aborted(std::move(one));
+    }
+  }
+  session.show_view();
+}
+
 void pump::collect_notices() {
   auto& notices = owner_.session().notices;
   while (!notices.empty()) {
+    const bool promised = notices.front().what == cpg::notice::kind::settled;
     if (auto call = owner_.call_for(std::move(notices.front()))) {
-      errands_.push_back(std::move(call));
+      errands_.push_back({std::move(call), promised});
     }
     notices.pop_front();
   }
@@ -302,7 +353,7 @@ void pump::collect_notices() {
 void pump::send_errand() {
   owner_.publish();  // whoever hears of a new state finds it, on any thread
   errand_running_ = true;
-  owner_.core().workers()->send(owner_.home_worker(), {this, std::move(errands_.front())});
+  owner_.core().workers()->send(owner_.home_worker(), {this, std::move(errands_.front().run)});
   errands_.pop_front();
 }
 
@@ -336,6 +387,13 @@ pump::obstacle pump::in_the_way() const {
     return crew.has_room(held_->worker) ? obstacle{} : obstacle{true, held_->worker};
   }
   return owner_.options().order != ordering::by_handle || crew.has_room(home) ? obstacle{} : obstacle{true, home};
+}
+
+/// The handle ends: a message that no worker got is not called back any more, but whoever waits for it is told.
+void pump::let_go_of_held() {
+  if (held_ && held_->item.waits != nullptr) {
+    owner_.session().tell(*static_cast<cpg::awaited*>(std::exchange(held_->item.waits, nullptr)));
+  }
 }
 
 void pump::wait_for_room(std::uint32_t worker) {
@@ -465,6 +523,10 @@ std::uint32_t pump::run_items(worker_target& self, dispatch::feed& from, std::ui
       }
       ++done.called;
       done.bytes += item.size;
+    }
+    if (item.waits != nullptr && !owner.core().stop_requested()) [[unlikely]] {
+      auto also = dispatch::deliver([&] { static_cast<cpg::awaited*>(item.waits)->tell(); });
+      thrown = thrown ? std::move(thrown) : std::move(also);
     }
     if (apart || thrown || lessor.has_taken()) [[unlikely]] {
       done.lease_taken = lessor.taken();

@@ -52,13 +52,21 @@ class send_batch {
   std::shared_ptr<runtime::engine_core> core_;
 };
 
+/// What engine::shut_down() leaves behind.
+struct shutdown_report {
+  std::uint64_t handles = 0;       ///< that were open
+  std::uint64_t unanswered = 0;    ///< of these: their service did not say in time that it has taken what was written for it
+  std::uint64_t unsent = 0;        ///< multicasts that had been accepted, and were never written for a service
+  std::uint64_t unsent_bytes = 0;  ///< payload of these
+  [[nodiscard]] bool clean() const noexcept { return unanswered == 0 && unsent == 0; }
+};
+
 class engine {
  public:
   /// Throws std::system_error (errc::invalid_param) for an option out of its range. Opens nothing yet.
   explicit engine(engine_options options = {});
-  /// Closes all handles in an orderly way (waits up to close_deadline for the service to take what was multicast), stops the own thread.
-  /// Not inside a callback; no other thread may be inside a call. Callbacks no longer run. In a child process (fork) it touches nothing of
-  /// the parent's; the child's copies of the descriptors stay open until it ends or calls exec.
+  /// As shut_down(close_deadline), but nobody is told anything: callbacks no longer run, whatever they are for. In a child process (fork)
+  /// it touches nothing of the parent's; the child's copies of the descriptors stay open until it ends or calls exec.
   ~engine();
   engine(const engine&) = delete;
   engine& operator=(const engine&) = delete;
@@ -86,6 +94,13 @@ class engine {
   /// wait.
   void stop() noexcept;
   [[nodiscard]] bool stopped() const noexcept;
+
+  /// The orderly end: stops the engine, ends its threads (which waits for the callbacks that run at that moment), sends what still waits in
+  /// queues, other threads' included, and closes all handles; returns when every service has answered that it has taken everything, at the
+  /// latest after `deadline` (0 or more) and what those callbacks take. The report says what was left. Confirmations of multicasts that are
+  /// still open are told meanwhile, on the calling thread, as unknown or not_sent; no other callback runs. Afterwards every call fails.
+  /// Blocks. Not inside a callback; no other thread may be inside a call. A second time, and in a child process: an empty report.
+  shutdown_report shut_down(std::chrono::milliseconds deadline);
 
   /// Runs `task` on the driving thread, as one event. Any thread. Errors: try_again (intake full), stopped, forked.
   result<void> post(std::function<void()> task);

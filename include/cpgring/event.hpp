@@ -90,13 +90,13 @@ struct state_change {
   const error* cause = nullptr;
 };
 
-/// How far a handle has fallen behind.
 /// The service answers again; see supervision_options.
 struct restoration {
   std::uint32_t attempts = 0;        ///< to connect, this one included
   std::chrono::nanoseconds away{0};  ///< since the loss was noticed
 };
 
+/// How far a handle has fallen behind.
 struct overload_warning {
   std::uint32_t ring_used = 0;             ///< bytes of the event ring
   std::uint32_t ring_size = 0;             ///< of how many
@@ -111,6 +111,22 @@ struct aborted_message {
   std::uint64_t bytes_received = 0;
   std::uint64_t bytes_announced = 0;
   const error* cause = nullptr;  ///< why; valid during the callback only
+};
+
+/// What became of a multicast that was to be told of.
+enum class multicast_fate {
+  confirmed,  ///< it has come back: every member that stays in the group delivers it, at this place in the order
+  not_sent,   ///< the service did not get it, or not all of it: nobody delivers it, sending it again is safe
+  unknown,    ///< the service got it, or may have; but the handle did not see it come back
+};
+std::string_view to_string(multicast_fate fate) noexcept;
+
+/// See handle::multicast_confirmed().
+struct multicast_outcome {
+  multicast_fate fate = multicast_fate::not_sent;
+  std::uint64_t sequence = 0;    ///< confirmed: message::sequence() that it has on this handle
+  const error* cause = nullptr;  ///< else: timeout, service_lost, not_joined, closed ...; valid during the call only
+  explicit operator bool() const noexcept { return fate == multicast_fate::confirmed; }
 };
 
 }  // namespace cpgring

@@ -7,6 +7,7 @@
 //     connecting -> ready -> joining -> joined -> leaving -> left        any -> lost, any -> closed
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -14,6 +15,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <cpgring/error.hpp>
@@ -86,6 +88,7 @@ class handle {
   using completion = std::function<void(result<void>)>;
   template <class T>
   using answer = std::function<void(result<T>)>;
+  using confirmation = std::function<void(const multicast_outcome&)>;
 
   handle() noexcept = default;  ///< refers to nothing; every call fails with errc::bad_handle
   explicit operator bool() const noexcept { return endpoint_ != nullptr; }
@@ -114,6 +117,18 @@ class handle {
   result<void> multicast(std::string_view payload) { return multicast(std::as_bytes(std::span(payload.data(), payload.size()))); }
   /// The same for a payload in pieces; any number of them.
   result<void> multicast(std::span<const std::span<const std::byte>> pieces);
+  /// The same, and `done` tells, exactly once, what became of it: behind on_message of that very message, where that ran (with workers: on
+  /// that worker), and ahead of what is ordered behind it; or, when it failed, as a notice. So "done" means that the message has its place
+  /// in the total order, not only that the service took it. Own delivery is agreed, not safe: see docs/reliability.md. Where multicast() is
+  /// refused with try_again this one waits for its turn, behind earlier ones and within handle_options::send_queue_bytes: each counts its
+  /// bytes and 128 more from the call until it is back. `deadline`: from the call until it is back, above 0; past it `done` tells timeout,
+  /// and what the service has not taken by then is not sent any more. Any thread. Errors at once (then `done` is not called): try_again
+  /// (the queue is full; on_writable will tell), not_joined, service_lost (a supervised handle that is away keeps none of these), too_big,
+  /// invalid_param, bad_handle. On engine::stop() see engine::shut_down().
+  result<void> multicast_confirmed(std::span<const std::byte> payload, std::chrono::milliseconds deadline, confirmation done);
+  result<void> multicast_confirmed(std::string_view payload, std::chrono::milliseconds deadline, confirmation done) {
+    return multicast_confirmed(std::as_bytes(std::span(payload.data(), payload.size())), deadline, std::move(done));
+  }
   /// Zero-copy form of multicast: room for `size` bytes in the request ring. Engine's thread only (errc::wrong_thread). One reservation at
   /// a time on a handle (errc::busy); `size` at most max_atomic_message() (errc::too_big).
   result<reservation> reserve(std::size_t size);

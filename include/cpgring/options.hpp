@@ -126,13 +126,17 @@ struct handle_options {
   std::chrono::milliseconds connect_deadline{10000};
   /// For each join, leave, query. Passing it fails the call with errc::timeout; the handle lives on.
   std::chrono::milliseconds control_deadline{10000};
-  /// Bytes of multicasts from other threads kept while the service does not take them. Above: errc::try_again.
+  /// Bytes of multicasts from other threads kept while the service does not take them, and of multicast_confirmed() under way. Above:
+  /// errc::try_again.
   std::size_t send_queue_bytes = std::size_t{4} << 20;
   /// Messages above the atomic limit travel as fragments; a join meanwhile can tear them (see docs). Limit for sending and for assembling,
   /// per sender.
   std::size_t large_message_max = std::size_t{64} << 20;
   /// Share of the engine's turns, 1..1000: weight 2 gets twice the bytes of weight 1 when both have more than fits.
   std::uint32_t weight = 1;
+  /// A cascade of views (a node that goes takes its processes along, a cluster that heals) is handed out as one, as far as its changes wait
+  /// one behind the other in the ring with no message between. Own coming and going is never merged away. See view::changes.
+  bool coalesce_views = false;
   /// With engine_options::workers: which of them runs a message.
   ordering order = ordering::by_handle;
   /// With ordering::by_key: the key of a message. Runs on the driving thread for each message, so it is to be quick; must not throw.

@@ -25,6 +25,9 @@ struct member {
   /// Our own number for this stay in the group: the same node_id and pid joined again gets a new one. Local to this handle.
   std::uint64_t incarnation = 0;
   reason why = reason::none;
+  /// False: its node is not in the totem ring, so its membership is about to end, or (in view::left) it went with its node. True as long as
+  /// no ring is known.
+  bool node_in_ring = true;
 
   /// Same process as CPG names it; incarnation and reason are not compared.
   [[nodiscard]] bool same_address(const member& other) const noexcept { return node_id == other.node_id && pid == other.pid; }
@@ -52,7 +55,10 @@ struct view {
   std::span<const member> members;  ///< everybody after this change, sorted by node_id and pid; any number
   std::span<const member> joined;
   std::span<const member> left;
-  std::span<const std::uint32_t> ring_nodes;  ///< cause ring: the node ids now in the ring; else empty
+  std::span<const std::uint32_t> ring_nodes;  ///< the node ids now in the ring, if it changed with this view (cause ring); else empty
+  /// How many changes of the service this view tells of: 1, or with handle_options::coalesce_views as many as came one after another. Then
+  /// `joined` and `left` are the sum: who came and went again in between is in neither, who went and came back is in both.
+  std::uint32_t changes = 1;
 };
 
 }  // namespace cpgring

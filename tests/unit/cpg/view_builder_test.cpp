@@ -1,6 +1,8 @@
 #include "cpg/view_builder.hpp"
 
 #include <algorithm>
+#include <set>
+#include <span>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -92,6 +94,117 @@ TEST(view_builder, has_no_limit_of_128_members) {
   const view& v = b.apply(all.decoded, "g");
   EXPECT_EQ(v.members.size(), 1000U);
   EXPECT_TRUE(std::is_sorted(v.members.begin(), v.members.end(), [](const member& x, const member& y) { return x.pid < y.pid; }));
+}
+
+totem_configuration ring_of(std::vector<std::byte>& bytes, const std::vector<std::uint32_t>& nodes, std::uint64_t sequence) {
+  bytes.resize(nodes.size() * 4);
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    put(bytes.data() + i * 4, nodes[i]);
+  }
+  totem_configuration ring;
+  ring.ring = {nodes.empty() ? 0 : nodes.front(), sequence};
+  ring.nodes = bytes.data();
+  ring.count = static_cast<std::uint32_t>(nodes.size());
+  return ring;
+}
+
+std::vector<bool> in_ring(std::span<const member> members) {
+  std::vector<bool> flags;
+  for (const member& m : members) {
+    flags.push_back(m.node_in_ring);
+  }
+  return flags;
+}
+
+TEST(view_builder, flags_members_whose_node_is_not_in_the_ring) {
+  view_builder b;
+  std::vector<std::byte> bytes;
+  const change all({{1, 10, 0}, {2, 20, 0}, {3, 30, 0}}, {}, {{1, 10, 1}});
+  EXPECT_EQ(in_ring(b.apply(all.decoded, "g").members), (std::vector{true, true, true})) << "no ring is known yet";
+  const view& ring = b.apply(ring_of(bytes, {3, 1}, 8), "g");  // not sorted, as merges come
+  EXPECT_EQ(in_ring(ring.members), (std::vector{true, false, true}));
+  const change gone({{1, 10, 0}, {3, 30, 0}}, {{2, 20, 3}}, {});
+  const view& v = b.apply(gone.decoded, "g");
+  EXPECT_EQ(in_ring(v.members), (std::vector{true, true}));
+  EXPECT_EQ(in_ring(v.left), (std::vector{false}));
+  b.note_ring(ring_of(bytes, {1}, 12));
+  EXPECT_EQ(in_ring(b.current().members), (std::vector{true, false}));
+  EXPECT_EQ(b.current().ring, (ring_id{1, 12}));
+}
+
+TEST(view_builder, merges_a_held_view_with_the_next) {
+  view_builder b;
+  std::vector<std::byte> bytes;
+  const change first({{1, 10, 0}, {2, 20, 0}, {3, 30, 0}}, {}, {{1, 10, 1}});
+  b.apply(first.decoded, "g");
+  const auto old_20 = b.current().members[1].incarnation;
+  b.apply(ring_of(bytes, {1}, 9), "g");
+  b.hold();
+  const change two_goes({{1, 10, 0}, {3, 30, 0}}, {{2, 20, 3}}, {});
+  b.apply(two_goes.decoded, "g");
+  b.hold();
+  const change three_goes_four_comes({{1, 10, 0}, {4, 40, 0}}, {{3, 30, 3}}, {{4, 40, 1}});
+  b.apply(three_goes_four_comes.decoded, "g");
+  b.hold();
+  const change four_goes_two_comes({{1, 10, 0}, {2, 20, 0}}, {{4, 40, 5}}, {{2, 20, 4}});
+  const view& v = b.apply(four_goes_two_comes.decoded, "g");
+  EXPECT_EQ(v.number, 2U);
+  EXPECT_EQ(v.changes, 4U);
+  EXPECT_EQ(v.cause, view_cause::membership);
+  EXPECT_EQ(v.ring_nodes.size(), 1U);
+  ASSERT_EQ(v.left.size(), 2U);
+  EXPECT_EQ(v.left[0].pid, 20U);
+  EXPECT_EQ(v.left[0].incarnation, old_20);
+  EXPECT_EQ(v.left[1].pid, 30U);
+  ASSERT_EQ(v.joined.size(), 1U) << "40 came and went unseen";
+  EXPECT_EQ(v.joined[0].pid, 20U);
+  EXPECT_NE(v.joined[0].incarnation, old_20);
+  b.show();
+  const change after({{1, 10, 0}}, {{2, 20, 2}}, {});
+  EXPECT_EQ(b.apply(after.decoded, "g").number, 3U);
+  EXPECT_EQ(b.current().changes, 1U);
+  EXPECT_TRUE(b.current().ring_nodes.empty());
+}
+
+/// I4, whatever is merged with what.
+RC_GTEST_PROP(view_builder, joined_and_left_lead_from_each_view_to_the_next, ()) {
+  view_builder b;
+  std::vector<who> members;
+  std::set<std::uint64_t> seen;  // incarnations after the last view that was shown
+  const auto steps = *rc::gen::container<std::vector<std::uint32_t>>(40, rc::gen::inRange<std::uint32_t>(0, 24));
+  for (const std::uint32_t step : steps) {
+    const std::uint32_t pid = 1 + step % 6;
+    std::vector<who> left, joined;
+    const auto there = std::find_if(members.begin(), members.end(), [pid](const who& w) { return w.pid == pid; });
+    if (there != members.end()) {
+      left.push_back({1, pid, 3});
+      if (step < 18) {
+        members.erase(there);
+      } else {
+        joined.push_back({1, pid, 4});  // down and up in one change
+      }
+    } else {
+      joined.push_back({1, pid, 1});
+      members.push_back({1, pid, 0});
+    }
+    const change c(members, left, joined);
+    const view& v = b.apply(c.decoded, "g");
+    if (step % 2 == 0) {
+      b.hold();
+      continue;
+    }
+    for (const member& m : v.left) {
+      RC_ASSERT(seen.erase(m.incarnation) == 1);
+    }
+    for (const member& m : v.joined) {
+      RC_ASSERT(seen.insert(m.incarnation).second);
+    }
+    std::set<std::uint64_t> now;
+    for (const member& m : v.members) {
+      now.insert(m.incarnation);
+    }
+    RC_ASSERT(now == seen);
+  }
 }
 
 RC_GTEST_PROP(view_builder, incarnations_are_unique_among_members, ()) {
