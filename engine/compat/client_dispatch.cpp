@@ -259,14 +259,7 @@ void client::run_fragment(const cpg::fragment& piece) {
   const std::uint32_t node = piece.node, pid = piece.pid;
   auto outcome = fragments_.push(piece);
   if (outcome.message && calls_.deliver != nullptr) {
-    // A callback that dispatches its own handle may complete the next one meanwhile.
-    std::vector<std::byte> kept;
-    std::span<std::byte> whole = *outcome.message;
-    if (copies_) {
-      kept.assign(whole.begin(), whole.end());
-      whole = kept;
-    }
-    calls_.deliver(number_, &group_, node, pid, whole.data(), whole.size());
+    calls_.deliver(number_, &group_, node, pid, outcome.message->data(), outcome.message->size());
   }
 }
 

@@ -55,9 +55,8 @@ fragment_assembler::outcome fragment_assembler::push(const fragment& piece) {
       return result;
     }
     held_ -= a.bytes.size();
-    complete_ = std::move(a.bytes);
+    result.message = std::move(a.bytes);
     open_.erase(found);
-    result.message = std::span(complete_);
   }
   return result;
 }

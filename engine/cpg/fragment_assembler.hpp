@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -31,8 +30,8 @@ class fragment_assembler {
     error cause;
   };
   struct outcome {
-    /// Complete: valid until the next call of push() or left().
-    std::optional<std::span<std::byte>> message;
+    /// Complete. The receiver's from here on: thousands of handles must not each keep the largest message that they ever got.
+    std::optional<std::vector<std::byte>> message;
     /// An earlier (first twice) or this message was given up.
     std::optional<aborted> given_up;
   };
@@ -54,7 +53,6 @@ class fragment_assembler {
   std::size_t message_max_;
   std::size_t held_ = 0;
   std::unordered_map<std::uint64_t, assembly> open_;
-  std::vector<std::byte> complete_;
 };
 
 }  // namespace cpgring::cpg

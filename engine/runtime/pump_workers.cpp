@@ -278,11 +278,10 @@ void pump::pass_fence(turn_state& t) {
       }
       sequence_ += outcome.message ? 1U : 0U;
       if (outcome.message && owner_.calls().on_message) {
-        const auto bytes = *outcome.message;
         const std::uint64_t number = sequence_;
-        owner_.count_messages(1, bytes.size());
+        owner_.count_messages(1, outcome.message->size());
         auto& room = owner_.core().workers()->room_of(owner_.home_worker());
-        auto call = [this, keep, bytes, piece, number, &room] {
+        auto call = [this, keep, bytes = std::move(*outcome.message), piece, number, &room]() mutable {
           message m;
           m.group_ = keep->session().group();
           m.data_ = bytes.data();

@@ -20,7 +20,7 @@ namespace runtime {
 class pump;
 }
 
-/// One message, in place: its bytes lie where the service wrote them (messages that travelled as fragments: in one pooled
+/// One message, in place: its bytes lie where the service wrote them (messages that travelled as fragments: in one
 /// buffer). Valid during the callback only. Not copyable: retain() it, or copy the bytes, if they must outlive the callback.
 class message {
  public:
