@@ -1,38 +1,53 @@
 #!/usr/bin/env bash
 # Builds each fuzz target with Clang and its sanitizers, and runs it for a while from its seeds. Exit code 1: a finding, which is kept; 77: no
-# Clang. Usage: tests/fuzz/run.sh [SECONDS [TARGET...]]
+# Clang.
+#
+#   tests/fuzz/run.sh [SECONDS [TARGET...]]            20 s each, one after the other
+#   tests/fuzz/run.sh --build [TARGET...]              only builds
+#   tests/fuzz/run.sh --built SECONDS [TARGET...]      only runs
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-seconds=${1:-20}
-shift || true
+building=yes running=yes
+case ${1:-} in
+  --build) running=no; shift ;;
+  --built) building=no; shift ;;
+esac
+seconds=20
+if [ $running = yes ]; then
+  seconds=${1:-20}
+  shift || true
+fi
 targets=("$@")
 [ ${#targets[@]} -ne 0 ] || targets=(ring_reader handshake codec service_request)
 clang=${CLANGXX:-clang++}
 command -v "$clang" >/dev/null || { echo "no $clang here" >&2; exit 77; }
-compiler=("$clang")
-! command -v ccache >/dev/null || compiler=(ccache "$clang")
 build=build/fuzz
-rm -rf $build/objects
-mkdir -p $build/objects
 
-# Each source once, two at a time.
-sources=()
-for source in engine/*/*.cpp; do
-  [[ $source == engine/cli/* ]] || sources+=("$source")
-done
-for target in "${targets[@]}"; do
-  sources+=("tests/fuzz/${target}_fuzz.cpp")
-done
-printf '%s\n' "${sources[@]}" | xargs -P2 -I{} sh -c '
-  source=$1; object=$2/objects/$(echo "$1" | tr / _).o; shift 2
-  exec "$@" -std=c++20 -O1 -g -Wall -Wextra -Wpedantic -Wconversion -Werror -fsanitize=fuzzer-no-link,address,undefined \
-    -fno-sanitize-recover=all -DFMT_HEADER_ONLY=1 -Iinclude -Iengine -Itests -pthread -c "$source" -o "$object"' sh {} $build "${compiler[@]}"
+build_targets() {  # each source once, two at a time
+  local compiler=("$clang") sources=() source target
+  ! command -v ccache >/dev/null || compiler=(ccache "$clang")
+  rm -rf $build/objects
+  mkdir -p $build/objects
+  for source in engine/*/*.cpp; do
+    [[ $source == engine/cli/* ]] || sources+=("$source")
+  done
+  for target in "${targets[@]}"; do
+    sources+=("tests/fuzz/${target}_fuzz.cpp")
+  done
+  printf '%s\n' "${sources[@]}" | xargs -P2 -I{} sh -c '
+    source=$1; object=$2/objects/$(echo "$1" | tr / _).o; shift 2
+    exec "$@" -std=c++20 -O1 -g -Wall -Wextra -Wpedantic -Wconversion -Werror -fsanitize=fuzzer-no-link,address,undefined \
+      -fno-sanitize-recover=all -DFMT_HEADER_ONLY=1 -Iinclude -Iengine -Itests -pthread -c "$source" -o "$object"' sh {} $build "${compiler[@]}"
+  for target in "${targets[@]}"; do
+    "$clang" -fsanitize=fuzzer,address,undefined -pthread -o "$build/$target" $build/objects/engine_*.o \
+        "$build/objects/tests_fuzz_${target}_fuzz.cpp.o" -luring -lqb
+  done
+}
 
 found=0
-for target in "${targets[@]}"; do
+run_target() {
+  local target=$1 pid
   mkdir -p "$build/$target.corpus" "$build/$target.findings"
-  "$clang" -fsanitize=fuzzer,address,undefined -pthread -o "$build/$target" $build/objects/engine_*.o "$build/objects/tests_fuzz_${target}_fuzz.cpp.o" \
-      -luring -lqb
   # New inputs go to the first folder; the seeds are only read.
   "$build/$target" -max_total_time="$seconds" -timeout=10 -max_len=16384 -print_final_stats=1 -artifact_prefix="$build/$target.findings/" \
       "$build/$target.corpus" "tests/fuzz/seeds/$target" >"$build/$target.log" 2>&1 &
@@ -45,5 +60,12 @@ for target in "${targets[@]}"; do
     echo "$target: a finding, kept in $build/$target.findings; the end of $build/$target.log:"
     grep -vE '^#[0-9]+\s+(NEW|REDUCE|pulse|RELOAD)' "$build/$target.log" | tail -40
   fi
-done
+}
+
+[ $building = no ] || build_targets
+if [ $running = yes ]; then
+  for target in "${targets[@]}"; do
+    run_target "$target"
+  done
+fi
 exit $found
