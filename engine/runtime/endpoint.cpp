@@ -212,6 +212,10 @@ void endpoint::multicast_crossed(std::span<const std::byte> payload) {
 }
 
 result<void> endpoint::multicast_confirmed(pieces payload, std::size_t bytes, base::time_point deadline, handle::confirmation done) {
+  if (face_->keeps_multicasts()) [[unlikely]] {
+    keep_confirmed(payload, bytes, deadline, std::move(done));
+    return {};
+  }
   if (ended_) {
     return why_not();
   }
@@ -226,6 +230,10 @@ result<void> endpoint::multicast_confirmed(pieces payload, std::size_t bytes, ba
 result<void> endpoint::multicast_confirmed_crossed(std::span<const std::byte> payload, base::time_point deadline,
                                                    const handle::confirmation& done) {
   const std::span<const std::byte> one[] = {payload};
+  if (face_->keeps_multicasts()) [[unlikely]] {
+    keep_confirmed(one, payload.size(), deadline, done);
+    return {};
+  }
   hold_doorbell();
   auto asked = ended_ ? result<void>(why_not()) : session_.multicast_awaited(one, payload.size(), deadline, done);
   if (!asked) {
@@ -430,6 +438,9 @@ void endpoint::lose(error why) {
                        : log_level::error,
              fmt::format("handle {} on '{}': {}{}", id_, options_.service, why.message(), again ? "; it will connect again" : ""));
   pump_.let_go_of_held();
+  if (!again) {
+    end_line(why);
+  }
   session_.lose(std::move(why));
   unlink();
   ended_ = true;
@@ -446,7 +457,6 @@ void endpoint::lose(error why) {
     await_revival();
     return;
   }
-  end_line();
   core_->retire(*this);
 }
 
@@ -462,6 +472,7 @@ void endpoint::close_now(std::optional<error> cause) {
   if (ended_) {
     if (std::exchange(revival_due_, false)) {  // between two connections
       core_->reactor().cancel(*this);
+      end_line(cause ? *cause : error(errc::closed));
       cpg::notice n;
       n.what = cpg::notice::kind::state;
       n.from = handle_state::lost;
@@ -471,12 +482,11 @@ void endpoint::close_now(std::optional<error> cause) {
       shown_ = false;
       face_->state_.store(handle_state::closed, std::memory_order_relaxed);
       hand_over_notices();
-      end_line();
       core_->retire(*this);
     }
     return;
   }
-  end_line();
+  end_line(cause ? *cause : error(errc::closed));
   if (cause) {
     core_->log(log_level::error, fmt::format("handle {}: {}; it is being closed", id_, cause->message()));
   }
@@ -551,8 +561,8 @@ void endpoint::count_unsent(shutdown_report& report) const {
     ++report.unsent;
     report.unsent_bytes += bytes;
   });
-  if (line_) {
-    for (const auto& one : line_->kept) {
+  if (face_->line_) {
+    for (const auto& one : face_->line_->kept) {
       ++report.unsent;
       report.unsent_bytes += one.bytes.size();
     }
@@ -560,6 +570,7 @@ void endpoint::count_unsent(shutdown_report& report) const {
 }
 
 void endpoint::tell_untold() {
+  drop_all_kept(error(errc::stopped));
   session_.awaits().each_open([this](cpg::awaited& one) { session_.awaits().fail(one, error(errc::stopped)); });
   session_.awaits().each_untold([this](cpg::awaited& one) {
     if (auto thrown = dispatch::deliver([&one] { one.tell(); })) {
@@ -659,6 +670,9 @@ void endpoint::schedule() {
   } else if (refused_again()) {
     at_the_latest(now());
   }
+  if (supervised() && face_->line_->kept_until && !lingering_) {
+    at_the_latest(*face_->line_->kept_until);
+  }
   if (pump_.keeps_books()) {
     if (pump_.stuck()) {
       at_the_latest(now() + pump::look_interval);
@@ -678,6 +692,9 @@ void endpoint::expired() {
   if (revival_due_) {
     revive();
     return;
+  }
+  if (supervised() && !lingering_) {
+    expire_kept();
   }
   if (linked_) {
     pump_.look_again();

@@ -196,11 +196,16 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   void await_revival();
   void revive();
   void follow(std::string group, handle::completion joined);
-  void end_line();
+  void end_line(const error& why);
+  void schedule_revival();
   [[nodiscard]] bool refused_again() const noexcept { return rejoins_ && session_.join_refusal() != nullptr; }
   void look_at_state();
   result<void> keep_for_later(pieces payload, std::size_t bytes);
   void keep_crossed(std::span<const std::byte> payload);
+  void keep_confirmed(pieces payload, std::size_t bytes, base::time_point deadline, handle::confirmation done);
+  void drop_kept(std::size_t bytes, bool admitted, handle::confirmation done, const error& why);
+  void drop_all_kept(const error& why);
+  void expire_kept();
   void send_kept();
   [[nodiscard]] restoration describe_restoration() const;
 

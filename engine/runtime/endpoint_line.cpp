@@ -59,12 +59,23 @@ void endpoint::await_revival() {
   ++l.attempts;
   face_->shm_bytes_.set(0);
   revival_due_ = true;
-  core_->reactor().schedule(*this, now() + wait);
+  l.revive_at = now() + wait;
+  schedule_revival();
+}
+
+void endpoint::schedule_revival() {
+  const line& l = *face_->line_;
+  core_->reactor().schedule(*this, l.kept_until ? std::min(*l.kept_until, l.revive_at) : l.revive_at);
 }
 
 void endpoint::revive() {
   if (core_->stop_requested()) {
     revival_due_ = false;
+    return;
+  }
+  expire_kept();
+  if (now() < face_->line_->revive_at) {
+    schedule_revival();
     return;
   }
   // Its last words may wait behind slow callbacks, or for a dispatch call that takes them. Nothing of the next is heard before.
@@ -126,11 +137,10 @@ restoration endpoint::describe_restoration() const {
   return heard_of_ ? l.back : restoration{l.attempts, base::clock::now() - l.lost_at};
 }
 
-void endpoint::end_line() {
+/// Ahead of the notice that the handle has ended: who waits for a multicast is told before.
+void endpoint::end_line(const error& why) {
   face_->over_.store(true, std::memory_order_relaxed);
-  if (face_->line_) {
-    face_->line_->kept.clear();
-  }
+  drop_all_kept(why);
 }
 
 // --- multicasts meanwhile -----------------------------------------------------------------------------------------------------
@@ -150,12 +160,74 @@ result<void> endpoint::keep_for_later(pieces payload, std::size_t bytes) {
     whole.insert(whole.end(), piece.begin(), piece.end());
   }
   l.kept_bytes += bytes;
-  l.kept.push_back({std::move(whole), false});
+  l.kept.push_back({std::move(whole), false, {}, {}});
   return {};
 }
 
 /// Its sender was told "accepted": the limit was looked at then.
-void endpoint::keep_crossed(std::span<const std::byte> payload) { face_->line_->kept.push_back({{payload.begin(), payload.end()}, true}); }
+void endpoint::keep_crossed(std::span<const std::byte> payload) {
+  face_->line_->kept.push_back({{payload.begin(), payload.end()}, true, {}, {}});
+}
+
+void endpoint::keep_confirmed(pieces payload, std::size_t bytes, base::time_point deadline, handle::confirmation done) {
+  line& l = *face_->line_;
+  std::vector<std::byte> whole;
+  whole.reserve(bytes);
+  for (const auto& piece : payload) {
+    whole.insert(whole.end(), piece.begin(), piece.end());
+  }
+  l.kept.push_back({std::move(whole), true, std::move(done), deadline});
+  if (!l.kept_until || deadline < *l.kept_until) {
+    l.kept_until = deadline;
+    if (revival_due_) {
+      schedule_revival();
+    }
+  }
+}
+
+/// It will not be sent: its room is free, and who waits for it is told, as of one that this session never wrote.
+void endpoint::drop_kept(std::size_t bytes, bool admitted, handle::confirmation done, const error& why) {
+  if (done) {
+    auto& waits = session_.awaits().add(bytes, base::time_point::max(), std::move(done));
+    session_.give_up(waits, why);
+    unadmit(session_.awaits().sweep());
+  } else if (admitted) {
+    unadmit(bytes);
+  }
+}
+
+void endpoint::drop_all_kept(const error& why) {
+  if (face_->line_) {
+    for (auto& one : std::exchange(face_->line_->kept, {})) {
+      drop_kept(one.bytes.size(), one.admitted, std::move(one.done), why);
+    }
+  }
+}
+
+void endpoint::expire_kept() {
+  line& l = *face_->line_;
+  if (!l.kept_until || now() < *l.kept_until) {
+    return;
+  }
+  l.kept_until.reset();
+  const error why(errc::timeout, "the service was not back before the deadline; it will not be sent");
+  for (auto& one : std::exchange(l.kept, {})) {
+    if (one.done && one.deadline <= now()) {
+      drop_kept(one.bytes.size(), true, std::move(one.done), why);
+      continue;
+    }
+    if (one.done && (!l.kept_until || one.deadline < *l.kept_until)) {
+      l.kept_until = one.deadline;
+    }
+    l.kept.push_back(std::move(one));
+  }
+  if (linked_) {
+    mark_ready();
+  } else {
+    hand_over_notices();
+  }
+  core_->await_told(*this);
+}
 
 void endpoint::send_kept() {
   line& l = *face_->line_;
@@ -163,8 +235,16 @@ void endpoint::send_kept() {
     return;
   }
   hold_doorbell();
+  l.kept_until.reset();
   for (auto& one : std::exchange(l.kept, {})) {
     const std::size_t bytes = one.bytes.size();
+    if (one.done) {
+      const std::span<const std::byte> whole[] = {one.bytes};
+      if (auto asked = session_.multicast_awaited(whole, bytes, one.deadline, one.done); !asked) {
+        drop_kept(bytes, true, std::move(one.done), asked.error());
+      }
+      continue;
+    }
     count_result(session_.multicast_or_queue(one.bytes, [this, bytes, admitted = one.admitted] {
       if (admitted) {
         written(bytes);

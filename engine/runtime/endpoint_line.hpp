@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <random>
 #include <vector>
 
@@ -22,9 +23,13 @@ struct endpoint::line {
   bool was_there = false;  ///< a loss is news, and so is the end of it
   struct kept_multicast {
     std::vector<std::byte> bytes;
-    bool admitted;  ///< from another thread: counted against the face's queue until it is written
+    bool admitted;              ///< counted against the face's queue until it is written: from another thread, or to be confirmed
+    handle::confirmation done;  ///< of one that is to be confirmed
+    base::time_point deadline;  ///< of that
   };
   std::deque<kept_multicast> kept;
+  std::optional<base::time_point> kept_until;  ///< the earliest deadline among them, or earlier
+  base::time_point revive_at{};
   std::size_t kept_bytes = 0;  ///< of those of the driving thread
 };
 

@@ -134,7 +134,7 @@ result<void> handle::multicast(std::span<const std::span<const std::byte>> piece
 }
 
 result<void> handle::multicast_confirmed(std::span<const std::byte> payload, std::chrono::milliseconds deadline, confirmation done) {
-  if (auto ok = usable(endpoint_); !ok) {
+  if (auto ok = usable(endpoint_); !ok && (endpoint_ == nullptr || ok.error() != errc::service_lost || !endpoint_->keeps_multicasts())) {
     return ok;
   }
   if (deadline.count() <= 0) {
@@ -146,7 +146,7 @@ result<void> handle::multicast_confirmed(std::span<const std::byte> payload, std
   auto& core = endpoint_->core();
   const std::span<const std::byte> one[] = {payload};
   const bool here = core.on_driver_thread();
-  if (!here && endpoint_->state() != handle_state::joined) {
+  if (!here && endpoint_->state() != handle_state::joined && !endpoint_->keeps_multicasts()) {
     return fail(errc::not_joined);
   }
   if (auto ok = endpoint_->admit(payload.size() + endpoint::confirmation_overhead, payload.size()); !ok) {

@@ -60,7 +60,9 @@ reactor::turn_result pump::turn_on_workers(const reactor::turn_budget& budget) {
     return {t.events, t.bytes, false};
   }
   const bool pass_goes_on = budget.pass == 0 || pass_left_ != 0;
-  const bool more = !paused_ && (!errands_.empty() || fence_ || held_ || !session.notices.empty() || (events_wait(t.ring) && pass_goes_on));
+  const bool more =
+      session.more_to_write() ||
+      (!paused_ && (!errands_.empty() || fence_ || held_ || !session.notices.empty() || (events_wait(t.ring) && pass_goes_on)));
   return {t.events, t.bytes, more};
 }
 

@@ -1,6 +1,7 @@
 // Everything of cpgring. Start at engine.hpp; README.md has the first program.
 #pragma once
 
+#include <cpgring/await.hpp>
 #include <cpgring/engine.hpp>
 #include <cpgring/error.hpp>
 #include <cpgring/event.hpp>

@@ -1,7 +1,9 @@
 // A supervised handle outlives its service: what was delivered before comes first, then lost, then restored, then the group again.
 #include <algorithm>
+#include <iterator>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -429,6 +431,73 @@ TEST(supervision, options_have_ranges) {
   o.supervision.backoff_min = 50ms;
   o.supervision.backoff_max = 49ms;
   EXPECT_THAT(o.validate().error().message(), HasSubstr("supervision.backoff_max"));
+}
+
+TEST_P(supervised, a_confirmed_multicast_waits_for_the_service_as_long_as_its_deadline) {
+  serve();
+  auto o = options();
+  o.supervision.queue_bytes = 10000;
+  open(o);
+  ASSERT_TRUE(until([&] { return has("joined"); }));
+  const auto told = [this](const std::string& name) {
+    return [this, name](const multicast_outcome& outcome) {
+      note(name + " " + std::string(to_string(outcome.fate)) +
+           (outcome.cause != nullptr && *outcome.cause == errc::timeout ? ", timeout" : ""));
+    };
+  };
+  service.reset();
+  ASSERT_TRUE(until([&] { return has("lost"); }));
+  ASSERT_TRUE(h.multicast_confirmed("short", 30ms, told("short")));
+  ASSERT_TRUE(h.multicast_confirmed("long", patience, told("long")));
+  ASSERT_TRUE(h.multicast("plain"));
+  std::thread([&] { ASSERT_TRUE(h.multicast_confirmed("crossed", patience, told("crossed"))); }).join();
+  EXPECT_EQ(h.multicast_confirmed(std::string(10000, 'x'), patience, told("too much")).error(), errc::try_again);
+  ASSERT_TRUE(until([&] { return has("short not sent, timeout"); }));
+  serve();
+  ASSERT_TRUE(until([&] { return has("crossed confirmed"); }));
+  const auto all = this->told();
+  EXPECT_EQ(std::count(all.begin(), all.end(), "message short"), 0);
+  const auto restored = std::find(all.begin(), all.end(), "restored");
+  std::vector<std::string> sent;
+  std::copy_if(restored, all.end(), std::back_inserter(sent),
+               [](const std::string& line) { return line.starts_with("message") || line.ends_with("confirmed"); });
+  EXPECT_THAT(sent, ElementsAre("message long", "long confirmed", "message plain", "message crossed", "crossed confirmed"));
+}
+
+TEST_P(supervised, a_close_tells_those_who_wait_for_a_service_that_is_away) {
+  auto o = options();
+  o.supervision.queue_bytes = 10000;
+  open(o);
+  int outcomes = 0;
+  const auto count = [&](const multicast_outcome& outcome) {
+    EXPECT_EQ(outcome.fate, multicast_fate::not_sent);
+    ++outcomes;
+  };
+  ASSERT_TRUE(h.multicast_confirmed("one", patience, count));
+  ASSERT_TRUE(h.multicast_confirmed("two", patience, count));
+  ASSERT_TRUE(until([&] { return loop->stats().sleeps != 0; }));
+  h.close();
+  ASSERT_TRUE(until([&] { return has("closed"); }));
+  EXPECT_EQ(outcomes, 2);
+  EXPECT_EQ(told().back(), "closed");
+}
+
+TEST_P(supervised, the_end_tells_those_who_wait_for_a_service_that_is_away) {
+  auto o = options();
+  o.supervision.queue_bytes = 10000;
+  open(o);
+  int outcomes = 0;
+  ASSERT_TRUE(h.multicast_confirmed("one", patience, [&](const multicast_outcome& outcome) {
+    EXPECT_EQ(outcome.fate, multicast_fate::not_sent);
+    ++outcomes;
+  }));
+  ASSERT_TRUE(h.multicast("plain"));
+  static_cast<void>(loop->dispatch(mode::all));
+  const auto report = loop->shut_down(1s);
+  EXPECT_EQ(outcomes, 1);
+  EXPECT_EQ(report.unsent, 2U);
+  EXPECT_EQ(report.unsent_bytes, 8U);
+  EXPECT_EQ(report.unanswered, 0U);
 }
 
 }  // namespace
