@@ -492,7 +492,7 @@ void endpoint::close_now(std::optional<error> cause) {
   }
   ended_ = true;
   no_more_calls();
-  pump_.forget_errands();  // on_state(closed) is all that is still heard
+  pump_.forget_callbacks();  // but for on_state(closed)
   pump_.let_go_of_held();
   session_.close(std::move(cause));
   publish();
@@ -541,6 +541,13 @@ void endpoint::drop() noexcept {
     pump_.drop_copies();
     pump_.let_go_of_leases(session_.give_up_connection());
   }
+}
+
+void endpoint::forget_requests() {
+  joined_ = {};
+  session_.close(std::nullopt);
+  session_.notices.clear();
+  pump_.forget_workers();
 }
 
 void endpoint::begin_blocking_close(base::time_point deadline) {

@@ -128,6 +128,8 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
     session_.awaits().sweep();
     return session_.awaits().all_told();
   }
+  /// What was asked for and has no answer will have none.
+  void forget_requests();
   void forget_reactor() noexcept { linked_ = watching_ = false; }
 
   // --- with workers ----------------------------------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ void endpoint::follow(std::string group, handle::completion joined) {
   if (!ended_) {  // it has left its group: nobody hears of the end of this connection
     ended_ = true;
     no_more_calls();
-    pump_.forget_errands();
+    pump_.forget_callbacks();
     session_.close(std::nullopt);
     std::erase_if(session_.notices, [](const cpg::notice& n) { return n.what != cpg::notice::kind::settled; });
     hand_over_notices();

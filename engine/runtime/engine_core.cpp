@@ -507,19 +507,19 @@ void engine_core::tell_the_last(shutdown_report& report) {
   }
 }
 
-void engine_core::end_closing(shutdown_report* report) {
-  if (report != nullptr) {
-    tell_the_last(*report);
-  }
+void engine_core::end_closing(shutdown_report& report) {
+  tell_the_last(report);
   for (auto& one : std::exchange(closing_, {})) {
     one->drop();
   }
   for (auto& [id, one] : endpoints_) {
     one->drop();
+    one->forget_requests();  // users' handles may keep it for long
     one->cut_line();
   }
   for (auto& one : std::exchange(ending_, {})) {
     one->drop();
+    one->forget_requests();
   }
   tasks_.clear();
   to_connect_.clear();

@@ -91,9 +91,8 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   void begin_closing(base::time_point deadline);
   /// How many have not answered yet.
   std::size_t still_closing();
-  /// Lets go of every connection, answered or not. `report`: says what was not sent, and confirmations that are still open are told; null:
-  /// nobody is told anything.
-  void end_closing(shutdown_report* report);
+  /// Lets go of every connection, answered or not. Says what was not sent; whoever is owed an answer gets one.
+  void end_closing(shutdown_report& report);
 
   // --- driving thread: for endpoints -----------------------------------------------------------------------------------------
   [[nodiscard]] reactor::reactor& reactor() noexcept { return *reactor_; }

@@ -129,23 +129,19 @@ void fleet::end() {
     base::forsake(workers_);
     return;
   }
-  close_all(first().options().close_deadline, nullptr);
+  static_cast<void>(shut_down(first().options().close_deadline));
 }
 
 shutdown_report fleet::shut_down(base::nanoseconds deadline) {
   shutdown_report report;
-  if (!first().in_child()) {
-    close_all(std::clamp<base::nanoseconds>(deadline, std::chrono::seconds(0), std::chrono::hours(24)), &report);
+  if (!first().in_child() && !std::exchange(closed_, true)) {
+    close_all(base::clock::now() + std::clamp<base::nanoseconds>(deadline, std::chrono::seconds(0), std::chrono::hours(24)), report);
   }
   return report;
 }
 
 /// The threads end, and with them the reactors. Then every service is asked to FINALIZE, and all are looked at until they have answered.
-void fleet::close_all(base::nanoseconds deadline, shutdown_report* report) {
-  if (std::exchange(closed_, true)) {
-    return;
-  }
-  const auto until = base::clock::now() + deadline;
+void fleet::close_all(base::time_point until, shutdown_report& report) {
   stop();
   for (auto& core : cores_) {
     core->end_driving();
@@ -174,9 +170,7 @@ void fleet::close_all(base::nanoseconds deadline, shutdown_report* report) {
         log_level::warning,
         fmt::format("{} handles were closed before their service had taken everything: it did not answer within the deadline", open));
   }
-  if (report != nullptr) {
-    report->unanswered = open;
-  }
+  report.unanswered = open;
   for (auto& core : cores_) {
     core->end_closing(report);
   }

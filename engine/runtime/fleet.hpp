@@ -36,13 +36,13 @@ class fleet {
   [[nodiscard]] engine_stats stats() const noexcept;
   /// The end: threads joined, every connection flushed and closed. Not inside a callback.
   void end();
-  /// The same; whoever waits for a multicast is told.
+  /// The same, with a report; once.
   shutdown_report shut_down(base::nanoseconds deadline);
 
  private:
   [[nodiscard]] engine_core& first() const noexcept { return *cores_.front(); }
   result<void> start_from(std::size_t which);
-  void close_all(base::nanoseconds deadline, shutdown_report* report);
+  void close_all(base::time_point until, shutdown_report& report);
 
   const std::shared_ptr<dispatch::worker_pool> workers_;
   std::vector<std::shared_ptr<engine_core>> cores_;

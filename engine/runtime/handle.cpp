@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "dispatch/deliver.hpp"
 #include "runtime/endpoint.hpp"
 #include "runtime/engine_core.hpp"
 #include "runtime/fleet.hpp"
@@ -36,21 +37,58 @@ result<void> usable(const endpoint_ptr& of) {
   return {};
 }
 
+/// A completion that somebody still waits for. Whatever holds the request lets go of it at the engine's end at the latest; one that has had
+/// no outcome by then hears errc::stopped there.
+template <class Outcome>
+class owed_call {
+ public:
+  explicit owed_call(std::function<void(Outcome)> done) noexcept : done_(std::move(done)) {}
+  owed_call(const owed_call&) = delete;
+  owed_call& operator=(const owed_call&) = delete;
+  ~owed_call() {
+    if (done_) {
+      static_cast<void>(dispatch::deliver([this] { done_(fail(errc::stopped, "the engine ended before there was an answer")); }));
+    }
+  }
+  void call(Outcome outcome) {
+    if (auto done = std::exchange(done_, nullptr)) {
+      done(std::move(outcome));
+    }
+  }
+  /// The caller is told by the call's own result.
+  void forget() noexcept { done_ = nullptr; }
+
+ private:
+  std::function<void(Outcome)> done_;
+};
+
 /// Here when this is the engine's thread, else there; the outcome of what happens there can only come through `done`.
-template <class Done, class Request>
-result<void> ask(const endpoint_ptr& of, Done done, Request request) {
+template <class Outcome, class Request>
+result<void> ask(const endpoint_ptr& of, std::function<void(Outcome)> done, Request request) {
   if (auto ok = usable(of); !ok) {
     return ok;
   }
-  if (of->core().on_driver_thread()) {
-    return request(of->live(), std::move(done));
+  std::shared_ptr<owed_call<Outcome>> owed;
+  std::function<void(Outcome)> once;
+  if (done) {
+    owed = std::make_shared<owed_call<Outcome>>(std::move(done));
+    once = [owed](Outcome outcome) { owed->call(std::move(outcome)); };
   }
-  return of->core().cross([of, done = std::move(done), request = std::move(request)]() mutable {
-    auto told = done;
-    if (auto outcome = request(of->live(), std::move(done)); !outcome && told) {
-      of->core().add_task(of->id(), [told = std::move(told), why = outcome.error()] { told(fail(why)); });
-    }
-  });
+  result<void> asked;
+  if (of->core().on_driver_thread()) {
+    asked = request(of->live(), std::move(once));
+  } else {
+    asked = of->core().cross([of, once = std::move(once), request = std::move(request)]() mutable {
+      auto told = once;
+      if (auto outcome = request(of->live(), std::move(once)); !outcome && told) {
+        of->core().add_task(of->id(), [told = std::move(told), why = outcome.error()] { told(fail(why)); });
+      }
+    });
+  }
+  if (!asked && owed) {
+    owed->forget();
+  }
+  return asked;
 }
 
 }  // namespace

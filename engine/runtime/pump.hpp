@@ -81,9 +81,9 @@ class pump final : public reactor::source, public dispatch::worker_target {
   [[nodiscard]] bool idle() const noexcept { return alone() && errands_.empty(); }
   /// Turns the session's notices into errands.
   void collect_notices();
-  /// But for those that somebody was promised.
-  void forget_errands() noexcept {
-    std::erase_if(errands_, [](const errand& one) { return !one.promised; });
+  /// Nobody hears of events any more; whoever waits for an answer still does.
+  void forget_callbacks() noexcept {
+    std::erase_if(errands_, [](const call& one) { return !one.settles; });
   }
   /// The workers have ended: what they had is as good as done.
   void forget_workers() noexcept {
@@ -174,11 +174,11 @@ class pump final : public reactor::source, public dispatch::worker_target {
     dispatch::work_item item;
   };
   dispatch::release_window window_;
-  struct errand {
+  struct call {  // of the user's
     std::function<void()> run;
-    bool promised = false;  // a completion: it runs whatever happens to the handle
+    bool settles = false;  // a completion: owed, whatever becomes of the handle
   };
-  std::deque<errand> errands_;
+  std::deque<call> errands_;
   std::optional<taken> fence_;  // a rare event that waits until the handle is alone
   std::optional<held> held_;
   std::uint64_t messages_open_ = 0;  // handed over, no receipt yet

@@ -243,10 +243,9 @@ void pump::pass_fence(turn_state& t) {
       owner_.publish();
       // The view stays as it is until the next one, which waits for this errand.
       errands_.push_back({[keep, v] {
-                            handle me = keep->self();
-                            keep->calls().on_view(me, *v);
-                          },
-                          false});
+        handle me = keep->self();
+        keep->calls().on_view(me, *v);
+      }});
     }
     if (owner_.options().coalesce_views) {
       merge_views(t);  // behind its errand: should the ring prove broken, the loss comes after it
@@ -283,7 +282,7 @@ void pump::pass_fence(turn_state& t) {
         const std::uint64_t number = sequence_;
         owner_.count_messages(1, outcome.message->size());
         auto& room = owner_.core().workers()->room_of(owner_.home_worker());
-        auto call = [this, keep, bytes = std::move(*outcome.message), piece, number, &room]() mutable {
+        errands_.push_back({[this, keep, bytes = std::move(*outcome.message), piece, number, &room]() mutable {
           message m;
           m.group_ = keep->session().group();
           m.data_ = bytes.data();
@@ -297,8 +296,7 @@ void pump::pass_fence(turn_state& t) {
           m.lessor_ = &lessor;
           handle me = keep->self();
           keep->calls().on_message(me, m);
-        };
-        errands_.push_back({std::move(call), false});
+        }});
       }
       own_piece_back(piece, outcome.message.has_value());
       break;
@@ -343,9 +341,9 @@ void pump::merge_views(turn_state& t) {
 void pump::collect_notices() {
   auto& notices = owner_.session().notices;
   while (!notices.empty()) {
-    const bool promised = notices.front().what == cpg::notice::kind::settled;
-    if (auto call = owner_.call_for(std::move(notices.front()))) {
-      errands_.push_back({std::move(call), promised});
+    const bool settles = notices.front().what == cpg::notice::kind::settled;
+    if (auto run = owner_.call_for(std::move(notices.front()))) {
+      errands_.push_back({std::move(run), settles});
     }
     notices.pop_front();
   }

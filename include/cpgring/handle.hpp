@@ -84,7 +84,9 @@ struct group_entry {
 
 class handle {
  public:
-  /// Called once, where the handle's callbacks run.
+  /// Of a request that was accepted: called exactly once, where the handle's callbacks run. If the engine ends first: by shut_down() or
+  /// its destructor, on the thread that runs it, with errc::stopped; so what it refers to has to outlive the engine. Of a request that was refused at once:
+  /// never.
   using completion = std::function<void(result<void>)>;
   template <class T>
   using answer = std::function<void(result<T>)>;
