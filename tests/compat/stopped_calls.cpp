@@ -1,0 +1,265 @@
+// Every call of libcpg on a service that is stopped: none may wait longer than CPGRING_LIBCPG_DEADLINE_MS. stopped_calls CPGRING, where no
+// service "cpg" runs, with our libcpg.so.4. Dispatching in the modes that wait for an event is left out: that is what they are for.
+#include <poll.h>
+#include <signal.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <corosync/cpg.h>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <string>
+#include <vector>
+
+namespace {
+
+using steady = std::chrono::steady_clock;
+
+// What a busy machine may add. A call that waited for the service would not come back at all.
+constexpr long margin_ms = 5000;
+
+bool failed = false;
+void complain(const char* what, const char* why) {
+  std::printf("FAILED: %s: %s\n", what, why);
+  failed = true;
+}
+
+/// `cpgring serve --name cpg`, in a process of its own.
+class service {
+ public:
+  explicit service(const char* cpgring) {
+    int said[2];
+    if (::pipe(said) != 0) {
+      std::abort();
+    }
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::dup2(said[1], STDOUT_FILENO);
+      ::execl(cpgring, cpgring, "serve", "--name", "cpg", nullptr);
+      ::_exit(127);
+    }
+    ::close(said[1]);
+    char line[64];
+    if (::read(said[0], line, sizeof line) <= 0) {
+      complain("cpgring serve", "it does not come up");
+    }
+  }
+  ~service() {
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+  service(const service&) = delete;
+  service& operator=(const service&) = delete;
+  void stop() const {
+    ::kill(pid_, SIGSTOP);
+    int status = 0;
+    ::waitpid(pid_, &status, WUNTRACED);
+  }
+  void go_on() const { ::kill(pid_, SIGCONT); }
+
+ private:
+  pid_t pid_;
+};
+
+const cpg_name group = [] {
+  cpg_name n{};
+  n.length = 7;
+  std::memcpy(n.value, "stopped", 7);
+  return n;
+}();
+
+cpg_handle_t open_joined() {
+  cpg_handle_t h = 0;
+  cpg_callbacks_t none{};
+  if (cpg_initialize(&h, &none) != CS_OK || cpg_join(h, &group) != CS_OK) {
+    complain("joining", "not possible while the service runs");
+  }
+  pollfd own_view{-1, POLLIN, 0};
+  if (cpg_fd_get(h, &own_view.fd) != CS_OK || ::poll(&own_view, 1, 10000) != 1 || cpg_dispatch(h, CS_DISPATCH_ALL) != CS_OK) {
+    complain("joining", "the own view does not come");
+  }
+  return h;
+}
+
+cs_error_t send(cpg_handle_t h, std::size_t size) {
+  std::vector<char> text(size, 'x');
+  const iovec piece{text.data(), text.size()};
+  return cpg_mcast_joined(h, CPG_TYPE_AGREED, &piece, 1);
+}
+
+struct call {
+  const char* what;
+  cs_error_t (*make)(cpg_handle_t, const service&);  // stops the service itself where it has to ask for something before
+  int waits;                                         // how many deadlines it may take
+};
+
+const call calls[] = {
+    {"cpg_initialize",
+     [](cpg_handle_t, const service& s) {
+       s.stop();
+       cpg_handle_t other = 0;
+       cpg_callbacks_t none{};
+       return cpg_initialize(&other, &none);
+     },
+     1},
+    {"cpg_leave",
+     [](cpg_handle_t h, const service& s) {
+       s.stop();
+       return cpg_leave(h, &group);
+     },
+     1},
+    {"cpg_membership_get",
+     [](cpg_handle_t h, const service& s) {
+       s.stop();
+       cpg_address list[CPG_MEMBERS_MAX];
+       int count = CPG_MEMBERS_MAX;
+       cpg_name n = group;
+       return cpg_membership_get(h, &n, list, &count);
+     },
+     1},
+    {"cpg_local_get",
+     [](cpg_handle_t h, const service& s) {
+       s.stop();
+       unsigned int node = 0;
+       return cpg_local_get(h, &node);
+     },
+     1},
+    {"cpg_mcast_joined, until refused",
+     [](cpg_handle_t h, const service& s) {
+       s.stop();
+       cs_error_t code = CS_OK;
+       for (int i = 0; i < 100000 && code == CS_OK; ++i) {
+         code = send(h, 10000);
+       }
+       return code;
+     },
+     1},
+    {"cpg_mcast_joined, in fragments",
+     [](cpg_handle_t h, const service& s) {
+       s.stop();
+       return send(h, 3000000);
+     },
+     1},
+    {"cpg_iteration_initialize",
+     [](cpg_handle_t h, const service& s) {
+       s.stop();
+       cpg_iteration_handle_t i = 0;
+       return cpg_iteration_initialize(h, CPG_ITERATION_ALL, nullptr, &i);
+     },
+     1},
+    {"cpg_iteration_next",
+     [](cpg_handle_t h, const service& s) {
+       cpg_iteration_handle_t i = 0;
+       cpg_iteration_description_t d;
+       if (cpg_iteration_initialize(h, CPG_ITERATION_ALL, nullptr, &i) != CS_OK) {
+         return CS_ERR_LIBRARY;
+       }
+       s.stop();
+       return cpg_iteration_next(i, &d);
+     },
+     1},
+    {"cpg_iteration_finalize",
+     [](cpg_handle_t h, const service& s) {
+       cpg_iteration_handle_t i = 0;
+       if (cpg_iteration_initialize(h, CPG_ITERATION_ALL, nullptr, &i) != CS_OK) {
+         return CS_ERR_LIBRARY;
+       }
+       s.stop();
+       return cpg_iteration_finalize(i);
+     },
+     1},
+    {"cpg_zcb_alloc, _mcast_joined, _free",
+     [](cpg_handle_t h, const service& s) {
+       s.stop();
+       void* buffer = nullptr;
+       cs_error_t code = cpg_zcb_alloc(h, 1000, &buffer);
+       if (code != CS_OK) {
+         return code;
+       }
+       code = cpg_zcb_mcast_joined(h, CPG_TYPE_AGREED, buffer, 1000);
+       const cs_error_t freed = cpg_zcb_free(h, buffer);
+       return code == CS_OK ? freed : code;
+     },
+     3},
+    {"cpg_dispatch, all",
+     [](cpg_handle_t h, const service& s) {
+       s.stop();
+       return cpg_dispatch(h, CS_DISPATCH_ALL);
+     },
+     0},
+    {"cpg_dispatch, one_nonblocking",
+     [](cpg_handle_t h, const service& s) {
+       s.stop();
+       return cpg_dispatch(h, CS_DISPATCH_ONE_NONBLOCKING);
+     },
+     0},
+    {"cpg_flow_control_state_get, _fd_get, _context_get, _max_atomic_msgsize_get",
+     [](cpg_handle_t h, const service& s) {
+       s.stop();
+       cpg_flow_control_state_t state{};
+       int fd = 0;
+       void* context = nullptr;
+       std::uint32_t size = 0;
+       const cs_error_t codes[] = {cpg_flow_control_state_get(h, &state), cpg_fd_get(h, &fd), cpg_context_get(h, &context),
+                                   cpg_max_atomic_msgsize_get(h, &size)};
+       for (const cs_error_t code : codes) {
+         if (code != CS_OK) {
+           return code;
+         }
+       }
+       return CS_OK;
+     },
+     0},
+    {"cpg_finalize",
+     [](cpg_handle_t h, const service& s) {
+       s.stop();
+       return cpg_finalize(h);
+     },
+     1},
+    {"cpg_finalize, behind a full ring",
+     [](cpg_handle_t h, const service& s) {
+       s.stop();
+       for (int i = 0; i < 100000 && send(h, 10000) == CS_OK; ++i) {
+       }
+       return cpg_finalize(h);
+     },
+     2},
+};
+
+bool on_stock() {
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find("libcpg.so") != std::string::npos && line.find(" /usr/lib/") != std::string::npos) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const char* const deadline = std::getenv("CPGRING_LIBCPG_DEADLINE_MS");
+  if (argc != 2 || deadline == nullptr || on_stock()) {
+    std::fprintf(stderr, "stopped_calls CPGRING, with CPGRING_LIBCPG_DEADLINE_MS set and our libcpg.so.4 loaded\n");
+    return 64;
+  }
+  const long deadline_ms = std::atol(deadline);
+  for (const call& one : calls) {
+    const service own(argv[1]);
+    const cpg_handle_t h = open_joined();
+    const auto began = steady::now();
+    const cs_error_t code = one.make(h, own);
+    const long took = std::chrono::duration_cast<std::chrono::milliseconds>(steady::now() - began).count();
+    std::printf("%-76s code %2d, %5ld ms, may wait %5ld\n", one.what, static_cast<int>(code), took, one.waits * deadline_ms);
+    std::fflush(stdout);
+    if (took > one.waits * deadline_ms + margin_ms) {
+      complain(one.what, "waited beyond its deadline");
+    }
+  }
+  return failed ? 1 : 0;
+}
