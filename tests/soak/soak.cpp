@@ -36,14 +36,14 @@ using steady = std::chrono::steady_clock;
 
 constexpr std::size_t group_size = 8;
 // Longest wait for what is under way; the service has some milliseconds of work for each handle.
-constexpr auto patience = 120s;
+constexpr auto patience = 60s;
 // For the service to remove files of connections that are closed; it comes round to it within a second.
 constexpr auto settling = 20s;
 constexpr std::uint32_t burst = 32;
 constexpr std::size_t large_message = 150000;  // above the atomic limit of 64 KiB rings: travels as fragments
 
 struct plan {
-  std::uint32_t seconds = 60, handles = 1000, rate = 1000, churn = 10, every = 5, warm_up = 60;
+  std::uint32_t seconds = 60, handles = 1000, rate = 400, churn = 5, every = 5, warm_up = 120;
   std::string service = "cpg";
   bool brief = false;
 };
@@ -97,8 +97,8 @@ class crowd {
     }
   }
 
-  /// Sends and stirs until `end`.
-  void stir_until(steady::time_point end) {
+  /// Sends, and changes `churn` handles a second, until `end`.
+  void stir_until(steady::time_point end, std::uint32_t churn) {
     const auto step = 50ms;
     double sends = 0, changes = 0;
     for (auto at = steady::now(); at < end; at += step) {
@@ -106,7 +106,7 @@ class crowd {
       for (sends += plan_.rate * 0.05; sends >= burst; sends -= burst) {
         send_burst(any());
       }
-      for (changes += plan_.churn * 0.05; changes >= 1; changes -= 1) {
+      for (changes += churn * 0.05; changes >= 1; changes -= 1) {
         change(any());
       }
       come_back();
@@ -120,6 +120,7 @@ class crowd {
     int quiet = 0;
     while (steady::now() < end) {
       come_back();
+      join_who_was_refused();
       for (auto& one : slots_) {
         const std::lock_guard guard(one->lock);
         one->kept.clear();
@@ -135,10 +136,15 @@ class crowd {
       }
       std::this_thread::sleep_for(20ms);
     }
-    complain(
-        fmt::format("{} handles did not come to rest: {} are in their groups, {} open, {} leases held", slots_.size(),
-                    std::count_if(slots_.begin(), slots_.end(), [](const auto& one) { return one->now.state() == handle_state::joined; }),
-                    engine_->stats().handles, engine_->stats().total.leases));
+    std::string states;
+    for (auto& one : slots_) {
+      if (one->now.state() != handle_state::joined) {
+        states += fmt::format(" {} ({})", to_string(one->now.state()), one->comes_back);
+      }
+    }
+    const auto stats = engine_->stats();
+    complain(fmt::format("no rest: {} handles open, {} on their way back, {} leases held; not in their groups:{}", stats.handles,
+                         leaving_.size(), stats.total.leases, states));
     return false;
   }
 
@@ -193,7 +199,7 @@ class crowd {
     handle_options o;
     o.service = plan_.service;
     o.max_message_size = 65536;
-    o.group = fmt::format("soak-{}-{}", ::getpid(), s.number / group_size);
+    o.group = group_of(s);
     o.pid = 1000000 + s.number;
     o.connect_deadline = o.control_deadline = std::chrono::duration_cast<std::chrono::milliseconds>(patience);
     o.supervision.reconnect = true;
@@ -252,7 +258,8 @@ class crowd {
 
   /// Lets a handle leave or end; come_back() goes on with it.
   void change(slot& s) {
-    if (s.now.state() != handle_state::joined) {
+    // Its state may not yet show that it was told to go.
+    if (s.now.state() != handle_state::joined || std::find(leaving_.begin(), leaving_.end(), &s) != leaving_.end()) {
       return;
     }
     s.comes_back = std::uniform_int_distribution<std::uint32_t>(0, 3)(random_);
@@ -270,7 +277,7 @@ class crowd {
       switch (s->now.state()) {
         case handle_state::left:
           if (s->comes_back == 0) {  // on a connection of its own, as a supervised handle may
-            if (auto asked = s->now.join(fmt::format("soak-{}-{}", ::getpid(), s->number / group_size), promises_.one()); !asked) {
+            if (auto asked = s->now.join(group_of(*s), promises_.one()); !asked) {
               ++promises_.kept;
               return false;
             }
@@ -284,6 +291,17 @@ class crowd {
       }
     });
   }
+
+  /// The service may still count the handle that had the place before: then the group will not have the new one yet.
+  void join_who_was_refused() {
+    for (auto& one : slots_) {
+      if (one->now.state() == handle_state::ready && !one->now.join(group_of(*one), promises_.one())) {
+        ++promises_.kept;
+      }
+    }
+  }
+
+  static std::string group_of(const slot& s) { return fmt::format("soak-{}-{}", ::getpid(), s.number / group_size); }
 
   const plan& plan_;
   std::vector<std::unique_ptr<slot>> slots_;
@@ -337,7 +355,7 @@ int run(const plan& p) {
   {  // what is made once in a process, and stacks of threads that glibc keeps
     crowd first(p, std::min(p.handles, 8U));
     first.rest();
-    first.stir_until(steady::now() + 1s);
+    first.stir_until(steady::now() + 1s, p.churn);
     first.rest();
     first.close();
   }
@@ -351,7 +369,9 @@ int run(const plan& p) {
   const auto seconds = [&began] { return std::chrono::duration_cast<std::chrono::seconds>(steady::now() - began); };
   print_head();
   while (seconds().count() < p.seconds && !failed) {
-    all.stir_until(steady::now() + std::chrono::seconds(p.every));
+    // Heaps, ours and the daemon's, find their size once every handle has come and gone some times.
+    all.stir_until(steady::now() + std::chrono::seconds(p.every), seconds().count() < p.warm_up ? 8 * p.churn : p.churn);
+    ;
     if (!all.rest()) {
       break;
     }
