@@ -65,8 +65,8 @@ class engine {
  public:
   /// Throws std::system_error (errc::invalid_param) for an option out of its range. Opens nothing yet.
   explicit engine(engine_options options = {});
-  /// As shut_down(close_deadline), without a report. In a child process (fork) it touches nothing of the parent's; the child's copies of the
-  /// descriptors stay open until it ends or calls exec.
+  /// As shut_down(close_deadline), without a report. In a child process (fork) it touches nothing of the parent's; the child's copies of
+  /// the descriptors stay open until it ends or calls exec.
   ~engine();
   engine(const engine&) = delete;
   engine& operator=(const engine&) = delete;
@@ -99,8 +99,8 @@ class engine {
   /// queues, other threads' included, and closes all handles; returns when every service has answered that it has taken everything, at the
   /// latest after `deadline` (0 or more) and what those callbacks take. The report says what was left. Callbacks no longer run, but
   /// completions of what has had no answer yet do, on the calling thread: errc::stopped; multicasts as unknown or not_sent. So what they
-  /// refer to has to live as long. Afterwards every call fails. Blocks. Not inside a callback; no other thread may be inside a call. A second
-  /// time, and in a child process: an empty report.
+  /// refer to has to live as long. Afterwards every call fails. Blocks. Not inside a callback; no other thread may be inside a call. A
+  /// second time, and in a child process: an empty report.
   shutdown_report shut_down(std::chrono::milliseconds deadline);
 
   /// Runs `task` on the driving thread, as one event. Any thread. Errors: try_again (intake full), stopped, forked.

@@ -85,8 +85,8 @@ struct group_entry {
 class handle {
  public:
   /// Of a request that was accepted: called exactly once, where the handle's callbacks run. If the engine ends first: by shut_down() or
-  /// its destructor, on the thread that runs it, with errc::stopped; so what it refers to has to outlive the engine. Of a request that was refused at once:
-  /// never.
+  /// its destructor, on the thread that runs it, with errc::stopped; so what it refers to has to outlive the engine. Of a request that was
+  /// refused at once: never.
   using completion = std::function<void(result<void>)>;
   template <class T>
   using answer = std::function<void(result<T>)>;
