@@ -509,8 +509,10 @@ void endpoint::schedule() {
     if (pump_.stuck()) {
       at_the_latest(now() + pump::look_interval);
     }
-    if (const auto due = pump_.leases().due()) {
-      at_the_latest(*due);
+    for (const auto due : {pump_.leases().due(), pump_.return_due()}) {
+      if (due) {
+        at_the_latest(*due);
+      }
     }
   }
   if (at) {

@@ -57,6 +57,10 @@ class pump final : public reactor::source, public dispatch::worker_target {
   /// Nothing can be handed over, or workers hold much of the ring: it is looked at in intervals. Half of a megabyte comes at 250 MB/s.
   [[nodiscard]] bool stuck() const noexcept { return stuck_; }
   static constexpr base::nanoseconds look_interval = std::chrono::milliseconds(2);
+  /// Workers have chunks of the ring, or had: when it is looked after what they are done with, if no event brings a turn before. Otherwise
+  /// an event too large for the rest of the ring would wait in the service for room, and we for that event.
+  [[nodiscard]] std::optional<base::time_point> return_due() const noexcept { return return_due_; }
+  static constexpr base::nanoseconds return_interval = std::chrono::milliseconds(20);
   /// There are figures about that, or leases; else no cache line of theirs need be touched.
   [[nodiscard]] bool keeps_books() const noexcept { return keeps_books_; }
   void keep_books() noexcept { keeps_books_ = true; }
@@ -154,6 +158,7 @@ class pump final : public reactor::source, public dispatch::worker_target {
   void copy_event(taken& one);
   void reclaim_done(ipc::ring_reader& ring);
   void await_receipts(bool yes);
+  void mind_returns();
   static std::uint32_t run_items(worker_target& self, dispatch::feed& from, std::uint32_t first, std::uint32_t count);
 
   endpoint& owner_;
@@ -190,6 +195,7 @@ class pump final : public reactor::source, public dispatch::worker_target {
   // With workers that are behind: pump_overload.cpp.
   std::deque<taken> spill_;  // behind fence_ and held_, ahead of the ring
   std::size_t copies_open_ = 0;
+  std::optional<base::time_point> return_due_;
   std::uint64_t copies_with_workers_ = 0;  // of messages_open_
   std::uint64_t uncopyable_ = 0;           // of messages_open_, as was found when it was last tried
   std::uint64_t copied_out_ = 0, copied_out_bytes_ = 0;

@@ -167,6 +167,7 @@ void pump::reclaim_done(ipc::ring_reader& ring) {
 
 void pump::look_again() {
   tend_leases();
+  mind_returns();
   if (stuck_ && !owner_.ended()) {
     look_at_ring();
     relieve();

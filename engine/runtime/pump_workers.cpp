@@ -440,7 +440,17 @@ void pump::finish_on_workers(turn_state& t) {
   }
   // The room of the ring, or memory, is wanted back as soon as workers are done with it.
   await_receipts(stuck_ || copies_with_workers_ != 0 || !errands_.empty());
+  mind_returns();
   owner_.publish();
+}
+
+/// What is in no hurry is not worth a wake-up for each receipt.
+void pump::mind_returns() {
+  if (messages_open_ == 0) {
+    return_due_.reset();
+  } else if (!return_due_ || *return_due_ <= owner_.now()) {
+    return_due_ = owner_.now() + return_interval;
+  }
 }
 
 void pump::await_receipts(bool yes) {

@@ -407,6 +407,27 @@ TEST_P(flow_worker, a_callback_that_stands_still_holds_its_own_worker_alone) {
   EXPECT_EQ(free, 200);
 }
 
+TEST_P(flow_worker, a_message_as_large_as_the_ring_comes_after_one_that_took_its_time) {
+  // The reactor sleeps when the small one is done; the large one has no room before the small one's goes back, and the service can't tell.
+  world w(GetParam(), with_workers(1));
+  std::atomic<std::size_t> got{0};
+  std::atomic<int> joined{0};
+  callbacks calls;
+  calls.on_state = [&](handle&, const state_change& s) { joined += s.to == handle_state::joined ? 1 : 0; };
+  calls.on_message = [&](handle&, const message& m) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(got == 0 ? 50 : 0));
+    got += m.bytes().size();
+  };
+  auto h = w.loop().open(w.options(world::fresh_group()), calls);
+  ASSERT_TRUE(h);
+  ASSERT_TRUE(w.loop().start());
+  ASSERT_TRUE(eventually([&] { return joined == 1; }));
+  ASSERT_TRUE(h->multicast(std::string(8000, 's')));
+  ASSERT_TRUE(eventually([&] { return got == 8000; }));
+  ASSERT_TRUE(h->multicast(std::string(h->max_atomic_message(), 'l')));
+  EXPECT_TRUE(eventually([&] { return got == 8000 + h->max_atomic_message(); }));
+}
+
 TEST_P(flow_worker, a_callback_that_throws_ends_its_handle_alone) {
   world w(GetParam(), with_workers(2));
   witness good;
