@@ -361,6 +361,9 @@ std::optional<base::time_point> session::next_deadline(base::time_point now) con
 // --- events -----------------------------------------------------------------------------------------------------------------
 
 const view* session::configuration_changed(const configuration& change, std::vector<fragment_assembler::aborted>& aborted) {
+  if (state_ == handle_state::left) {
+    return nullptr;
+  }
   const view& v = views_.apply(change, group_);
   const auto self = [this](const member& m) { return m.node_id == local_node_ && m.pid == options_.pid; };
   for (const member& gone : v.left) {

@@ -152,6 +152,7 @@ class session {
   [[nodiscard]] std::size_t atomic_max() const noexcept { return atomic_max_; }
   /// Somebody else's leave named this process: the service no longer counts us in.
   [[nodiscard]] bool removed() const noexcept { return removed_; }
+  /// A stock service goes on to deliver the group's messages and views to who has left it, until the connection ends.
   [[nodiscard]] bool takes_messages() const noexcept { return state_ == handle_state::joined || state_ == handle_state::leaving; }
 
   struct counters {

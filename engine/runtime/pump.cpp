@@ -132,7 +132,7 @@ bool pump::work_batch(turn_state& t) {
     return !owner_.lose_if_due();
   }
   const auto& on_message = owner_.calls().on_message;
-  if (!on_message) {
+  if (!on_message || !owner_.session().takes_messages()) {
     sequence_ += t.batch.size();
     for (const auto& one : t.batch) {
       t.released.add(one.ring_bytes);
@@ -212,6 +212,9 @@ bool pump::rare_event(turn_state& t) {
     case cpg::event_kind::totem_configuration: go_on = show(t, session.ring_changed(t.decoded.ring), true); break;
     case cpg::event_kind::fragment: {
       owner_.count_fragment();
+      if (!session.takes_messages()) {
+        break;
+      }
       auto outcome = session.piece(t.decoded.piece);
       if (outcome.given_up) {
         owner_.notice_aborted(std::move(*outcome.given_up));

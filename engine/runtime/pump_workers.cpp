@@ -93,7 +93,7 @@ bool pump::step_on_workers(turn_state& t) {
 bool pump::hand_messages(turn_state& t) {
   auto& crew = *owner_.core().workers();
   auto& session = owner_.session();
-  const bool wanted = static_cast<bool>(owner_.calls().on_message);
+  const bool wanted = owner_.calls().on_message && session.takes_messages();
   const bool one_worker = owner_.options().order == ordering::by_handle;
   const std::uint32_t home = owner_.home_worker();
   while (!t.spent()) {
@@ -272,6 +272,9 @@ void pump::pass_fence(turn_state& t) {
     case cpg::event_kind::totem_configuration: show(session.ring_changed(t.decoded.ring)); break;
     case cpg::event_kind::fragment: {
       owner_.count_fragment();
+      if (!session.takes_messages()) {
+        break;
+      }
       const cpg::fragment piece = t.decoded.piece;
       auto outcome = session.piece(piece);
       if (outcome.given_up) {

@@ -77,6 +77,29 @@ TEST_P(flow_group, tells_joins_and_leaves_with_reasons_and_incarnations) {
   ASSERT_TRUE(w.until([&] { return a.views.back().find("-102/process_down") != std::string::npos; }));
 }
 
+TEST_P(flow_group, tells_nothing_to_who_has_left_whatever_the_service_goes_on_to_send) {
+  // A stock service sends messages and views until the connection ends.
+  world w(GetParam());
+  witness a, b, c;
+  const auto name = world::fresh_group();
+  open_joined(w, a, name, 101);
+  open_joined(w, b, name, 102);
+  ASSERT_TRUE(w.until([&] { return a.views.back().find("+102") != std::string::npos; }));
+  ASSERT_TRUE(b.self.leave());
+  ASSERT_TRUE(w.until([&] { return b.is(handle_state::left) && a.views.back().find("-102/leave") != std::string::npos; }));
+  const auto heard = b.all;
+  open_joined(w, c, name, 103);
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(a.self.multicast("to those who are left"));
+  }
+  bool answered = false;
+  ASSERT_TRUE(w.until([&] { return a.messages.size() == 100; }));
+  // Behind everything that the service has for this connection.
+  ASSERT_TRUE(b.self.query_local_node([&](const result<std::uint32_t>& r) { answered = r.has_value(); }));
+  ASSERT_TRUE(w.until([&] { return answered; }));
+  EXPECT_EQ(b.all, heard);
+}
+
 TEST_P(flow_group, carries_every_size_up_to_the_limit_and_fragments_above_it) {
   world w(GetParam());
   witness a;
