@@ -18,8 +18,11 @@ wait_until() {  # seconds, what went wrong otherwise, command...
   done
 }
 
-# A zombie is gone too: its sockets and memory are.
-lives() { [ -n "$1" ] && [ -r "/proc/$1/stat" ] && ! grep -q '^State:[[:space:]]*Z' "/proc/$1/status" 2>/dev/null; }
+# A zombie is gone too: its sockets and memory are. One look, because a process can go between two.
+lives() {
+  local state
+  [ -n "$1" ] && state=$(grep '^State:' "/proc/$1/status" 2>/dev/null) && [[ $state != State:*Z* ]]
+}
 gone() { ! lives "$1"; }
 
 # To be called in a subshell of its own before an exec: the caller's other descriptors must not stay open in a daemon.
