@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
-#include <tuple>
+#include <optional>
 #include <unordered_map>
+#include <unordered_set>
 
 #include <fmt/format.h>
 
@@ -18,6 +18,8 @@ struct hash {
     return std::hash<std::uint64_t>()(m.sender * 0x9e3779b97f4a7c15U + m.sequence);
   }
 };
+
+bool is_in(const event& view, const address& who) { return std::find(view.members.begin(), view.members.end(), who) != view.members.end(); }
 
 std::string name(const message_id& m) { return fmt::format("{}/{}", m.sender, m.sequence); }
 
@@ -60,11 +62,15 @@ class judge {
 
   /// What one history shows by itself.
   void alone(const history& p) {
-    std::set<message_id> delivered, known;
+    std::unordered_set<message_id, hash> delivered, known;
+    bool away = false;
     for (const event& e : p.events) {
       switch (e.what) {
         case event::kind::message: {
           ++found_.messages;
+          if (away) {
+            complain("membership", fmt::format("{} had left when {} was delivered", p.process, name(e.id)));
+          }
           const auto sender = sent_.find(e.id.sender);
           if (sender == sent_.end() || e.id.sequence >= sender->second) {
             complain("no creation", fmt::format("{} delivered {}, which nobody sent", p.process, name(e.id)));
@@ -75,7 +81,11 @@ class judge {
           break;
         }
         case event::kind::known: known.insert(e.id); break;
-        case event::kind::view: ++found_.views; break;
+        case event::kind::view:
+          ++found_.views;
+          away = !is_in(e, p.self);
+          break;
+        case event::kind::gap: away = false; break;
         default: break;
       }
     }
@@ -92,6 +102,9 @@ class judge {
       if (e.what == event::kind::gap) {
         next.clear();
       } else if (e.what == event::kind::view) {
+        if (!is_in(e, p.self)) {
+          next.clear();  // we left: what is sent until we come back is not for us
+        }
         // Whoever left may come back with messages between that we were not to see.
         std::erase_if(next, [&](const auto& one) {
           const auto by = sent_by_.find(one.first);
@@ -117,7 +130,7 @@ class judge {
       }
     }
     std::optional<std::pair<std::size_t, message_id>> last;
-    std::set<message_id> seen;
+    std::unordered_set<message_id, hash> seen;
     for (const event& e : a.events) {
       if (e.what != event::kind::message) {
         continue;
@@ -135,76 +148,109 @@ class judge {
     }
   }
 
-  /// From one view to the next, as one process went.
+  /// From one view to the next, as one process went; the last may have no end.
   struct step {
-    std::tuple<std::uint64_t, std::size_t> from, to;  // ring, and the how-manieth view there in which both processes are
     const event *before, *after;
     std::vector<message_id> between;
   };
 
-  /// A view's name that two processes agree on: its ring, and its place among those views of that ring in which both are members. Both see
-  /// the same ones: they begin where the later of them joined, or with the ring.
+  /// Those between views in which both processes are.
   static std::vector<step> steps(const history& p, const address& other) {
     std::vector<step> all;
-    std::map<std::uint64_t, std::size_t> seen;
     const event* last = nullptr;
-    std::tuple<std::uint64_t, std::size_t> last_name;
     std::vector<message_id> since;
-    const auto is_in = [](const event& view, const address& who) {
-      return std::find(view.members.begin(), view.members.end(), who) != view.members.end();
-    };
     for (const event& e : p.events) {
       if (e.what == event::kind::gap) {
         last = nullptr;
-        seen.clear();
       } else if (e.what == event::kind::message) {
-        since.push_back(e.id);
-      } else if (e.what == event::kind::view) {
-        if (e.ring == 0 || !is_in(e, p.self) || !is_in(e, other)) {
-          last = nullptr;
-          continue;
-        }
-        const std::tuple this_name{e.ring, seen[e.ring]++};
         if (last != nullptr) {
-          all.push_back({last_name, this_name, last, &e, std::move(since)});
+          since.push_back(e.id);
+        }
+      } else if (e.what == event::kind::view) {
+        const bool both = is_in(e, p.self) && is_in(e, other);
+        if (last != nullptr && both) {
+          all.push_back({last, &e, std::move(since)});
         }
         since = {};
-        last = &e;
-        last_name = this_name;
+        last = both ? &e : nullptr;
       }
+    }
+    if (last != nullptr) {
+      all.push_back({last, nullptr, std::move(since)});
     }
     return all;
   }
 
+  static bool same_view(const event& x, const event& y) {
+    return x.ring == y.ring && x.ring != 0 && x.members == y.members && x.joined == y.joined && x.left == y.left;
+  }
+  static bool went_together(const step& x, const step& y) {
+    return same_view(*x.before, *y.before) && x.after != nullptr && y.after != nullptr && same_view(*x.after, *y.after);
+  }
+
   void together(const history& a, const history& b) {
     const auto of_a = steps(a, b.self), of_b = steps(b, a.self);
-    const auto same_view = [](const event& x, const event& y) {
-      return x.members == y.members && x.joined == y.joined && x.left == y.left;
+    std::unordered_map<message_id, std::size_t, hash> step_of_b;
+    for (std::size_t j = 0; j < of_b.size(); ++j) {
+      for (const message_id& m : of_b[j].between) {
+        step_of_b.try_emplace(m, j);
+      }
+    }
+    std::vector<bool> done(of_a.size());
+    const auto compare_once = [&](std::size_t i, std::size_t j) {
+      if (done[i]) {
+        return false;
+      }
+      done[i] = true;
+      compare(a, b, of_a[i], of_b[j]);
+      return true;
     };
-    std::map<decltype(step::from), const step*> by_start;
-    for (const step& one : of_b) {
-      by_start.try_emplace(one.from, &one);
-    }
-    for (const step& one : of_a) {
-      const auto found = by_start.find(one.from);
-      if (found == by_start.end() || found->second->to != one.to || !same_view(*one.before, *found->second->before) ||
-          !same_view(*one.after, *found->second->after)) {
-        continue;  // they parted here
+    for (std::size_t i = 0; i < of_a.size(); ++i) {
+      std::size_t seen = of_b.size();
+      for (const message_id& m : of_a[i].between) {
+        const auto found = step_of_b.find(m);
+        if (found == step_of_b.end() || found->second == seen) {
+          continue;
+        }
+        const std::size_t j = seen = found->second;
+        if (!same_view(*of_a[i].before, *of_b[j].before)) {
+          continue;
+        }
+        // Both were in the same view here; backwards and forwards from it as long as each follows on the other.
+        for (std::size_t k = 1; k <= i && k <= j; ++k) {
+          const step &x = of_a[i - k], &y = of_b[j - k];
+          if (x.after != of_a[i - k + 1].before || y.after != of_b[j - k + 1].before || !went_together(x, y) ||
+              !compare_once(i - k, j - k)) {
+            break;
+          }
+        }
+        for (std::size_t k = 0; i + k < of_a.size() && j + k < of_b.size(); ++k) {
+          const step &x = of_a[i + k], &y = of_b[j + k];
+          const bool follows = k == 0 || (x.before == of_a[i + k - 1].after && y.before == of_b[j + k - 1].after);
+          if (!follows || !went_together(x, y) || !compare_once(i + k, j + k)) {
+            break;
+          }
+        }
       }
-      ++found_.steps_compared;
-      const auto &mine = one.between, &theirs = found->second->between;
-      if (mine == theirs) {
-        continue;
-      }
-      const auto at = std::mismatch(mine.begin(), mine.end(), theirs.begin(), theirs.end());
-      complain(
-          "virtual synchrony",
-          fmt::format(
-              "{} and {} went together from view {} of ring {} to view {} of ring {}, with {} and {} messages between; the first to "
-              "differ is {} here, {} there",
-              a.process, b.process, std::get<1>(one.from), std::get<0>(one.from), std::get<1>(one.to), std::get<0>(one.to), mine.size(),
-              theirs.size(), at.first == mine.end() ? "none" : name(*at.first), at.second == theirs.end() ? "none" : name(*at.second)));
     }
+  }
+
+  void compare(const history& a, const history& b, const step& x, const step& y) {
+    ++found_.steps_compared;
+    const auto &mine = x.between, &theirs = y.between;
+    if (mine == theirs) {
+      return;
+    }
+    const auto at = std::mismatch(mine.begin(), mine.end(), theirs.begin(), theirs.end());
+    const auto numbered = [](const history& of, const event* view) {
+      return std::count_if(of.events.data(), view, [](const event& e) { return e.what == event::kind::view; }) + 1;
+    };
+    complain(
+        "virtual synchrony",
+        fmt::format("{} and {} went together, from view {} and {} to the next of ring {}, with {} and {} messages between; the first to "
+                    "differ is {} here, {} there",
+                    a.process, b.process, numbered(a, x.before), numbered(b, y.before), x.after->ring, mine.size(), theirs.size(),
+                    at.first == mine.end() ? "none" : name(*at.first), at.second == theirs.end() ? "none" : name(*at.second)));
   }
 
   const std::vector<history>& processes_;

@@ -1,11 +1,16 @@
 // Compares what processes of one group delivered, and says where CPG's promises were broken.
 //
-// no creation           what is delivered was sent, by the life that it names
-// no duplicates         one process delivers a message once
-// total order           two processes deliver what both deliver in the same order
-// no holes              between two messages of one sender none is missing, unless a view says that the sender was away, or a gap that we
-// were self-delivery         what a process was told to be known to all, it delivered itself virtual synchrony     two processes that go
-// together from one view to the next delivered the same messages between them
+// - no creation: what is delivered was sent, by the life that it names.
+// - no duplicates: one process delivers a message once.
+// - membership: nothing is delivered between the view in which a process left and the one in which it is back.
+// - total order: two processes deliver what both deliver in the same order.
+// - no holes: between two messages of one sender none is missing, unless a view says that the sender was away, or that we were, or a gap.
+// - self-delivery: what a process was told to be known to all, it delivered itself.
+// - virtual synchrony: two processes that go together from one view to the next delivered the same messages between them.
+//
+// Which views of two processes are the same one is not read off their names, because a ring's id comes back (the embedded service has one
+// for ever) and because who lost its connection may have missed some: a message that both delivered, each between equal views, says that
+// these are the same, and from there it goes on, view by view, as far as their views are equal.
 #pragma once
 
 #include <string>
