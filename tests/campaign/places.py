@@ -1,0 +1,183 @@
+"""Where the campaign runs: what answers as the CPG service there, and how it is made to fail. Each node's service has the same verbs."""
+import os
+import signal
+import subprocess
+import time
+
+PATIENCE_S = 60
+
+
+def control(*words, check=True):
+    program = os.environ.get("CLUSTER_CONTROL") or os.environ["COROSYNC_CONTROL"]
+    return subprocess.run([program, *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          timeout=2 * PATIENCE_S, check=check)
+
+
+def lives(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def sweep(shm):
+    """A killed service leaves its rings and its black box behind; who of them is dead is in the name."""
+    for entry in os.scandir(shm):
+        words = entry.name.split("-")
+        if words[0] != "qb" or any(word.isdigit() and lives(word) for word in words[1:3]):
+            continue
+        subprocess.run(["rm", "-rf", entry.path], check=False)
+
+
+class Embedded:
+    nodes = (1,)
+
+    def __init__(self, cpgring):
+        self.cpgring, self.process, self.arguments, self.name = cpgring, None, [], "campaign"
+        self.said = ""
+
+    def prefix(self, _node):
+        return []
+
+    def prepare(self, plan):
+        if self.process is not None and plan.service != self.arguments:
+            self.term(1)
+        self.arguments = plan.service
+        self.start(1)
+        sweep("/dev/shm")
+
+    def start(self, _node):
+        if self.process is not None and self.process.poll() is None:
+            return
+        # Named after corosync's service: the name of one that was killed is free at once.
+        self.process = subprocess.Popen([self.cpgring, "serve", "--name", self.name, *self.arguments], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        if not line.startswith("serving"):
+            raise RuntimeError(f"cpgring serve said {line!r}")
+
+    def start_unattended(self, node):
+        self.start(node)
+
+    def end(self, number):
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.send_signal(number)
+        if self.process is not None:
+            self.said = self.process.communicate(timeout=PATIENCE_S)[0]
+            if number == signal.SIGTERM and self.process.returncode != 0:
+                raise RuntimeError(f"cpgring serve ended with {self.process.returncode}: {self.said}")
+            self.process = None
+
+    def kill(self, _node):
+        self.end(signal.SIGKILL)
+
+    def term(self, _node):
+        self.end(signal.SIGTERM)
+
+    def stop(self, _node):
+        if self.process is not None:
+            self.process.send_signal(signal.SIGSTOP)
+
+    def cont(self, _node):
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+
+    def heal(self):
+        self.cont(1)
+        self.start(1)
+
+
+class Corosync:
+    """One node, or the nodes of a cluster."""
+    name = "cpg"
+
+    def __init__(self):
+        self.cluster = "CLUSTER_CONTROL" in os.environ
+        self.nodes = tuple(range(1, int(os.environ["CLUSTER_NODES"]) + 1)) if self.cluster else (1,)
+        self.splits, self.cuts, self.starting = set(), set(), []
+
+    def verb(self, verb, node, check=True):
+        return control(verb, *([node] if self.cluster else []), check=check).stdout.strip()
+
+    def prefix(self, node):
+        return [os.environ["CLUSTER_CONTROL"], "exec", str(node)] if self.cluster else []
+
+    def prepare(self, _plan):
+        self.heal()
+        for node in self.nodes:
+            sweep(f"/proc/{self.verb('pid', node)}/root/dev/shm")
+
+    def start(self, node):
+        if not any(process.poll() is None for process in self.starting) and not lives(self.verb("pid", node)):
+            self.verb("start", node)
+
+    def start_unattended(self, node):
+        """Does not wait until it answers: it may not, while things are as they are."""
+        if not lives(self.verb("pid", node)):
+            program = os.environ.get("CLUSTER_CONTROL") or os.environ["COROSYNC_CONTROL"]
+            self.starting.append(subprocess.Popen([program, "start", *([str(node)] if self.cluster else [])], stdin=subprocess.DEVNULL,
+                                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+
+    def kill(self, node):
+        self.verb("kill", node)
+
+    def term(self, node):
+        self.verb("term", node)
+
+    def stop(self, node):
+        self.verb("stop", node, check=False)
+
+    def cont(self, node):
+        self.verb("cont", node, check=False)
+
+    def cut(self, node):
+        self.cuts.add(node)
+        self.verb("cut", node)
+
+    def split(self, node, other):
+        self.splits.add((node, other))
+        control("split", node, other)
+
+    def unsplit(self, node, other):
+        self.splits.discard((node, other))
+        control("unsplit", node, other)
+        for a, b in self.splits:  # ports have one mark each: another path's is gone too
+            control("split", a, b)
+
+    def heal(self, node=None):
+        if node is not None:
+            self.cuts.discard(node)
+            self.verb("heal", node)
+            return
+        for a, b in sorted(self.splits):
+            self.unsplit(a, b)
+        for cut in sorted(self.cuts):
+            self.heal(cut)
+        for one in self.nodes:
+            self.cont(one)
+        for process in self.starting:
+            process.wait(timeout=2 * PATIENCE_S)
+        self.starting = []
+        for one in self.nodes:
+            self.start(one)
+        if self.cluster:
+            control("wait", len(self.nodes))
+
+
+def fill(place, node):
+    subprocess.run([*place.prefix(node), "sh", "-c", "cat /dev/zero >/dev/shm/filler 2>/dev/null; true"], check=True, timeout=PATIENCE_S)
+
+
+def empty(place, node):
+    subprocess.run([*place.prefix(node), "rm", "-f", "/dev/shm/filler"], check=True, timeout=PATIENCE_S)
+
+
+def wait_until(holds, seconds):
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.005)
+    return True
