@@ -236,8 +236,9 @@ class Run:
         seconds = time.monotonic() - self.began
         print(f"{self.plan.where} seed {self.plan.seed}: {'+'.join(self.plan.names) or f'{len(self.plan.actions)} steps of faults'}; {figures['messages']} messages, "
               f"{figures['views']} views, {figures['steps']} steps compared; {'good' if good else 'BAD'}; {seconds:.1f} s", flush=True)
-        if good:
+        if good or self.plan.plant:
             shutil.rmtree(self.folder)
+        if good:
             return
         lines = [self.plan.words()] if not self.o.v else []
         lines += self.problems[:40] + [f"hang: {h}" for h in self.hangs[:40]]
