@@ -37,7 +37,7 @@ class message {
   [[nodiscard]] std::uint32_t sender_pid() const noexcept { return pid_; }
   /// The group, as joined; may contain NUL bytes.
   [[nodiscard]] std::string_view group() const noexcept { return group_; }
-  /// 1, 2, 3 ... over the messages delivered on this handle.
+  /// 1, 2, 3 ... over the messages delivered on this handle since it last connected: from 1 again behind on_restored.
   [[nodiscard]] std::uint64_t sequence() const noexcept { return sequence_; }
   /// It was larger than the sender's atomic limit and came in fragments (see options.hpp, large_message_max).
   [[nodiscard]] bool fragmented() const noexcept { return fragmented_; }

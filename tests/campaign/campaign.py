@@ -261,8 +261,9 @@ def runs_of_one_job(o):
         one = Run(o, place, Plan(o.where, seed, o.seconds_per_run, o.plant, o.long, injects))
         figures = one.run()
         one.report(figures)
+        counted = ("losses", "leases", "overflows", "copied_out", "confirmed", "unsent", "unknown")
         total.update(runs=1, violations=int(bool(one.problems)), hangs=int(bool(one.hangs)), messages=figures["messages"], views=figures["views"],
-                     steps=figures["steps"], **{k: sum(m.done.get(k, 0) for m in one.all) for k in ("losses", "leases", "overflows", "copied_out")})
+                     steps=figures["steps"], **{k: sum(m.done.get(k, 0) for m in one.all) for k in counted})
         seed += o.jobs
     if o.where == "embedded":
         place.term(1)
@@ -309,7 +310,8 @@ def outside(o):
     if 77 in codes:
         return 77
     print("{messages} messages, {views} views, {steps} steps compared; {losses} connections lost, {leases} leases, {copied_out} copied out, "
-          "{overflows} completion queue overflows".format_map(collections.defaultdict(int, total)))
+          "{overflows} completion queue overflows; of confirmed multicasts {confirmed} came back, {unsent} were not sent, {unknown} are not known"
+          .format_map(collections.defaultdict(int, total)))
     print(f"{total['runs']} runs, {total['violations']} violations, {total['hangs']} hangs, {time.monotonic() - began:.0f} s", flush=True)
     return 0 if reports == len(processes) and total["runs"] and not total["violations"] and not total["hangs"] else 1
 

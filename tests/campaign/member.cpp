@@ -104,6 +104,10 @@ class member {
     }
     end();
     const auto s = loop_->stats();
+    static_cast<void>(loop_->shut_down(5s));
+    for (auto& one : all_) {
+      one->expect_all_told();
+    }
     participant::counts sum;
     for (auto& one : all_) {
       const auto c = one->so_far();
@@ -113,9 +117,14 @@ class member {
       sum.losses += c.losses;
       sum.leases += c.leases;
       sum.refused += c.refused;
+      sum.confirmed += c.confirmed;
+      sum.unsent += c.unsent;
+      sum.unknown += c.unknown;
     }
-    say(fmt::format("done sent={} delivered={} views={} losses={} leases={} refused={} overflows={} copied_out={}", sum.sent, sum.delivered,
-                    sum.views, sum.losses, sum.leases, sum.refused, s.overflows, s.total.copied_out));
+    say(fmt::format(
+        "done sent={} delivered={} views={} losses={} leases={} refused={} overflows={} copied_out={} confirmed={} unsent={} unknown={}",
+        sum.sent, sum.delivered, sum.views, sum.losses, sum.leases, sum.refused, s.overflows, s.total.copied_out, sum.confirmed, sum.unsent,
+        sum.unknown));
     return failed_ ? 1 : 0;
   }
 

@@ -115,6 +115,9 @@ void participant::on_message(const message& m) {
       --empties_in_flight_;
       progress();
     }
+    if (of && sender == address_ && unconfirmed_.contains(of->id)) {
+      numbers_of_own_[of->id] = m.sequence();
+    }
     if (own) {
       back_ = std::max(back_, of->id.sequence + 1);
       ++back_since_settle_;
@@ -215,6 +218,52 @@ void participant::on_state(handle& self, const state_change& s) {
   }
 }
 
+void participant::on_outcome(const checker::message_id& id, const multicast_outcome& outcome) {
+  const std::lock_guard guard(lock_);
+  progress();
+  if (unconfirmed_.erase(id) == 0) {
+    say_("confirmation", fmt::format("{}/{} is told of twice", id.sender, id.sequence));
+  }
+  const auto number = numbers_of_own_.find(id);
+  switch (outcome.fate) {
+    case multicast_fate::confirmed:
+      ++counts_.confirmed;
+      // Whoever closes its handle gives up the callbacks that are still under way, but not this.
+      if (number == numbers_of_own_.end() ? !leaving_ : number->second != outcome.sequence) {
+        say_("confirmation", fmt::format("{}/{} is said to be message number {}, it came as {}", id.sender, id.sequence, outcome.sequence,
+                                         number == numbers_of_own_.end() ? 0 : number->second));
+      }
+      break;
+    case multicast_fate::unknown: ++counts_.unknown; break;
+    case multicast_fate::not_sent:
+      ++counts_.unsent;
+      if (number != numbers_of_own_.end()) {
+        say_("confirmation", fmt::format("{}/{} is said not to be sent, it came as {}", id.sender, id.sequence, number->second));
+      }
+      history_.write(event_of(checker::event::kind::unsent, id));
+      if (id.sender == life_) {
+        back_ = std::max(back_, id.sequence + 1);
+      }
+      break;
+  }
+  // Kept over a loss of which this side had not yet been told, it is one of the next life's messages in all but its name.
+  const bool may_be_kept = options_.handle.supervision.queue_bytes != 0;
+  if (outcome.fate != multicast_fate::not_sent && id.sender != life_ && !may_be_kept) {
+    say_("confirmation", fmt::format("{}/{} is {} after the end of its life", id.sender, id.sequence, to_string(outcome.fate)));
+  }
+  if (number != numbers_of_own_.end()) {
+    numbers_of_own_.erase(number);
+  }
+}
+
+void participant::expect_all_told() {
+  const std::lock_guard guard(lock_);
+  if (!unconfirmed_.empty()) {
+    say_("confirmation", fmt::format("{}/{} and {} more are never told of", unconfirmed_.begin()->sender, unconfirmed_.begin()->sequence,
+                                     unconfirmed_.size() - 1));
+  }
+}
+
 void participant::on_restored() {
   const std::lock_guard guard(lock_);
   if (history_.begun()) {
@@ -260,7 +309,16 @@ bool participant::send_one() {
     } else {
       std::vector<std::byte> bytes(size);
       write_stamped(bytes, {id, address_});
-      done = self_.multicast(bytes);
+      if (chance() < options_.confirmed_share) {
+        const auto deadline = chance() < 0.3 ? 200ms : 60000ms;
+        unconfirmed_.insert(id);
+        done = self_.multicast_confirmed(bytes, deadline, [this, id](const multicast_outcome& outcome) { on_outcome(id, outcome); });
+        if (!done) {
+          unconfirmed_.erase(id);
+        }
+      } else {
+        done = self_.multicast(bytes);
+      }
     }
     next_ += done ? 1 : 0;
   }

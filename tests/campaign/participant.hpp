@@ -39,6 +39,7 @@ struct participant_options {
   double restless_ms = 0;       ///< leaves after about so long; 0: stays
   double away_ms = 20;
   double lease_share = 0.01;
+  double confirmed_share = 0.3;       ///< of the messages: multicast_confirmed, some with a deadline that a stopped service misses
   std::chrono::microseconds slow{0};  ///< sleeps so long in about every hundredth callback
   bool crowd = false;                 ///< groups have made-up members too
   plant spoil = plant::nothing;
@@ -62,6 +63,8 @@ class participant {
   bool settled();
   void stop_sending();
   bool idle();  ///< nothing is in flight
+  /// At the very end, the engine's included: each confirmation has been told.
+  void expect_all_told();
   void leave();
   void close();
   bool left_or_away();
@@ -73,7 +76,7 @@ class participant {
   bool is_joined();
   std::string describe();
   struct counts {
-    std::uint64_t sent = 0, delivered = 0, views = 0, losses = 0, leases = 0, refused = 0;
+    std::uint64_t sent = 0, delivered = 0, views = 0, losses = 0, leases = 0, refused = 0, confirmed = 0, unsent = 0, unknown = 0;
   };
   counts so_far();
 
@@ -89,6 +92,7 @@ class participant {
   void on_view(const view& v);
   void on_state(handle& self, const state_change& s);
   void on_restored();
+  void on_outcome(const checker::message_id& id, const multicast_outcome& outcome);
   void drive();
   void send_due(steady::time_point now);
   bool send_one();
@@ -122,6 +126,8 @@ class participant {
   std::vector<kept> leases_;
   std::uint64_t last_number_ = 0;
   std::map<checker::address, std::uint64_t> last_number_of_;
+  std::map<checker::message_id, std::uint64_t> numbers_of_own_;  // that may still be confirmed
+  std::set<checker::message_id> unconfirmed_;                    // to be told of
   counts counts_;
 };
 

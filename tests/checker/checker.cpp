@@ -32,6 +32,8 @@ class judge {
           sent_by_.try_emplace(e.id.sender, p.self);
           auto& next = sent_[e.id.sender];
           next = std::max(next, e.id.sequence + 1);
+        } else if (e.what == event::kind::unsent) {
+          unsent_.insert(e.id);
         }
       }
     }
@@ -75,6 +77,9 @@ class judge {
           if (sender == sent_.end() || e.id.sequence >= sender->second) {
             complain("no creation", fmt::format("{} delivered {}, which nobody sent", p.process, name(e.id)));
           }
+          if (unsent_.contains(e.id)) {
+            complain("no creation", fmt::format("{} delivered {}, and its sender was told that nobody would", p.process, name(e.id)));
+          }
           if (!delivered.insert(e.id).second) {
             complain("no duplicates", fmt::format("{} delivered {} twice", p.process, name(e.id)));
           }
@@ -112,6 +117,9 @@ class judge {
         });
       } else if (e.what == event::kind::message) {
         const auto [at, first] = next.try_emplace(e.id.sender, e.id.sequence);
+        while (at->second < e.id.sequence && unsent_.contains({e.id.sender, at->second})) {
+          ++at->second;
+        }
         if (e.id.sequence > at->second) {
           complain("no holes", fmt::format("{} delivered {} where {}/{} was to come, and no view or gap tells of it", p.process, name(e.id),
                                            e.id.sender, at->second));
@@ -256,6 +264,7 @@ class judge {
   const std::vector<history>& processes_;
   std::map<life, std::uint64_t> sent_;  // how many
   std::map<life, address> sent_by_;
+  std::unordered_set<message_id, hash> unsent_;
   std::map<std::string, std::size_t> told_;
   verdict found_;
 };

@@ -1,10 +1,11 @@
 // Compares what processes of one group delivered, and says where CPG's promises were broken.
 //
-// - no creation: what is delivered was sent, by the life that it names.
+// - no creation: what is delivered was sent, by the life that it names, and its sender was not told that nobody would deliver it.
 // - no duplicates: one process delivers a message once.
 // - membership: nothing is delivered between the view in which a process left and the one in which it is back.
 // - total order: two processes deliver what both deliver in the same order.
-// - no holes: between two messages of one sender none is missing, unless a view says that the sender was away, or that we were, or a gap.
+// - no holes: between two messages of one sender none is missing, unless a view says that the sender was away, or that we were, or a gap,
+//   or the sender was told that it would not be delivered.
 // - self-delivery: what a process was told to be known to all, it delivered itself.
 // - virtual synchrony: two processes that go together from one view to the next delivered the same messages between them.
 //

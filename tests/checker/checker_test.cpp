@@ -18,6 +18,7 @@ using testing::IsEmpty;
 event message(life sender, std::uint64_t sequence) { return {event::kind::message, {sender, sequence}, 0, {}, {}, {}}; }
 event sent(life sender, std::uint64_t sequence) { return {event::kind::sent, {sender, sequence}, 0, {}, {}, {}}; }
 event known(life sender, std::uint64_t sequence) { return {event::kind::known, {sender, sequence}, 0, {}, {}, {}}; }
+event unsent(life sender, std::uint64_t sequence) { return {event::kind::unsent, {sender, sequence}, 0, {}, {}, {}}; }
 event gap() { return {event::kind::gap, {}, 0, {}, {}, {}}; }
 event view(std::uint64_t ring, std::vector<address> members, std::vector<address> joined = {}, std::vector<address> left = {}) {
   return {event::kind::view, {}, ring, std::move(members), std::move(joined), std::move(left)};
@@ -117,6 +118,21 @@ TEST_F(a_good_run, with_a_message_on_the_wrong_side_of_a_view) {
 TEST_F(a_good_run, with_an_own_message_known_but_never_delivered) {
   erase(0, message(1, 3));
   expect("self-delivery");
+}
+
+TEST_F(a_good_run, with_a_message_delivered_though_its_sender_was_told_that_nobody_would) {
+  of(0).push_back(unsent(1, 2));
+  expect("no creation");
+}
+
+TEST_F(a_good_run, may_lack_what_its_sender_was_told_is_not_sent) {
+  for (std::size_t process = 0; process < all.size(); ++process) {
+    erase(process, message(1, 2));
+  }
+  erase(0, known(1, 2));
+  expect("no holes");
+  of(0).push_back(unsent(1, 2));
+  EXPECT_THAT(check(all).violations, IsEmpty()) << check(all).text();
 }
 
 TEST_F(a_good_run, may_have_a_gap_where_it_is_told) {

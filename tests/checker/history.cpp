@@ -10,9 +10,9 @@
 namespace cpgring::checker {
 namespace {
 
-constexpr std::pair<event::kind, const char*> words[] = {{event::kind::message, "message"}, {event::kind::view, "view"},
-                                                         {event::kind::ring, "ring"},       {event::kind::gap, "gap"},
-                                                         {event::kind::sent, "sent"},       {event::kind::known, "known"}};
+constexpr std::pair<event::kind, const char*> words[] = {
+    {event::kind::message, "message"}, {event::kind::view, "view"},   {event::kind::ring, "ring"},    {event::kind::gap, "gap"},
+    {event::kind::sent, "sent"},       {event::kind::known, "known"}, {event::kind::unsent, "unsent"}};
 
 std::string text_of(const std::vector<address>& list) {
   std::string text;
@@ -53,7 +53,8 @@ bool parse(const std::string& line, event& into) {
   switch (into.what) {
     case event::kind::message:
     case event::kind::sent:
-    case event::kind::known: in >> into.id.sender >> into.id.sequence; break;
+    case event::kind::known:
+    case event::kind::unsent: in >> into.id.sender >> into.id.sequence; break;
     case event::kind::ring: in >> into.ring; break;
     case event::kind::view: {
       std::string members, joined, left;
@@ -80,7 +81,8 @@ void write(std::ostream& out, const event& one) {
   switch (one.what) {
     case event::kind::message:
     case event::kind::sent:
-    case event::kind::known: out << ' ' << one.id.sender << ' ' << one.id.sequence; break;
+    case event::kind::known:
+    case event::kind::unsent: out << ' ' << one.id.sender << ' ' << one.id.sequence; break;
     case event::kind::ring: out << ' ' << one.ring; break;
     case event::kind::view:
       out << ' ' << one.ring << ' ' << text_of(one.members) << ' ' << text_of(one.joined) << ' ' << text_of(one.left);

@@ -32,10 +32,11 @@ struct event {
     ring,     ///< the nodes of the cluster changed
     gap,      ///< the connection was lost: what follows belongs to a new life, and what happened between is not known
     sent,     ///< of this process: handed to the service, which took it
-    known     ///< of this process: was told that its message has come back in total order
+    known,    ///< of this process: was told that its message has come back in total order
+    unsent    ///< of this process: was told that nobody will deliver its message
   };
   kind what = kind::message;
-  message_id id;                               // message, sent, known
+  message_id id;                               // message, sent, known, unsent
   std::uint64_t ring = 0;                      // view: the ring it was installed in, 0 if not known; ring: the new one
   std::vector<address> members, joined, left;  // view
 
