@@ -377,7 +377,8 @@ const row rows[] = {
        s.service().stop();
        s.ask_everything();
        s.service().kill();
-       ASSERT_TRUE(s.until_state(handle_state::lost));
+       // Lost, and soon on its way to a new connection.
+       ASSERT_TRUE(s.until([&s] { return s.self.state() == handle_state::lost || s.self.state() == handle_state::connecting; }));
      }},
     {"closed",
      [](stage& s) {
@@ -400,6 +401,9 @@ struct stopping : testing::TestWithParam<std::tuple<wakeup, std::uint32_t, drive
 
 TEST_P(stopping, ends_in_time_in_every_state_and_answers_once) {
   const auto [backend, workers, who, how] = GetParam();
+  if (!world::embedded() && who == driver::run) {
+    GTEST_SKIP() << "as own_thread, but for whose thread it is; a daemon takes long to be killed and started";
+  }
   service_process service;
   std::string table = fmt::format("{:<72}{:>8}{:>8}{:>12}{:>9}\n", "ms", "call", "gone", "destructor", "answers");
   for (const row& one : rows) {
