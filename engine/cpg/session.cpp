@@ -303,8 +303,8 @@ result<void> session::progress(base::time_point now) {
 result<void> session::tick(base::time_point now) {
   now_ = now;
   const auto timed_out = [](std::string_view what) {
-    return fail(errc::timeout,
-                fmt::format("{} did not come through before the deadline; is the service stopped or in a long sync phase?", what));
+    return error(errc::timeout,
+                 fmt::format("{} did not come through before the deadline; is the service stopped or in a long sync phase?", what));
   };
   pending_.expire(now);
   expire_awaited(now);
@@ -314,14 +314,28 @@ result<void> session::tick(base::time_point now) {
       settle(fail(errc::timeout, "the service held requests back until the deadline"));
     }
   }
+  // With a retry due nothing is under way: the last answer was "not now", and nothing will come of it any more. The same ahead of the first
+  // request.
   if (join_ && join_->deadline <= now) {
-    settle_operation(join_, timed_out("the join"));
+    const auto why = timed_out("the join");
+    if (join_->retry_at || state_ == handle_state::connecting) {
+      group_.clear();
+      join_refusal_ = why;
+      if (state_ == handle_state::joining) {
+        move_to(handle_state::ready, why);
+      }
+    }
+    settle_operation(join_, fail(why));
   } else if (join_ && join_->retry_at && *join_->retry_at <= now) {
     join_->retry_at.reset();
     ask_join(now);
   }
   if (leave_ && leave_->deadline <= now) {
-    settle_operation(leave_, timed_out("the leave"));
+    const auto why = timed_out("the leave");
+    if (leave_->retry_at && state_ == handle_state::leaving) {
+      move_to(handle_state::joined, why);
+    }
+    settle_operation(leave_, fail(why));
   } else if (leave_ && leave_->retry_at && *leave_->retry_at <= now) {
     leave_->retry_at.reset();
     namespace w = wire::leave_request;
