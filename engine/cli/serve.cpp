@@ -1,10 +1,13 @@
 // cpgring serve: the embedded CPG service in a process of its own, until SIGINT or SIGTERM.
 #include <future>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include "cli/command.hpp"
+#include "cli/inject_option.hpp"
 #include "cli/interrupts.hpp"
 
 namespace cpgring::cli {
@@ -43,6 +46,9 @@ outcome serve(serve_options o) {
   service->stop();
   fmt::print("served {} connections, {} multicasts, {} events; {} requests refused, {} members disconnected\n", s.connections_total,
              s.multicasts, s.events, s.requests_refused, s.members_disconnected);
+  if (!o.service.faults.none()) {
+    fmt::print("faults on purpose: {}\n", committed_text(s.injected));
+  }
   return outcome::done;
 }
 
@@ -64,6 +70,23 @@ void declare_serve(CLI::App& app, runner& run) {
       {{"disconnect", slow_member_policy::disconnect}, {"block", slow_member_policy::block}},
       "what happens at that limit: the member is disconnected (default), or everybody waits until it has read");
   command->add_flag("--any-user", o->service.any_user, "let clients of all users in, not only root and yours");
+  command
+      ->add_option_function<std::vector<std::string>>(
+          "--inject",
+          [o](const std::vector<std::string>& all) {
+            for (const auto& one : all) {
+              if (const auto ok = parse_fault(one, o->service.faults); !ok) {
+                throw CLI::ValidationError("--inject", ok.error().message());
+              }
+            }
+          },
+          "commit faults on purpose: KIND=RATE[:N][,...], a probability 0..1 at each occasion; with -vv each is told. Kinds, their N, "
+          "their "
+          "occasion: " +
+              fault_kinds_text())
+      ->delimiter(',')
+      ->type_name("KIND=RATE[:N],...");
+  command->add_option("--seed", o->service.faults.seed, "of the faults: the same seed, the same choices")->capture_default_str();
   declare_verbosity(*command, o->verbosity);
   command->callback([&run, o] { run = [o] { return serve(*o); }; });
 }

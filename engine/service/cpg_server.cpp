@@ -94,6 +94,7 @@ void cpg_server::on_created(qb_ipcs_connection_t* c) {
   m.event_max = size > 0 ? static_cast<std::uint32_t>(size) : 0;
   self.counters_.connections.add();
   self.counters_.connections_total.add();
+  m.occasions.client = self.counters_.connections_total.get();
 }
 
 std::int32_t cpg_server::on_message(qb_ipcs_connection_t* c, void* data, std::size_t size) {
@@ -106,13 +107,17 @@ std::int32_t cpg_server::on_message(qb_ipcs_connection_t* c, void* data, std::si
   // `size` is what the client's header says. Up to the ring's size it lies in the client's own ring, whatever it really wrote there.
   if (size < wire::request_header_bytes || size > m->event_max) {
     self.refuse(*m, "size of a request", size, m->event_max);
+  } else if (const bytes request(static_cast<const std::byte*>(data), size); self.bad_ == nullptr) [[likely]] {
+    self.handle(*m, request);
   } else {
-    self.handle(*m, bytes(static_cast<const std::byte*>(data), size));
+    if (!self.refused_on_purpose(*m, request)) {
+      self.handle(*m, request);
+    }
+    self.after_request(*m);
   }
   if (!m->backlog.empty()) {
     self.flush_backlog(*m);
   }
-  self.bury();
   return 0;
 }
 
@@ -123,6 +128,7 @@ std::int32_t cpg_server::on_closed(qb_ipcs_connection_t* c) {
     return 0;
   }
   m->finalized = true;
+  m->held_socket = -1;
   std::erase(self.waiting_, m);
   std::erase(self.doomed_, c);
   self.counters_.backlog_bytes.set(self.counters_.backlog_bytes.get() - m->backlog_bytes);
@@ -208,12 +214,10 @@ void cpg_server::join(member& from, bytes request) {
   auto& g = groups_.add(copy, from);
   from.group = &g;
   answer(from, wire::response::join, cs_ok);
-  const changed me{pid, wire::reason::join};
-  tell_group(g, &me, nullptr, nullptr);
+  const address me{options_.node_id, pid, wire::reason::join};
+  tell_group(g, {&me, 1}, {});
   if (wants_ring) {
-    const auto ring = ring_event(options_.node_id);
-    const iovec part{const_cast<std::byte*>(ring.data()), ring.size()};
-    send(from, &part, 1, ring.size());
+    tell_ring(from);
   }
 }
 
@@ -281,6 +285,9 @@ void cpg_server::partial_multicast(member& from, bytes request) {
   for (member* to : from.group->members) {
     send(*to, parts, length == 0 ? 1 : 2, header.size() + length);
   }
+  if (bad_ != nullptr && type != static_cast<std::uint32_t>(wire::fragment_type::last)) [[unlikely]] {
+    hang_up_in_fragment(from);
+  }
 }
 
 void cpg_server::membership(member& from, bytes request) {
@@ -290,12 +297,13 @@ void cpg_server::membership(member& from, bytes request) {
   put_header(reply.data(), wire::response::membership, reply.size(), cs_ok);
   if (name_at(request, wire::membership_request::name, name)) {
     if (const auto* g = groups_.find(name)) {
-      const std::size_t count = std::min<std::size_t>(g->members.size(), w::members_max);
+      const auto all = members_of(*g);
+      const std::size_t count = std::min<std::size_t>(all.size(), w::members_max);
       put(reply.data() + w::count, static_cast<std::uint32_t>(count));
       for (std::size_t i = 0; i < count; ++i) {
         std::byte* at = reply.data() + w::members + i * wire::address_bytes;
-        put(at + wire::address_node, options_.node_id);
-        put(at + wire::address_pid, g->members[i]->pid);
+        put(at + wire::address_node, all[i].node);
+        put(at + wire::address_pid, all[i].pid);
       }
     }
   }
@@ -322,10 +330,10 @@ void cpg_server::iteration_initialize(member& from, bytes request) {
   made.owner = &from;
   groups_.each([&](const groups<member>::group& g) {
     if (type == w::names_only) {
-      made.rows.emplace_back(g.name, 0);
+      made.rows.emplace_back(g.name, address{});
     } else if (type != w::one_group || g.name == wanted) {
-      for (const member* m : g.members) {
-        made.rows.emplace_back(g.name, m->pid);
+      for (const address& one : members_of(g)) {
+        made.rows.emplace_back(g.name, one);
       }
     }
   });
@@ -346,11 +354,11 @@ void cpg_server::iteration_next(member& from, bytes request) {
   } else if (found->second.next == found->second.rows.size()) {
     put_header(reply.data(), wire::response::iteration_next, reply.size(), cs_no_sections);
   } else {
-    const auto& [name, pid] = found->second.rows[found->second.next++];
+    const auto& [name, who] = found->second.rows[found->second.next++];
     put_header(reply.data(), wire::response::iteration_next, reply.size(), cs_ok);
     put_name(reply.data() + w::name, name);
-    put(reply.data() + w::node, pid == 0 ? 0 : options_.node_id);
-    put(reply.data() + w::pid, pid);
+    put(reply.data() + w::node, who.node);
+    put(reply.data() + w::pid, who.pid);
   }
   respond(from, reply);
 }
@@ -379,8 +387,21 @@ void cpg_server::refuse(member& from, std::string_view field, std::uint64_t valu
   doom(from, fmt::format("it sent a request whose {} is {}, allowed is {}", field, value, allowed));
 }
 
-void cpg_server::tell_group(groups<member>::group& g, const changed* joined, const changed* left, member* also) {
-  const auto view = configuration_event(options_.node_id, g, joined, left);
+std::vector<address> cpg_server::members_of(const groups<member>::group& g) const {
+  std::vector<address> all;
+  all.reserve(g.members.size());
+  for (const member* m : g.members) {
+    all.push_back({options_.node_id, m->pid, wire::reason::none});
+  }
+  if (bad_ != nullptr) {
+    const auto& crowd = bad_->crowd.in(g.name);  // all above our node id, or all below it
+    all.insert(!crowd.empty() && crowd.front().node < options_.node_id ? all.begin() : all.end(), crowd.begin(), crowd.end());
+  }
+  return all;
+}
+
+void cpg_server::tell_group(groups<member>::group& g, addresses joined, addresses left, member* also) {
+  const auto view = configuration_event(g.name, members_of(g), joined, left);
   const iovec part{const_cast<std::byte*>(view.data()), view.size()};
   for (member* to : g.members) {
     to->interrupted = to->in_large_message;
@@ -391,11 +412,29 @@ void cpg_server::tell_group(groups<member>::group& g, const changed* joined, con
   }
 }
 
+void cpg_server::tell_ring(member& to) {
+  std::vector<std::uint32_t> nodes{options_.node_id};
+  if (bad_ != nullptr) {
+    const auto crowd = bad_->crowd.nodes();
+    nodes.insert(!crowd.empty() && crowd.front() < options_.node_id ? nodes.begin() : nodes.end(), crowd.begin(), crowd.end());
+  }
+  const auto ring = ring_event(options_.node_id, ring_sequence_, nodes);
+  const iovec part{const_cast<std::byte*>(ring.data()), ring.size()};
+  send(to, &part, 1, ring.size());
+}
+
 void cpg_server::depart(member& who, wire::reason why) {
   auto& g = *std::exchange(who.group, nullptr);
   groups_.remove(g, who);
-  const changed gone{who.pid, why};
-  tell_group(g, nullptr, &gone, why == wire::reason::leave ? &who : nullptr);
+  const address gone{options_.node_id, who.pid, why};
+  tell_group(g, {}, {&gone, 1}, why == wire::reason::leave ? &who : nullptr);
+  forget_if_empty(g);
+}
+
+void cpg_server::forget_if_empty(groups<member>::group& g) {
+  if (bad_ != nullptr && g.members.empty() && !bad_->crowd.in(g.name).empty()) {
+    show_crowd(g, bad_->crowd.depart(g.name));
+  }
   groups_.forget_if_empty(g);
 }
 
@@ -408,8 +447,24 @@ void cpg_server::send(member& to, const iovec* parts, std::size_t count, std::si
                                 total, to.event_max));
   }
   counters_.events.add();
+  if (bad_ == nullptr) [[likely]] {
+    send_as_is(to, parts, count, total);
+  } else {
+    send_badly(to, parts, count, total);
+  }
+}
+
+ssize_t cpg_server::push(member& to, const iovec* parts, std::size_t count) {
+  if (to.held_socket >= 0) [[unlikely]] {
+    const full_socket::instead_of held(bad_->full, to.held_socket);
+    return ::qb_ipcs_event_sendv(to.connection, parts, count);
+  }
+  return ::qb_ipcs_event_sendv(to.connection, parts, count);
+}
+
+void cpg_server::send_as_is(member& to, const iovec* parts, std::size_t count, std::size_t total) {
   if (to.backlog.empty()) {
-    const auto sent = ::qb_ipcs_event_sendv(to.connection, parts, count);
+    const auto sent = push(to, parts, count);
     if (sent >= 0 || (sent != -EAGAIN && sent != -ENOBUFS)) {
       return;  // sent, or the connection is on its way out
     }
@@ -441,7 +496,7 @@ void cpg_server::flush_backlog(member& of) {
   while (!of.backlog.empty() && !of.doomed && !of.finalized) {
     const auto& front = of.backlog.front();
     const iovec part{const_cast<std::byte*>(front.data()), front.size()};
-    if (::qb_ipcs_event_sendv(of.connection, &part, 1) < 0) {
+    if (push(of, &part, 1) < 0) {
       break;
     }
     of.backlog_bytes -= front.size();
@@ -487,12 +542,14 @@ void cpg_server::throttle() {
                                      [this](const member* m) { return m->backlog_bytes <= options_.member_backlog_bytes_max / 2; });
   if (behind && !throttled_) {
     throttled_ = true;
-    ::qb_ipcs_request_rate_limit(service_, QB_IPCS_RATE_OFF_2);
+    apply_rate();
   } else if (caught_up && throttled_) {
     throttled_ = false;
-    ::qb_ipcs_request_rate_limit(service_, QB_IPCS_RATE_FAST);
+    apply_rate();
   }
 }
+
+void cpg_server::apply_rate() { ::qb_ipcs_request_rate_limit(service_, throttled_ || standing_ ? QB_IPCS_RATE_OFF_2 : QB_IPCS_RATE_FAST); }
 
 void cpg_server::doom(member& who, std::string_view why) {
   if (std::exchange(who.doomed, true)) {
@@ -500,6 +557,8 @@ void cpg_server::doom(member& who, std::string_view why) {
   }
   log(log_level::warning, fmt::format("disconnecting process {}: {}", who.pid, why));
   doomed_.push_back(who.connection);
+  // libqb keeps no reference while it hands out a connection's requests: to disconnect it from among them would free it under libqb's feet.
+  loop_.soon(this, [](void* self) { static_cast<cpg_server*>(self)->bury(); });
 }
 
 /// Disconnecting tells the group, which may doom the next one: until nobody is left.

@@ -4,9 +4,11 @@
 // an error where it has an answer, else its client is disconnected; nobody else notices.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,6 +20,7 @@
 #include <cpgring/service.hpp>
 
 #include "base/counter.hpp"
+#include "service/bad_side.hpp"
 #include "service/event_loop.hpp"
 #include "service/events.hpp"
 #include "service/groups.hpp"
@@ -28,6 +31,7 @@ namespace cpgring::service {
 struct server_counters {
   base::counter connections, connections_total, requests, multicasts, events, events_queued, backlog_bytes, members_disconnected,
       requests_refused;
+  std::array<base::counter, fault_kinds> injected;
 };
 
 class cpg_server {
@@ -39,6 +43,8 @@ class cpg_server {
 
   /// Binds the name; on the loop's thread. Errors: exist, or an errno.
   result<void> listen();
+  /// Commits these faults from now on, and ends what comes of earlier ones; on the loop's thread.
+  void inject(const service_faults& faults);
   /// Hangs up on everybody, removes their files.
   void close();
 
@@ -46,7 +52,7 @@ class cpg_server {
   struct iteration {
     const member* owner;
     std::size_t next = 0;
-    std::vector<std::pair<std::string, std::uint32_t>> rows;  // pid 0: the group's name alone
+    std::vector<std::pair<std::string, address>> rows;  // pid 0: the group's name alone
   };
   using bytes = std::span<const std::byte>;
 
@@ -75,17 +81,36 @@ class cpg_server {
   void respond(member& to, bytes response);
   void refuse(member& from, std::string_view field, std::uint64_t value, std::uint64_t allowed);
   void deliver(member& from, bytes payload);
-  void tell_group(groups<member>::group& g, const changed* joined, const changed* left, member* also);
+  void tell_group(groups<member>::group& g, addresses joined, addresses left, member* also = nullptr);
+  void tell_ring(member& to);
+  std::vector<address> members_of(const groups<member>::group& g) const;
   void depart(member& who, wire::reason why);
+  void forget_if_empty(groups<member>::group& g);
   void send(member& to, const iovec* parts, std::size_t count, std::size_t total);
+  void send_as_is(member& to, const iovec* parts, std::size_t count, std::size_t total);
+  ssize_t push(member& to, const iovec* parts, std::size_t count);
   void flush_backlog(member& of);
   void flush_all();
   void keep_flushing();
   void throttle();
+  void apply_rate();
   void doom(member& who, std::string_view why);
   void bury();
   void log(log_level level, std::string_view text) const;
   static bool name_at(bytes request, std::size_t at, std::string_view& out);
+
+  // Faults on purpose; only called while bad_ is there. In committed_faults.cpp.
+  std::optional<draws> strikes(fault kind, member& client);
+  void committed(fault kind, const member& client, std::string_view what);
+  bool refused_on_purpose(member& from, bytes request);
+  void after_request(member& from);
+  void hang_up_in_fragment(member& from);
+  void move_crowd(groups<member>::group& g, draws choice);
+  void show_crowd(groups<member>::group& g, const crowds::move& m);
+  void send_badly(member& to, const iovec* parts, std::size_t count, std::size_t total);
+  void hold_doorbell(member& of, draws choice);
+  void release_doorbell(member& of);
+  void stand_still();
 
   const embedded_service_options& options_;
   const std::string name_;
@@ -95,12 +120,15 @@ class cpg_server {
   std::unordered_map<qb_ipcs_connection_t*, std::unique_ptr<member>> members_;
   groups<member> groups_;
   std::unordered_map<std::uint64_t, iteration> iterations_;
+  std::unique_ptr<bad_side> bad_;  // null: no faults on purpose
+  std::uint64_t ring_sequence_ = 1;
   std::vector<member*> waiting_;  // have a backlog
   std::vector<qb_ipcs_connection_t*> doomed_;
   std::uint64_t next_token_ = 1;
   base::nanoseconds flush_pause_{0};
   bool flushing_ = false;
   bool throttled_ = false;
+  bool standing_ = false;
   bool closing_ = false;
 };
 

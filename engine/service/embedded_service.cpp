@@ -5,6 +5,7 @@
 #include <atomic>
 #include <ctime>
 #include <future>
+#include <memory>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -37,6 +38,9 @@ void check(const embedded_service_options& options) {
   if (options.node_id == 0) {
     refuse("embedded_service_options::node_id is 0, which means 'none'");
   }
+  if (const auto ok = options.faults.validate(); !ok) {
+    throw std::system_error(ok.error().code, "embedded_service_options::faults: " + ok.error().message());
+  }
 }
 
 }  // namespace
@@ -47,7 +51,9 @@ struct embedded_service::impl {
   void run(std::promise<result<void>> started) {
     ::pthread_setname_np(::pthread_self(), "cpgring-service");
     service::cpg_server server(options, name, loop, counters);
+    on_thread = &server;
     loop.enter();
+    server.inject(options.faults);
     auto ok = server.listen();
     const bool up = ok.has_value();
     service::cfg_server tools(options);
@@ -68,6 +74,7 @@ struct embedded_service::impl {
   const std::string name;
   service::server_counters counters;
   service::event_loop loop;
+  service::cpg_server* on_thread = nullptr;  // of the service's thread, and alive as long as its loop runs
   std::thread thread;
   std::mutex stopping;
   base::fork_guard parent;
@@ -108,6 +115,16 @@ embedded_service_stats embedded_service::stats() const noexcept {
   s.backlog_bytes = c.backlog_bytes.get();
   s.members_disconnected = c.members_disconnected.get();
   s.requests_refused = c.requests_refused.get();
+  const auto injected = [&](service::fault kind) { return c.injected[static_cast<std::size_t>(kind)].get(); };
+  s.injected.torn_frames = injected(service::fault::torn_frame);
+  s.injected.lying_frames = injected(service::fault::lying_frame);
+  s.injected.late_doorbells = injected(service::fault::late_doorbell);
+  s.injected.try_agains = injected(service::fault::try_again);
+  s.injected.stalls = injected(service::fault::stall);
+  s.injected.crowd_moves = injected(service::fault::crowd);
+  s.injected.hang_ups = injected(service::fault::hang_up);
+  s.injected.hang_ups_sender = injected(service::fault::hang_up_sender);
+  s.injected.hang_ups_receiver = injected(service::fault::hang_up_receiver);
   return s;
 }
 
@@ -122,6 +139,32 @@ std::chrono::nanoseconds embedded_service::thread_cpu_time() const noexcept {
     return std::chrono::nanoseconds(0);
   }
   return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
+}
+
+result<void> embedded_service::inject(service_faults faults) {
+  if (impl_->parent.in_child()) {
+    return fail(errc::forked, "the service runs in the parent process");
+  }
+  if (auto ok = faults.validate(); !ok) {
+    return ok;
+  }
+  // From the log callback it can't be waited for: the service's thread would wait for itself.
+  if (service::event_loop::current() == &impl_->loop) {
+    if (!impl_->loop.post([this, faults] { impl_->on_thread->inject(faults); })) {
+      return fail(errc::stopped, "the service has been stopped");
+    }
+    return {};
+  }
+  auto done = std::make_shared<std::promise<void>>();
+  auto in_force = done->get_future();
+  if (!impl_->loop.post([this, faults, done] {
+        impl_->on_thread->inject(faults);
+        done->set_value();
+      })) {
+    return fail(errc::stopped, "the service has been stopped");
+  }
+  in_force.wait();
+  return {};
 }
 
 void embedded_service::stop() noexcept {

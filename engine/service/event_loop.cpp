@@ -24,12 +24,12 @@ static_assert(POLLIN == EPOLLIN && POLLOUT == EPOLLOUT && POLLHUP == EPOLLHUP &&
 
 event_loop* event_loop::current() noexcept { return here; }
 
-event_loop::event_loop() : epoll_(::epoll_create1(EPOLL_CLOEXEC)), stop_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  if (!epoll_ || !stop_fd_) {
+event_loop::event_loop() : epoll_(::epoll_create1(EPOLL_CLOEXEC)), wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  if (!epoll_ || !wake_fd_) {
     throw std::system_error(errno, std::system_category(), "cpgring: making the service's event loop");
   }
-  watches_[stop_fd_.get()] = {};
-  if (const int code = control(EPOLL_CTL_ADD, stop_fd_.get(), POLLIN, watches_[stop_fd_.get()]); code != 0) {
+  watches_[wake_fd_.get()] = {};
+  if (const int code = control(EPOLL_CTL_ADD, wake_fd_.get(), POLLIN, watches_[wake_fd_.get()]); code != 0) {
     throw std::system_error(-code, std::system_category(), "cpgring: making the service's event loop");
   }
 }
@@ -59,7 +59,7 @@ std::int32_t event_loop::add_job(qb_loop_priority, void* data, qb_loop_job_dispa
 std::int32_t event_loop::add(qb_loop_priority, std::int32_t fd, std::int32_t events, void* data, qb_ipcs_dispatch_fn_t dispatch) {
   CPGRING_CHECK(here != nullptr);
   watch& w = here->watches_[fd];
-  w = {data, dispatch, ++here->generations_ & 0xffffffff};
+  w = {data, dispatch, ++here->generations_ & 0xffffffff, events, false};
   return here->control(EPOLL_CTL_ADD, fd, events, w);
 }
 
@@ -68,7 +68,8 @@ std::int32_t event_loop::modify(qb_loop_priority, std::int32_t fd, std::int32_t 
   watch& w = here->watches_[fd];
   w.data = data;
   w.dispatch = dispatch;
-  return here->control(EPOLL_CTL_MOD, fd, events, w);
+  w.events = events;
+  return w.output_held ? 0 : here->control(EPOLL_CTL_MOD, fd, events, w);
 }
 
 std::int32_t event_loop::remove(std::int32_t fd) {
@@ -78,24 +79,97 @@ std::int32_t event_loop::remove(std::int32_t fd) {
 }
 
 void event_loop::stop() noexcept {
+  {
+    const std::lock_guard lock(posted_lock_);
+    stop_asked_ = true;
+  }
   const std::uint64_t one = 1;
-  [[maybe_unused]] const auto written = ::write(stop_fd_.get(), &one, sizeof one);
+  [[maybe_unused]] const auto written = ::write(wake_fd_.get(), &one, sizeof one);
+}
+
+bool event_loop::post(std::function<void()> task) {
+  {
+    const std::lock_guard lock(posted_lock_);
+    if (stop_asked_) {
+      return false;
+    }
+    posted_.push_back(std::move(task));
+  }
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto written = ::write(wake_fd_.get(), &one, sizeof one);
+  return true;
+}
+
+/// What was posted before stop() still runs: whoever posted it may wait for it.
+void event_loop::be_woken() {
+  std::uint64_t count = 0;
+  [[maybe_unused]] const auto got = ::read(wake_fd_.get(), &count, sizeof count);
+  std::vector<std::function<void()>> tasks;
+  {
+    const std::lock_guard lock(posted_lock_);
+    tasks = std::exchange(posted_, {});
+    stopping_ = stop_asked_;
+  }
+  for (const auto& task : tasks) {
+    task();
+  }
 }
 
 void event_loop::tick_after(base::nanoseconds pause, std::function<void()> tick) {
-  tick_at_ = base::clock::now() + pause;
-  tick_ = std::move(tick);
+  ticks_.emplace(base::clock::now() + pause, std::move(tick));
+}
+
+void event_loop::stand_still(base::nanoseconds pause, std::function<void()> after) {
+  standing_until_ = base::clock::now() + pause;
+  after_standing_ = std::move(after);
+}
+
+void event_loop::go_on() {
+  if (standing()) {
+    std::exchange(after_standing_, nullptr)();
+  }
+}
+
+std::int32_t event_loop::descriptor_of(const void* data) const noexcept {
+  for (const auto& [fd, w] : watches_) {
+    if (w.data == data) {
+      return fd;
+    }
+  }
+  return -1;
+}
+
+void event_loop::hold_output(std::int32_t fd) {
+  if (const auto at = watches_.find(fd); at != watches_.end()) {
+    at->second.output_held = true;
+  }
+}
+
+void event_loop::release_output(std::int32_t fd) {
+  if (const auto at = watches_.find(fd); at != watches_.end() && std::exchange(at->second.output_held, false)) {
+    static_cast<void>(control(EPOLL_CTL_MOD, fd, at->second.events, at->second));
+  }
 }
 
 int event_loop::wait_ms() const {
-  if (!jobs_.empty()) {
+  if (!jobs_.empty() && !standing()) {
     return 0;
   }
-  if (!tick_at_) {
+  if (ticks_.empty() && !standing()) {
     return -1;
   }
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(*tick_at_ - base::clock::now()).count();
+  const auto until = standing() ? standing_until_ : ticks_.begin()->first;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - base::clock::now()).count();
   return left < 0 ? 0 : static_cast<int>(left);
+}
+
+void event_loop::run_due() {
+  const auto now = base::clock::now();
+  while (!ticks_.empty() && ticks_.begin()->first <= now) {  // what a tick adds is due later
+    const auto tick = std::move(ticks_.begin()->second);
+    ticks_.erase(ticks_.begin());
+    tick();
+  }
 }
 
 void event_loop::run_jobs() {
@@ -107,36 +181,50 @@ void event_loop::run_jobs() {
 
 void event_loop::enter() noexcept { here = this; }
 
+void event_loop::report(std::uint64_t key, std::int32_t events) {
+  const auto fd = static_cast<std::int32_t>(key & 0xffffffff);
+  if (fd == wake_fd_.get()) {
+    return be_woken();
+  }
+  const auto found = watches_.find(fd);
+  if (found == watches_.end() || found->second.generation != key >> 32) {
+    return;
+  }
+  const watch w = found->second;
+  if (w.dispatch(fd, events, w.data) < 0) {
+    const auto still = watches_.find(fd);
+    if (still != watches_.end() && still->second.generation == w.generation) {
+      remove(fd);
+    }
+  }
+}
+
 void event_loop::run() {
   enter();
   std::array<epoll_event, 64> events;
   while (!stopping_) {
-    const int got = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), wait_ms());
-    for (int i = 0; i < got; ++i) {
-      const epoll_event& e = events[static_cast<std::size_t>(i)];
-      const auto fd = static_cast<std::int32_t>(e.data.u64 & 0xffffffff);
-      if (fd == stop_fd_.get()) {
-        stopping_ = true;
-        continue;
+    if (standing()) {
+      pollfd woken{wake_fd_.get(), POLLIN, 0};
+      if (::poll(&woken, 1, wait_ms()) > 0) {
+        be_woken();
       }
-      const auto found = watches_.find(fd);
-      if (found == watches_.end() || found->second.generation != e.data.u64 >> 32) {
-        continue;
+      if (standing() && base::clock::now() >= standing_until_) {
+        go_on();
       }
-      const watch w = found->second;
-      if (w.dispatch(fd, static_cast<std::int32_t>(e.events), w.data) < 0) {
-        const auto still = watches_.find(fd);
-        if (still != watches_.end() && still->second.generation == w.generation) {
-          remove(fd);
-        }
-      }
+      continue;
     }
-    run_jobs();
-    if (tick_at_ && *tick_at_ <= base::clock::now()) {
-      tick_at_.reset();
-      std::exchange(tick_, nullptr)();
+    const int got = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), wait_ms());
+    for (int i = 0; i < got && !standing(); ++i) {  // what is left unread is reported again
+      report(events[static_cast<std::size_t>(i)].data.u64, static_cast<std::int32_t>(events[static_cast<std::size_t>(i)].events));
+    }
+    if (!standing()) {
+      run_jobs();
+      run_due();
     }
   }
+  // Connections whose end libqb has put off into a job must end there: its server's own end would end them a second time.
+  go_on();
+  run_jobs();
 }
 
 }  // namespace cpgring::service

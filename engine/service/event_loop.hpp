@@ -1,13 +1,15 @@
-// The loop that libqb's server runs on: epoll, jobs, one timer. libqb's own qb_loop keeps process-wide state (its signal pipe), which
+// The loop that libqb's server runs on: epoll, jobs, timers. libqb's own qb_loop keeps process-wide state (its signal pipe), which
 // several services in one process would tear from each other; its server takes any loop.
 //
-// One thread: that of run(). libqb's handlers carry no context, so a thread has at most one loop: current().
+// One thread: that of run(). libqb's handlers carry no context, so a thread has at most one loop: current(). Other threads stop() and
+// post().
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <functional>
-#include <optional>
+#include <map>
+#include <mutex>
 #include <unordered_map>
 #include <vector>
 
@@ -35,8 +37,20 @@ class event_loop {
   void run();
   /// Any thread.
   void stop() noexcept;
-  /// `tick` is called once, not before `pause` has passed; replaces an earlier one.
+  /// Any thread: `task` runs in the loop soon. False: the loop has ended, or is about to; it will not run.
+  [[nodiscard]] bool post(std::function<void()> task);
+  /// Behind what is reported at present; from handlers.
+  void soon(void* data, qb_loop_job_dispatch_fn run) { jobs_.push_back({data, run}); }
+  /// `tick` is called once, not before `pause` has passed.
   void tick_after(base::nanoseconds pause, std::function<void()> tick);
+  /// Nothing but stop() and post() is looked at for so long, or until go_on(); then `after` is called.
+  void stand_still(base::nanoseconds pause, std::function<void()> after);
+  void go_on();
+  /// The descriptor that libqb watches for its object `data`; -1: none. Looks at all of them.
+  [[nodiscard]] std::int32_t descriptor_of(const void* data) const noexcept;
+  /// Until release_output(), room for output on `fd` is not reported, and what libqb wants to be told of does not reach the kernel.
+  void hold_output(std::int32_t fd);
+  void release_output(std::int32_t fd);
   /// Runs what has been put off, without waiting for anything; for the end.
   void run_jobs();
 
@@ -45,6 +59,8 @@ class event_loop {
     void* data = nullptr;
     qb_ipcs_dispatch_fn_t dispatch = nullptr;
     std::uint64_t generation = 0;
+    std::int32_t events = 0;
+    bool output_held = false;
   };
   struct job {
     void* data;
@@ -56,15 +72,23 @@ class event_loop {
   static std::int32_t modify(qb_loop_priority, std::int32_t fd, std::int32_t events, void* data, qb_ipcs_dispatch_fn_t dispatch);
   static std::int32_t remove(std::int32_t fd);
   std::int32_t control(int operation, std::int32_t fd, std::int32_t events, const watch& w);
+  void report(std::uint64_t key, std::int32_t events);
+  void be_woken();
+  void run_due();
+  [[nodiscard]] bool standing() const noexcept { return after_standing_ != nullptr; }
   int wait_ms() const;
 
   base::unique_fd epoll_;
-  base::unique_fd stop_fd_;
+  base::unique_fd wake_fd_;
   std::unordered_map<std::int32_t, watch> watches_;
   std::vector<job> jobs_;
   std::uint64_t generations_ = 0;
-  std::optional<base::time_point> tick_at_;
-  std::function<void()> tick_;
+  std::multimap<base::time_point, std::function<void()>> ticks_;
+  base::time_point standing_until_{};
+  std::function<void()> after_standing_;
+  std::mutex posted_lock_;  // of what other threads touch
+  std::vector<std::function<void()>> posted_;
+  bool stop_asked_ = false;
   bool stopping_ = false;
 };
 

@@ -33,49 +33,48 @@ inline void put_name(std::byte* at, std::string_view name) noexcept {
   std::memcpy(at + wire::name_text, name.data(), name.size());
 }
 
-struct changed {
-  std::uint32_t pid;
-  wire::reason why;
+/// A process as views list it.
+struct address {
+  std::uint32_t node = 0;
+  std::uint32_t pid = 0;
+  wire::reason why = wire::reason::none;
 };
+using addresses = std::span<const address>;
 
-/// A group's members after a change, and the one that joined or left.
-inline std::vector<std::byte> configuration_event(std::uint32_t node, const groups<member>::group& g, const changed* joined,
-                                                  const changed* left) {
+/// A group's members after a change, and who joined or left.
+inline std::vector<std::byte> configuration_event(std::string_view group, addresses members, addresses joined, addresses left) {
   namespace w = wire::configuration_event;
-  const std::size_t rows = g.members.size() + (joined != nullptr ? 1U : 0U) + (left != nullptr ? 1U : 0U);
-  std::vector<std::byte> bytes(w::lists + rows * wire::address_bytes);
+  std::vector<std::byte> bytes(w::lists + (members.size() + joined.size() + left.size()) * wire::address_bytes);
   put_header(bytes.data(), wire::event::configuration, bytes.size(), 1);
-  put_name(bytes.data() + w::name, g.name);
-  put(bytes.data() + w::members, static_cast<std::uint32_t>(g.members.size()));
-  put(bytes.data() + w::joined, joined != nullptr ? 1U : 0U);
-  put(bytes.data() + w::left, left != nullptr ? 1U : 0U);
+  put_name(bytes.data() + w::name, group);
+  put(bytes.data() + w::members, static_cast<std::uint32_t>(members.size()));
+  put(bytes.data() + w::joined, static_cast<std::uint32_t>(joined.size()));
+  put(bytes.data() + w::left, static_cast<std::uint32_t>(left.size()));
   std::byte* at = bytes.data() + w::lists;
-  const auto row = [&](std::uint32_t pid, wire::reason why) {
-    put(at + wire::address_node, node);
-    put(at + wire::address_pid, pid);
-    put(at + wire::address_reason, static_cast<std::uint32_t>(why));
-    at += wire::address_bytes;
-  };
-  for (const member* m : g.members) {
-    row(m->pid, wire::reason::none);
-  }
-  for (const changed* one : {left, joined}) {
-    if (one != nullptr) {
-      row(one->pid, one->why);
+  for (const addresses list : {members, left, joined}) {
+    for (const address& one : list) {
+      put(at + wire::address_node, one.node);
+      put(at + wire::address_pid, one.pid);
+      put(at + wire::address_reason, static_cast<std::uint32_t>(one.why));
+      at += wire::address_bytes;
     }
   }
   return bytes;
 }
 
-/// The one ring there is: this node alone.
-inline std::vector<std::byte> ring_event(std::uint32_t node) {
+/// The ring: `nodes`, of which `representative` is one.
+inline std::vector<std::byte> ring_event(std::uint32_t representative, std::uint64_t sequence, std::span<const std::uint32_t> nodes) {
   namespace w = wire::totem_configuration_event;
-  std::vector<std::byte> bytes(w::fixed_bytes + 4);
+  std::vector<std::byte> bytes(w::fixed_bytes + nodes.size() * 4);
   put_header(bytes.data(), wire::event::totem_configuration, bytes.size(), 1);
-  put(bytes.data() + w::ring_node, node);
-  put(bytes.data() + w::ring_sequence, std::uint64_t{1});
-  put(bytes.data() + w::count, 1U);
-  put(bytes.data() + w::members, node);
+  put(bytes.data() + w::ring_node, representative);
+  put(bytes.data() + w::ring_sequence, sequence);
+  put(bytes.data() + w::count, static_cast<std::uint32_t>(nodes.size()));
+  std::byte* at = bytes.data() + w::members;
+  for (const std::uint32_t node : nodes) {
+    put(at, node);
+    at += 4;
+  }
   return bytes;
 }
 

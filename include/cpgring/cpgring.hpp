@@ -11,5 +11,6 @@
 #include <cpgring/mode.hpp>
 #include <cpgring/options.hpp>
 #include <cpgring/service.hpp>
+#include <cpgring/service_faults.hpp>
 #include <cpgring/stats.hpp>
 #include <cpgring/view.hpp>

@@ -13,6 +13,7 @@
 
 #include <cpgring/error.hpp>
 #include <cpgring/log.hpp>
+#include <cpgring/service_faults.hpp>
 
 namespace cpgring {
 
@@ -33,7 +34,10 @@ struct embedded_service_options {
   slow_member_policy slow_member = slow_member_policy::disconnect;
   /// Also let clients of other users in (default: only root and the user that runs the service).
   bool any_user = false;
-  /// Gets a line for each refusal, each disconnected member, start and stop.
+  /// What it does wrong on purpose from the start on; see also inject().
+  service_faults faults;
+  /// Gets a line for each refusal, each disconnected member, start and stop; at level debug for each injected fault. On the service's
+  /// thread.
   log_callback log;
 };
 
@@ -48,10 +52,11 @@ struct embedded_service_stats {
   std::uint64_t backlog_bytes = 0;         ///< held now outside rings
   std::uint64_t members_disconnected = 0;  ///< ended by slow_member_policy::disconnect
   std::uint64_t requests_refused = 0;      ///< malformed or out-of-state requests
+  injected_faults injected;                ///< what it did wrong on purpose
 };
 
 /// Runs from construction to destruction on one thread of its own, named "cpgring-service".
-/// Thread-safe: name(), stats(), thread_cpu_time(), stop(). Construction and destruction: one thread.
+/// Thread-safe: name(), stats(), thread_cpu_time(), inject(), stop(). Construction and destruction: one thread.
 class embedded_service {
  public:
   /// Binds the name and starts the thread; when it returns, clients can connect.
@@ -67,6 +72,11 @@ class embedded_service {
   [[nodiscard]] embedded_service_stats stats() const noexcept;
   /// CPU time that the service's thread has used; to take it out of the process's own.
   [[nodiscard]] std::chrono::nanoseconds thread_cpu_time() const noexcept;
+  /// From now on the service commits these faults instead of earlier ones; a plain service_faults{} ends them all: doorbells that were held
+  /// back are rung, storms and stalls end, the crowd goes away. All counts (fault_rate::after, at_most) begin anew. Returns when it is so;
+  /// called from options.log, at once, and it is so behind the present request. Errors: invalid_param (the text names the field), stopped,
+  /// forked.
+  result<void> inject(service_faults faults);
   /// Hangs up on all clients, removes their shared memory, ends the thread. Returns when that is done (milliseconds). Later calls do
   /// nothing.
   void stop() noexcept;

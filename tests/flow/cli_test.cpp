@@ -247,6 +247,29 @@ TEST_F(command_line, serve_runs_until_it_is_told_to_end_and_refuses_a_name_that_
   EXPECT_THAT(e.out, HasSubstr("served 1 connections, 1 multicasts"));
 }
 
+TEST_F(command_line, serve_commits_faults_on_purpose_and_counts_them) {
+  child service(
+      cpgring_line({"serve", "--name", "cpgring-bad", "--inject", "try-again=1:100,stall=1:1", "--inject", "crowd=1:20", "--seed", "3"}));
+  ASSERT_TRUE(service.until_it_says("serving 'cpgring-bad'"));
+  EXPECT_EQ(cpgring_command({"send", "--service", "cpgring-bad", "--deadline", "100", "g", "text"}).status, 3) << "no join gets through";
+  service.signal(SIGTERM);
+  const auto e = service.wait();
+  EXPECT_EQ(e.status, 0);
+  EXPECT_THAT(e.out, HasSubstr("faults on purpose: "));
+  EXPECT_THAT(e.out, HasSubstr(" try-again"));
+  EXPECT_THAT(e.out, HasSubstr(" stall"));
+}
+
+TEST_F(command_line, serve_says_which_faults_there_are) {
+  const auto unknown = cpgring_command({"serve", "--name", "cpgring-odd", "--inject", "stall=0.1:5,tornado=0.1"});
+  EXPECT_EQ(unknown.status, 2);
+  EXPECT_THAT(unknown.err, HasSubstr("there is no fault 'tornado'; there are torn-frame, lying-frame"));
+  const auto rate = cpgring_command({"serve", "--name", "cpgring-odd", "--inject", "torn-frame=7"});
+  EXPECT_EQ(rate.status, 2);
+  EXPECT_THAT(rate.err, HasSubstr("torn_frame.probability is 7, it must be 0 to 1"));
+  EXPECT_THAT(cpgring_command({"serve", "--help"}).out, HasSubstr("late-doorbell[:ms at most] (event)"));
+}
+
 TEST_F(command_line, a_group_name_that_is_no_group_name_is_refused) {
   EXPECT_EQ(cpgring_command(on_service({"send", "", "text"})).status, 2);
   const auto e = cpgring_command(on_service({"listen", std::string(129, 'g')}));

@@ -1,0 +1,692 @@
+// A bad service on purpose: what a handle does then, what the others notice, and that all is well once it stops.
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include "support/world.hpp"
+
+namespace cpgring::test {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::StartsWith;
+
+constexpr fault_rate always{1}, once{.probability = 1, .after = 0, .at_most = 1};
+
+std::vector<std::string> numbered(std::size_t count, std::string_view stem = "m") {
+  std::vector<std::string> all;
+  for (std::size_t i = 0; i < count; ++i) {
+    all.push_back(fmt::format("{}{}", stem, i));
+  }
+  return all;
+}
+
+struct injected_faults_flow : testing::TestWithParam<wakeup> {
+  world w{GetParam()};
+
+  void SetUp() override {
+    if (!world::embedded()) {
+      GTEST_SKIP() << "only the embedded service does it on purpose";
+    }
+  }
+  void inject(const service_faults& faults) {
+    const auto ok = w.embedded_service_object().inject(faults);
+    ASSERT_TRUE(ok) << ok.error().message();
+  }
+  injected_faults injected() { return w.embedded_service_object().stats().injected; }
+  /// Opens a handle and waits until it is in its group and has heard of the ring, or is lost.
+  void open_settled(witness& into, const std::string& group, const std::function<void(handle_options&)>& adjust = {}) {
+    auto o = w.options(group);
+    if (adjust) {
+      adjust(o);
+    }
+    auto opened = w.loop().open(o, into.record());
+    ASSERT_TRUE(opened);
+    into.self = *opened;
+    ASSERT_TRUE(w.until([&] { return into.views.size() >= 2 || into.is(handle_state::lost); }));
+  }
+  /// Sends each of `texts` as soon as the handle takes it.
+  void send_all(witness& from, const std::vector<std::string>& texts) {
+    for (const auto& text : texts) {
+      ASSERT_TRUE(w.until([&] {
+        const auto sent = from.self.multicast(text);
+        return sent || sent.error() != errc::try_again;
+      })) << text;
+    }
+  }
+  /// Everything off, and a new handle in a new group gets its message: the service is as before.
+  void all_is_well() {
+    inject({});
+    witness fresh;
+    open_joined(w, fresh, world::fresh_group());
+    ASSERT_TRUE(fresh.self.multicast("well"));
+    EXPECT_TRUE(w.until([&] { return fresh.messages.size() == 1; }));
+  }
+};
+INSTANTIATE_TEST_SUITE_P(backends, injected_faults_flow, testing::ValuesIn(backends_here()), backend_name);
+
+// The events of a joined handle that sends "small" and then two fragments, in this order; each may be the bad one.
+constexpr std::uint64_t events_of_script = 5;
+
+/// Runs a handle into its bad event; its error's text.
+void run_script(injected_faults_flow& test, witness& who) {
+  test.open_settled(who, world::fresh_group());
+  for (const auto& text : {std::string("small"), std::string(100000, 'L')}) {
+    if (who.is(handle_state::lost)) {
+      break;
+    }
+    static_cast<void>(who.self.multicast(text));
+  }
+  ASSERT_TRUE(test.w.until([&] { return who.is(handle_state::lost) || who.messages.size() == 2; }));
+}
+
+TEST_P(injected_faults_flow, torn_events_end_that_handle_with_the_field_and_no_other) {
+  witness bystander;
+  open_joined(w, bystander, world::fresh_group());
+  std::set<std::string> sizes_named;
+  std::uint64_t runs = 0;
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    for (std::uint64_t which = 0; which < events_of_script; ++which) {
+      service_faults f;
+      f.seed = seed;
+      f.torn_frame = {.probability = 1, .after = which, .at_most = 1};
+      inject(f);
+      witness torn;
+      run_script(*this, torn);
+      ASSERT_TRUE(torn.is(handle_state::lost)) << "seed " << seed << " event " << which;
+      EXPECT_EQ(torn.causes.back(), errc::malformed);
+      EXPECT_THAT(torn.causes.back().message(), StartsWith("the service sent an event whose "));
+      const auto text = torn.causes.back().message();
+      sizes_named.insert(text.substr(0, text.find(" is ")));
+      EXPECT_EQ(injected().torn_frames, ++runs);
+    }
+  }
+  EXPECT_GE(sizes_named.size(), 4U) << "torn at many places";
+  ASSERT_TRUE(bystander.self.multicast("goes on"));
+  EXPECT_TRUE(w.until([&] { return bystander.messages.size() == 1; }));
+  all_is_well();
+}
+
+TEST_P(injected_faults_flow, lying_events_end_that_handle_with_the_field_that_lies_and_no_other) {
+  witness bystander;
+  open_joined(w, bystander, world::fresh_group());
+  std::set<std::string> fields;
+  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+    for (std::uint64_t which = 0; which < events_of_script; ++which) {
+      service_faults f;
+      f.seed = seed;
+      f.lying_frame = {.probability = 1, .after = which, .at_most = 1};
+      inject(f);
+      witness told;
+      run_script(*this, told);
+      ASSERT_TRUE(told.is(handle_state::lost)) << "seed " << seed << " event " << which;
+      EXPECT_EQ(told.causes.back(), errc::malformed);
+      const auto text = told.causes.back().message();
+      EXPECT_THAT(text, StartsWith("the service sent an event whose "));
+      fields.insert(text.substr(0, text.find(" is ")));
+    }
+  }
+  for (const auto* field : {"event id", "message length", "group name length", "member, left and joined counts together",
+                            "node count of a ring event", "fragment length", "fragment type"}) {
+    EXPECT_TRUE(fields.contains(std::string("the service sent an event whose ") + field)) << field;
+  }
+  EXPECT_EQ(injected().lying_frames, 12 * events_of_script);
+  ASSERT_TRUE(bystander.self.multicast("goes on"));
+  EXPECT_TRUE(w.until([&] { return bystander.messages.size() == 1; }));
+  all_is_well();
+}
+
+TEST_P(injected_faults_flow, late_doorbells_lose_double_and_reorder_nothing) {
+  service_faults f;
+  f.late_doorbell = {0.3};
+  f.late_doorbell_max = 3ms;
+  inject(f);
+  const auto group = world::fresh_group();
+  witness a, b;
+  open_joined(w, a, group, 1);
+  open_joined(w, b, group, 2);
+  const auto texts = numbered(1000);
+  send_all(a, texts);
+  ASSERT_TRUE(w.until([&] { return a.messages.size() >= texts.size() && b.messages.size() >= texts.size(); }));
+  EXPECT_EQ(a.messages, texts);
+  EXPECT_EQ(b.messages, texts);
+  EXPECT_GT(injected().late_doorbells, 400U);
+  all_is_well();
+}
+
+TEST_P(injected_faults_flow, late_doorbells_on_a_full_ring_lose_nothing_either) {
+  service_faults f;
+  f.late_doorbell = always;
+  f.late_doorbell_max = 2ms;
+  inject(f);
+  witness a;
+  open_joined(w, a, world::fresh_group());
+  std::vector<std::string> texts;
+  for (const auto& text : numbered(300)) {
+    texts.push_back(text + std::string(10000, 'x'));
+  }
+  send_all(a, texts);
+  ASSERT_TRUE(w.until([&] { return a.messages.size() >= texts.size(); }));
+  EXPECT_EQ(a.messages, texts);
+  all_is_well();
+}
+
+TEST_P(injected_faults_flow, try_again_is_tried_again_until_it_works) {
+  service_faults f;
+  f.try_again = {0.7};
+  inject(f);
+  witness a;
+  open_joined(w, a, world::fresh_group());
+  const std::string large(200000, 'L');
+  ASSERT_TRUE(a.self.multicast("small"));
+  ASSERT_TRUE(w.until([&] { return a.self.multicast(large).has_value(); }));
+  ASSERT_TRUE(w.until([&] { return a.messages.size() == 2; }));
+  EXPECT_EQ(a.messages.back(), large);
+  EXPECT_THAT(a.aborted, IsEmpty());
+  ASSERT_TRUE(a.self.leave());
+  ASSERT_TRUE(w.until([&] { return a.is(handle_state::left); }));
+  EXPECT_GT(injected().try_agains, 0U);
+  EXPECT_THAT(a.causes, IsEmpty());
+  all_is_well();
+}
+
+TEST_P(injected_faults_flow, a_storm_of_try_again_passes) {
+  service_faults f;
+  f.try_again = once;
+  f.try_again_for = 100ms;
+  inject(f);
+  witness a, b;
+  open_joined(w, a, world::fresh_group());
+  open_joined(w, b, world::fresh_group());
+  EXPECT_GT(injected().try_agains, 1U) << "all requests of that time";
+  all_is_well();
+}
+
+TEST_P(injected_faults_flow, try_again_beyond_the_control_deadline_is_a_timeout_and_the_handle_lives_on) {
+  service_faults f;
+  f.try_again = always;
+  inject(f);
+  witness a;
+  auto o = w.options();
+  o.control_deadline = 50ms;
+  auto opened = w.loop().open(o, a.record());
+  ASSERT_TRUE(opened);
+  a.self = *opened;
+  ASSERT_TRUE(w.until([&] { return a.is(handle_state::ready); }));
+  std::vector<result<void>> outcomes;
+  const auto group = world::fresh_group();
+  ASSERT_TRUE(a.self.join(group, [&](const result<void>& r) { outcomes.push_back(r); }));
+  ASSERT_TRUE(w.until([&] { return outcomes.size() == 1; }));
+  ASSERT_FALSE(outcomes[0]);
+  EXPECT_EQ(outcomes[0].error(), errc::timeout) << outcomes[0].error().message();
+  EXPECT_GE(injected().try_agains, 2U);
+  ASSERT_TRUE(w.until([&] { return a.is(handle_state::ready); })) << "nothing is under way";
+  inject({});
+  ASSERT_TRUE(a.self.join(group, [&](const result<void>& r) { outcomes.push_back(r); }));
+  ASSERT_TRUE(w.until([&] { return outcomes.size() == 2; }));
+  EXPECT_TRUE(outcomes[1]) << outcomes[1].error().message();
+  // The same for leaving.
+  inject(f);
+  ASSERT_TRUE(a.self.leave([&](const result<void>& r) { outcomes.push_back(r); }));
+  ASSERT_TRUE(w.until([&] { return outcomes.size() == 3; }));
+  ASSERT_FALSE(outcomes[2]);
+  EXPECT_EQ(outcomes[2].error(), errc::timeout);
+  ASSERT_TRUE(w.until([&] { return a.is(handle_state::joined); })) << "still in its group";
+  ASSERT_TRUE(a.self.multicast("still here"));
+  ASSERT_TRUE(w.until([&] { return a.messages.size() == 1; }));
+  inject({});
+  ASSERT_TRUE(a.self.leave([&](const result<void>& r) { outcomes.push_back(r); }));
+  ASSERT_TRUE(w.until([&] { return outcomes.size() == 4; }));
+  EXPECT_TRUE(outcomes[3]) << outcomes[3].error().message();
+  all_is_well();
+}
+
+TEST_P(injected_faults_flow, try_again_beyond_the_deadline_of_a_rejoin_is_no_dead_end_either) {
+  service_faults f;
+  f.hang_up = once;
+  f.try_again = always;
+  witness a;
+  auto o = w.options();
+  o.control_deadline = 50ms;  // may pass on a busy machine without a fault too: then the answer is late, and the handle joined all the same
+  o.supervision.reconnect = true;
+  o.supervision.backoff_min = 1ms;
+  o.supervision.backoff_max = 5ms;
+  auto opened = w.loop().open(o, a.record());
+  ASSERT_TRUE(opened);
+  a.self = *opened;
+  ASSERT_TRUE(w.until([&] { return a.is(handle_state::ready); }));
+  ASSERT_TRUE(a.self.join(world::fresh_group()));
+  ASSERT_TRUE(w.until([&] { return a.is(handle_state::joined); }));
+  inject(f);
+  static_cast<void>(a.self.multicast("hung up on"));
+  ASSERT_TRUE(w.until([&] { return std::count(a.all.begin(), a.all.end(), "state joining") >= 3; })) << "tries again";
+  inject({});
+  ASSERT_TRUE(w.until([&] { return a.is(handle_state::joined); }));
+  ASSERT_TRUE(w.until([&] { return a.self.multicast("back").has_value(); }));
+  ASSERT_TRUE(w.until([&] { return !a.messages.empty() && a.messages.back() == "back"; }));
+  all_is_well();
+}
+
+TEST_P(injected_faults_flow, stalls_delay_and_no_more) {
+  service_faults f;
+  f.stall = {0.02};
+  f.stall_for = 15ms;
+  inject(f);
+  const auto group = world::fresh_group();
+  witness a, b;
+  open_joined(w, a, group, 1);
+  open_joined(w, b, group, 2);
+  const auto from_a = numbered(300, "a"), from_b = numbered(300, "b");
+  for (std::size_t i = 0; i < from_a.size(); ++i) {
+    send_all(a, {from_a[i]});
+    send_all(b, {from_b[i]});
+  }
+  ASSERT_TRUE(w.until([&] { return a.messages.size() >= 600 && b.messages.size() >= 600; }));
+  const auto tail = [](const std::vector<std::string>& all) { return std::vector(all.end() - 600, all.end()); };
+  EXPECT_EQ(tail(a.messages), tail(b.messages)) << "one total order";
+  auto sorted = a.messages, expected = from_a;
+  expected.insert(expected.end(), from_b.begin(), from_b.end());
+  std::sort(sorted.begin(), sorted.end());
+  std::sort(expected.begin(), expected.end());
+  EXPECT_EQ(sorted, expected);
+  EXPECT_GT(injected().stalls, 0U);
+  all_is_well();
+}
+
+TEST_P(injected_faults_flow, while_the_service_stands_still_multicasts_are_refused_and_answers_do_not_come) {
+  witness a;
+  open_settled(a, world::fresh_group(), [](handle_options& o) { o.control_deadline = 30ms; });
+  ASSERT_TRUE(a.is(handle_state::joined));
+  service_faults f;
+  f.stall = once;
+  f.stall_for = 60000ms;
+  inject(f);
+  ASSERT_TRUE(a.self.multicast("the last one taken"));
+  ASSERT_TRUE(w.until([&] { return injected().stalls == 1; }));
+  ASSERT_TRUE(w.until([&] { return !a.self.multicast("refused"); })) << "the flow control word says so";
+  EXPECT_EQ(a.self.multicast("refused").error(), errc::try_again);
+  std::optional<result<std::uint32_t>> answer;
+  ASSERT_TRUE(a.self.query_local_node([&](const result<std::uint32_t>& r) { answer = r; }));
+  ASSERT_TRUE(w.until([&] { return answer.has_value(); }));
+  ASSERT_FALSE(*answer);
+  EXPECT_EQ(answer->error(), errc::timeout) << answer->error().message();
+  EXPECT_EQ(a.writable, 0U);
+  inject({});
+  ASSERT_TRUE(w.until([&] { return a.writable == 1; }));
+  ASSERT_TRUE(a.self.multicast("after"));
+  ASSERT_TRUE(w.until([&] { return !a.messages.empty() && a.messages.back() == "after"; }));
+  EXPECT_THAT(a.causes, IsEmpty());
+  all_is_well();
+}
+
+TEST_P(injected_faults_flow, a_service_that_stands_still_can_be_stopped) {
+  witness a;
+  open_joined(w, a, world::fresh_group());
+  service_faults f;
+  f.stall = once;
+  f.stall_for = 60000ms;
+  inject(f);
+  ASSERT_TRUE(a.self.multicast("the last one"));
+  ASSERT_TRUE(w.until([&] { return injected().stalls == 1; }));
+  w.embedded_service_object().stop();
+  EXPECT_TRUE(w.until([&] { return a.is(handle_state::lost); }));
+}
+
+/// Views as a member believes them, checked as they come.
+struct believer {
+  std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint64_t> members;
+  std::vector<std::uint32_t> ring;
+  std::size_t most = 0, joined_at_once = 0, left_at_once = 0, rings = 0;
+  std::vector<std::string> lines;
+  handle self;
+
+  callbacks record() {
+    callbacks c;
+    c.on_view = [this](handle&, const view& v) {
+      if (v.cause == view_cause::ring) {
+        ++rings;
+        ring.assign(v.ring_nodes.begin(), v.ring_nodes.end());
+        lines.push_back(fmt::format("ring {} {}", v.ring.sequence, fmt::join(ring, ",")));
+        return;
+      }
+      for (const member& m : v.left) {
+        EXPECT_EQ(members.erase({m.node_id, m.pid}), 1U);
+      }
+      for (const member& m : v.joined) {
+        EXPECT_TRUE(members.emplace(std::pair(m.node_id, m.pid), m.incarnation).second);
+      }
+      std::vector<std::pair<std::uint32_t, std::uint32_t>> told;
+      for (const member& m : v.members) {
+        told.emplace_back(m.node_id, m.pid);
+      }
+      EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));
+      if (lines.empty()) {  // who was there before us
+        for (const member& m : v.members) {
+          members.emplace(std::pair(m.node_id, m.pid), m.incarnation);
+        }
+      }
+      EXPECT_EQ(told.size(), members.size());
+      for (const auto& one : told) {
+        EXPECT_TRUE(members.contains(one));
+      }
+      most = std::max(most, told.size());
+      joined_at_once = std::max(joined_at_once, v.joined.size());
+      left_at_once = std::max(left_at_once, v.left.size());
+      lines.push_back(fmt::format("{} members, {} joined, {} left", v.members.size(), v.joined.size(), v.left.size()));
+    };
+    return c;
+  }
+};
+
+TEST_P(injected_faults_flow, a_crowd_of_four_hundred_arrives_whole_and_goes_again) {
+  service_faults f;
+  f.crowd = once;
+  inject(f);
+  believer a;
+  const auto group = world::fresh_group();
+  auto opened = w.loop().open(w.options(group), a.record());
+  ASSERT_TRUE(opened);
+  a.self = *opened;
+  ASSERT_TRUE(w.until([&] { return a.rings == 2; }));
+  EXPECT_EQ(a.members.size(), 401U);
+  EXPECT_EQ(a.joined_at_once, 400U);
+  EXPECT_EQ(a.ring.size(), 9U);
+  std::optional<result<std::vector<member>>> asked;
+  ASSERT_TRUE(a.self.query_members(group, [&](const result<std::vector<member>>& r) { asked = r; }));
+  ASSERT_TRUE(w.until([&] { return asked.has_value(); }));
+  ASSERT_TRUE(*asked);
+  EXPECT_EQ((*asked)->size(), 384U) << "the wire has no more";
+  // One who comes later finds the crowd there.
+  believer b;
+  auto second = w.options(group);
+  second.pid = 5;
+  auto opened_second = w.loop().open(second, b.record());
+  ASSERT_TRUE(opened_second);
+  ASSERT_TRUE(w.until([&] { return b.rings == 1 && a.members.size() == 402; }));
+  EXPECT_EQ(b.members.size(), 402U);
+  inject({});
+  ASSERT_TRUE(w.until([&] { return a.rings == 3 && b.rings == 2; }));
+  EXPECT_EQ(a.members.size(), 2U);
+  EXPECT_EQ(a.left_at_once, 400U);
+  EXPECT_EQ(a.ring, std::vector<std::uint32_t>{1});
+  EXPECT_EQ(injected().crowd_moves, 2U);
+  all_is_well();
+}
+
+TEST_P(injected_faults_flow, a_restless_crowd_is_seen_alike_by_all) {
+  const auto group = world::fresh_group();
+  believer a, b;
+  auto o = w.options(group);
+  o.pid = 1;
+  a.self = *w.loop().open(o, a.record());
+  ASSERT_TRUE(w.until([&] { return a.rings == 1; }));
+  o.pid = 2;
+  b.self = *w.loop().open(o, b.record());
+  ASSERT_TRUE(w.until([&] { return b.rings == 1 && a.lines.size() == 3; }));
+  a.lines.clear();
+  b.lines.clear();
+  a.lines.emplace_back("from here on");
+  b.lines.emplace_back("from here on");
+  service_faults f;
+  f.crowd = always;
+  inject(f);
+  for (int i = 0; i < 200; ++i) {
+    ASSERT_TRUE(w.until([&] { return a.self.multicast("x").has_value(); }));
+  }
+  ASSERT_TRUE(w.until([&] { return w.embedded_service_object().stats().multicasts == 200; }));
+  inject({});
+  const auto settled = [](const believer& one) { return one.members.size() == 2 && one.ring.size() == 1; };
+  ASSERT_TRUE(w.until([&] { return settled(a) && settled(b) && a.lines.size() == b.lines.size(); }));
+  EXPECT_EQ(a.lines, b.lines);
+  EXPECT_EQ(a.most, 402U);
+  EXPECT_GT(injected().crowd_moves, 200U);
+  EXPECT_EQ(w.loop().stats().handles, 2U);
+  all_is_well();
+}
+
+TEST_P(injected_faults_flow, supervised_handles_come_back_from_each_hang_up_with_their_events_in_order) {
+  const auto group = world::fresh_group();
+  witness a, b;
+  const auto supervised = [](handle_options& o) {
+    o.supervision.reconnect = true;
+    o.supervision.backoff_min = 1ms;
+    o.supervision.backoff_max = 5ms;
+    o.supervision.queue_bytes = 1 << 20;
+  };
+  open_joined(w, a, group, 1, supervised);
+  open_joined(w, b, group, 2, supervised);
+  service_faults f;
+  f.hang_up = {.probability = 0.02, .after = 0, .at_most = 10};
+  inject(f);
+  std::size_t sent = 0;
+  for (; injected().hang_ups < 10 && sent < 100000; ++sent) {
+    send_all(a, {fmt::format("{:06}", sent)});
+    static_cast<void>(w.loop().dispatch(mode::one_nonblocking));
+  }
+  EXPECT_EQ(injected().hang_ups, 10U);
+  inject({});
+  // One of the last hang-ups may not have been noticed yet, and then what is sent now is lost: until one message reaches both.
+  const auto reached = [](const witness& one) { return !one.messages.empty() && one.messages.back().starts_with("last"); };
+  std::size_t tries = 0;
+  ASSERT_TRUE(w.until([&] {
+    if (a.is(handle_state::joined) && b.is(handle_state::joined)) {
+      static_cast<void>(a.self.multicast(fmt::format("last {:06}", tries++)));
+    }
+    return reached(a) && reached(b);
+  }));
+  EXPECT_GE(std::count(a.all.begin(), a.all.end(), "state lost") + std::count(b.all.begin(), b.all.end(), "state lost"), 10);
+  for (const auto* one : {&a, &b}) {
+    EXPECT_TRUE(std::is_sorted(one->messages.begin(), one->messages.end()));
+    EXPECT_EQ(std::adjacent_find(one->messages.begin(), one->messages.end()), one->messages.end()) << "nothing twice";
+    for (std::size_t i = 1; i < one->sequences.size(); ++i) {  // from 1 again on each connection
+      EXPECT_TRUE(one->sequences[i] == 1 || one->sequences[i] == one->sequences[i - 1] + 1);
+    }
+    for (const auto& cause : one->causes) {
+      EXPECT_EQ(cause, errc::service_lost) << cause.message();
+    }
+  }
+  all_is_well();
+}
+
+TEST_P(injected_faults_flow, what_was_delivered_before_a_hang_up_is_handed_out_and_nothing_else) {
+  witness a;
+  open_settled(a, world::fresh_group());
+  service_faults f;
+  f.hang_up = {.probability = 1, .after = 20, .at_most = 1};  // requests and events in turn: the 10 messages before pass
+  inject(f);
+  const auto texts = numbered(10);
+  send_all(a, texts);
+  ASSERT_TRUE(w.until([&] { return a.messages.size() == 10; }));
+  static_cast<void>(a.self.multicast("never carried out"));
+  ASSERT_TRUE(w.until([&] { return a.is(handle_state::lost); }));
+  EXPECT_EQ(a.messages, texts);
+  EXPECT_EQ(a.causes.back(), errc::service_lost) << a.causes.back().message();
+  EXPECT_EQ(a.all.back(), "state lost");
+  all_is_well();
+}
+
+TEST_P(injected_faults_flow, a_sender_cut_off_in_a_large_message_leaves_the_others_an_aborted_one) {
+  const auto group = world::fresh_group();
+  witness sender, other;
+  open_joined(w, other, group, 1);
+  open_joined(w, sender, group, 2);
+  service_faults f;
+  f.hang_up_sender = {.probability = 1, .after = 1, .at_most = 1};  // behind the second fragment
+  inject(f);
+  ASSERT_TRUE(sender.self.multicast("small"));
+  ASSERT_TRUE(w.until([&] { return sender.self.multicast(std::string(300000, 'L')).has_value(); }));
+  ASSERT_TRUE(w.until([&] { return sender.is(handle_state::lost); }));
+  EXPECT_EQ(sender.causes.back(), errc::service_lost) << sender.causes.back().message();
+  ASSERT_TRUE(w.until([&] { return !other.aborted.empty(); }));
+  EXPECT_EQ(other.aborted, std::vector<std::string>{fmt::format("{} of 300000", 2 * (65536 - 1024))});
+  ASSERT_TRUE(w.until([&] { return other.views.back().find("-2/process_down") != std::string::npos; })) << other.views.back();
+  EXPECT_EQ(other.messages, std::vector<std::string>{"small"});
+  EXPECT_EQ(injected().hang_ups_sender, 1U);
+  ASSERT_TRUE(other.self.multicast("goes on"));
+  EXPECT_TRUE(w.until([&] { return other.messages.size() == 2; }));
+  all_is_well();
+}
+
+TEST_P(injected_faults_flow, a_receiver_cut_off_in_a_large_message_is_the_only_one_that_misses_it) {
+  const auto group = world::fresh_group();
+  witness sender, third;
+  open_joined(w, sender, group, 1);
+  service_faults f;
+  f.hang_up_receiver = {.probability = 1, .after = 1, .at_most = 1};  // the first member in the list gets two fragments
+  witness hit;
+  open_joined(w, hit, group, 0, [](handle_options& o) { o.pid = 2; });
+  open_joined(w, third, group, 3);
+  inject(f);
+  // Sent by the last in the list: the receivers before it are served first, and the first of these, pid 1, is hit.
+  ASSERT_TRUE(w.until([&] { return third.self.multicast(std::string(300000, 'L')).has_value(); }));
+  ASSERT_TRUE(w.until([&] { return sender.is(handle_state::lost); }));
+  EXPECT_EQ(sender.causes.back(), errc::service_lost) << sender.causes.back().message();
+  EXPECT_THAT(sender.messages, IsEmpty());
+  // The view without it tears the message for its sender, which starts again.
+  ASSERT_TRUE(w.until([&] { return hit.messages.size() == 1 && third.messages.size() == 1; }));
+  EXPECT_EQ(hit.messages.back().size(), 300000U);
+  EXPECT_EQ(hit.messages, third.messages);
+  EXPECT_EQ(injected().hang_ups_receiver, 1U);
+  all_is_well();
+}
+
+/// One client at a time against a service with these faults; what the service says that it did.
+std::vector<std::string> committed_by(const service_faults& faults) {
+  std::mutex lock;
+  std::vector<std::string> log;
+  embedded_service_options o;
+  o.faults = faults;
+  o.log = [&](log_level, std::string_view text) {
+    const std::lock_guard guard(lock);
+    if (text.find("on purpose, client") != std::string_view::npos) {
+      log.emplace_back(text);
+    }
+  };
+  embedded_service service(o);
+  engine loop;
+  for (int i = 0; i < 30; ++i) {
+    witness a;
+    handle_options h;
+    h.service = service.name();
+    h.group = fmt::format("round {}", i);  // the service may not yet have noticed that the one before is gone
+    h.max_message_size = 65536;
+    a.self = *loop.open(h, a.record());
+    const auto until = [&](const std::function<bool()>& condition) {
+      const auto end = std::chrono::steady_clock::now() + patience;
+      while (!condition() && !a.is(handle_state::lost)) {
+        ASSERT_LT(std::chrono::steady_clock::now(), end);
+        static_cast<void>(loop.dispatch(mode::blocking, budget{1, 0, 5ms}));
+      }
+    };
+    until([&] { return a.views.size() >= 2 && a.is(handle_state::joined); });
+    for (std::size_t k = 1; k <= 20 && !a.is(handle_state::lost); ++k) {
+      until([&] { return a.self.multicast("one at a time").has_value(); });  // refused while the service stands still
+      until([&] { return a.messages.size() == k; });
+    }
+    if (!a.is(handle_state::lost)) {
+      a.self.close();
+      until([&] { return a.is(handle_state::closed); });
+    }
+  }
+  service.stop();
+  return log;
+}
+
+TEST(injected_faults_choices, are_the_same_with_the_same_seed) {
+  if (!world::embedded()) {
+    GTEST_SKIP() << "only the embedded service does it on purpose";
+  }
+  service_faults breaking;
+  breaking.torn_frame = breaking.lying_frame = {0.02};
+  breaking.hang_up = {0.01};
+  breaking.late_doorbell = {0.2};
+  breaking.late_doorbell_max = 1ms;
+  breaking.try_again = {0.3};
+  service_faults moving;
+  moving.crowd = {0.2};
+  moving.crowd_members = 30;
+  moving.try_again = {0.3};
+  moving.stall = {0.01};
+  moving.stall_for = 1ms;
+  for (auto faults : {breaking, moving}) {
+    faults.seed = 7;
+    const auto first = committed_by(faults), second = committed_by(faults);
+    EXPECT_GT(first.size(), 50U);
+    EXPECT_EQ(first, second);
+    faults.seed = 8;
+    EXPECT_NE(first, committed_by(faults));
+  }
+}
+
+TEST(injected_faults_choices, may_be_changed_from_the_log_callback_and_by_several_threads) {
+  if (!world::embedded()) {
+    GTEST_SKIP() << "only the embedded service does it on purpose";
+  }
+  embedded_service* service = nullptr;
+  std::atomic<int> told{0};
+  embedded_service_options o;
+  service_faults f;
+  f.try_again = once;
+  o.log = [&](log_level, std::string_view text) {
+    if (text.find("TRY_AGAIN") != std::string_view::npos && ++told <= 3) {
+      EXPECT_TRUE(service->inject(f));
+    }
+  };
+  embedded_service one(o);
+  service = &one;
+  ASSERT_TRUE(one.inject(f));
+  engine loop;
+  witness a;
+  handle_options h;
+  h.service = one.name();
+  h.group = "g";
+  h.max_message_size = 65536;
+  a.self = *loop.open(h, a.record());
+  std::vector<std::thread> others;
+  while (!a.is(handle_state::joined)) {
+    ASSERT_TRUE(loop.dispatch(mode::blocking, budget{1, 0, 5ms}));
+  }
+  EXPECT_EQ(told, 4) << "each time once more, three times";
+  for (int t = 0; t < 4; ++t) {
+    others.emplace_back([&one, t] {
+      for (int i = 0; i < 200; ++i) {
+        service_faults mine;
+        mine.seed = static_cast<std::uint64_t>(t * 1000 + i);
+        mine.crowd = {0.5};
+        mine.late_doorbell = {0.5};
+        EXPECT_TRUE(one.inject(i % 2 == 0 ? mine : service_faults{}));
+      }
+    });
+  }
+  for (int i = 0; i < 500; ++i) {
+    static_cast<void>(a.self.multicast("x"));
+    static_cast<void>(loop.dispatch(mode::one_nonblocking));
+  }
+  for (auto& other : others) {
+    other.join();
+  }
+  ASSERT_TRUE(one.inject({}));
+  a.all.clear();
+  const auto end = std::chrono::steady_clock::now() + patience;
+  while (!a.self.multicast("end") && std::chrono::steady_clock::now() < end) {
+    ASSERT_TRUE(loop.dispatch(mode::blocking, budget{1, 0, 5ms}));
+  }
+  while ((a.messages.empty() || a.messages.back() != "end") && std::chrono::steady_clock::now() < end) {
+    ASSERT_TRUE(loop.dispatch(mode::blocking, budget{1, 0, 5ms}));
+  }
+  EXPECT_EQ(a.messages.back(), "end");
+}
+
+}  // namespace
+}  // namespace cpgring::test
