@@ -98,6 +98,10 @@ class stage {
     }
     return true;
   }
+  /// From here on the engine opens nothing for itself.
+  bool is_driven() {
+    return until([&] { return engine_->stats().backend != wakeup::automatic; });
+  }
   bool until_state(handle_state wanted) {
     return until([&] { return self.state() == wanted; });
   }
@@ -246,6 +250,7 @@ const row rows[] = {
     {"connecting to a service that is stopped in the middle of the handshake",
      [](stage& s) {
        s.service().stop();
+       ASSERT_TRUE(s.is_driven());
        const auto before = descriptors();
        s.open();
        ASSERT_TRUE(s.until([before] { return descriptors() > before; })) << "the socket";
