@@ -17,6 +17,7 @@
 #include <memory>
 #include <mutex>
 #include <random>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
@@ -68,7 +69,8 @@ struct promises {
 struct slot {
   handle now;
   std::uint32_t number = 0;
-  std::uint32_t comes_back = 0;  // how it does once it has left
+  std::uint32_t comes_back = 0;         // how it does once it has left
+  std::atomic<std::uint64_t> round{0};  // the last of which it has heard
   std::mutex lock;
   std::vector<lease> kept;  // under the lock
 };
@@ -113,11 +115,13 @@ class crowd {
     }
   }
 
-  /// Waits until every handle is in its group and everything that was sent has arrived.
+  /// Waits until every handle is in its group, has got one more message there, and gets no more.
   bool rest() {
     const auto end = steady::now() + patience;
+    bool called = false;
     std::uint64_t heard = 0;
     int quiet = 0;
+    ++round_;
     while (steady::now() < end) {
       come_back();
       join_who_was_refused();
@@ -125,11 +129,13 @@ class crowd {
         const std::lock_guard guard(one->lock);
         one->kept.clear();
       }
-      const bool all_in =
-          std::all_of(slots_.begin(), slots_.end(), [](const auto& one) { return one->now.state() == handle_state::joined; });
-      // Who receives a message is known only to CPG; once no more come for a while, none is under way.
       const auto s = engine_->stats();
-      quiet = all_in && leaving_.empty() && s.handles == slots_.size() && s.total.messages == heard && s.total.leases == 0 ? quiet + 1 : 0;
+      const bool all_in = leaving_.empty() && s.handles == slots_.size() && std::all_of(slots_.begin(), slots_.end(), [](const auto& one) {
+                            return one->now.state() == handle_state::joined;
+                          });
+      called = called || (all_in && call_the_roll());
+      const bool all_heard = called && std::all_of(slots_.begin(), slots_.end(), [this](const auto& one) { return one->round == round_; });
+      quiet = all_heard && s.total.messages == heard && s.total.leases == 0 ? quiet + 1 : 0;
       heard = s.total.messages;
       if (quiet == 10) {
         return true;
@@ -138,12 +144,12 @@ class crowd {
     }
     std::string states;
     for (auto& one : slots_) {
-      if (one->now.state() != handle_state::joined) {
+      if (one->now.state() != handle_state::joined || one->round != round_) {
         states += fmt::format(" {} ({})", to_string(one->now.state()), one->comes_back);
       }
     }
     const auto stats = engine_->stats();
-    complain(fmt::format("no rest: {} handles open, {} on their way back, {} leases held; not in their groups:{}", stats.handles,
+    complain(fmt::format("no rest: {} handles open, {} on their way back, {} leases held; not in their groups, or deaf:{}", stats.handles,
                          leaving_.size(), stats.total.leases, states));
     return false;
   }
@@ -185,7 +191,7 @@ class crowd {
 
  private:
   struct letter {  // what every message begins with
-    std::uint64_t group, size, check;
+    std::uint64_t group, size, check, round;
     static std::uint64_t mix(std::uint64_t group, std::uint64_t size) { return (group * 1000003 + size) * 0x9e3779b97f4a7c15U; }
   };
   struct log_lines {
@@ -229,6 +235,9 @@ class crowd {
     if (l.group != s.number / group_size || l.size != bytes.size() || l.check != letter::mix(l.group, l.size)) {
       ++strangers_;
     }
+    if (l.round != 0) {
+      s.round = l.round;
+    }
     if (m.sequence() % 64 == 0) {  // one of these is kept until four later ones were
       if (auto one = m.retain()) {
         const std::lock_guard guard(s.lock);
@@ -240,6 +249,17 @@ class crowd {
     }
   }
 
+  /// A message to each group; false if one was not taken: then all are called again.
+  bool call_the_roll() {
+    bool all = true;
+    for (std::size_t i = 0; i < slots_.size(); i += group_size) {
+      const std::uint64_t group = i / group_size;
+      const letter l{group, sizeof(letter), letter::mix(group, sizeof(letter)), round_};
+      all = slots_[i]->now.multicast(std::as_bytes(std::span(&l, 1))).has_value() && all;
+    }
+    return all;
+  }
+
   void send_burst(slot& s) {
     const std::uint64_t group = s.number / group_size;
     for (std::uint32_t i = 0; i < burst; ++i) {
@@ -248,7 +268,7 @@ class crowd {
         size = large_message;
       }
       std::vector<std::byte> text(size, std::byte{0x55});
-      const letter l{group, size, letter::mix(group, size)};
+      const letter l{group, size, letter::mix(group, size), 0};
       std::memcpy(text.data(), &l, sizeof l);
       if (!s.now.multicast(text)) {
         return;  // on its way in or out, or the service is behind: the next burst is another handle's
@@ -309,7 +329,7 @@ class crowd {
   std::mt19937 random_;
   promises promises_;
   std::atomic<std::uint64_t> strangers_{0};
-  std::uint64_t lives_ = 0;
+  std::uint64_t lives_ = 0, round_ = 0;
   std::unique_ptr<log_lines> log_;
   std::unique_ptr<engine> engine_;  // the last: its callbacks use all of the above
 };
