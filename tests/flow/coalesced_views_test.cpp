@@ -58,16 +58,7 @@ struct flow_coalesced_views : testing::TestWithParam<std::tuple<wakeup, std::uin
     EXPECT_TRUE(meanwhile([&] { return opened->state() == handle_state::joined; }));
     return *opened;
   }
-  bool meanwhile(const std::function<bool()>& condition) {
-    const auto end = std::chrono::steady_clock::now() + patience;
-    while (!condition()) {
-      if (std::chrono::steady_clock::now() > end) {
-        return false;
-      }
-      static_cast<void>(others.dispatch(mode::blocking, budget{0, 0, 1ms}));
-    }
-    return true;
-  }
+  bool meanwhile(const std::function<bool()>& condition) { return drive(others, condition); }
   void leaves(handle& who) {
     bool done = false;
     ASSERT_TRUE(who.leave([&](const result<void>&) { done = true; }));

@@ -335,11 +335,7 @@ struct stuck_service {
     auto opened = idle_engine.open(options(), {});
     ASSERT_TRUE(opened);
     idler = *opened;
-    const auto end = std::chrono::steady_clock::now() + patience;
-    while (idler.state() != handle_state::joined) {
-      ASSERT_LT(std::chrono::steady_clock::now(), end);
-      static_cast<void>(idle_engine.dispatch(mode::blocking, budget{0, 0, 1ms}));
-    }
+    ASSERT_TRUE(drive(idle_engine, [this] { return idler.state() == handle_state::joined; }));
   }
   /// It reads what waits for it, on the test's thread.
   void read() { static_cast<void>(idle_engine.dispatch(mode::all)); }
@@ -363,16 +359,7 @@ struct flow_confirmed_stuck : testing::TestWithParam<std::tuple<wakeup, std::uin
     a.h = *opened;
     ASSERT_TRUE(until([&] { return a.has("joined"); }));
   }
-  bool until(const std::function<bool()>& condition) {
-    const auto end = std::chrono::steady_clock::now() + patience;
-    while (!condition()) {
-      if (std::chrono::steady_clock::now() > end) {
-        return false;
-      }
-      static_cast<void>(loop->dispatch(mode::blocking, budget{0, 0, 1ms}));
-    }
-    return true;
-  }
+  bool until(const std::function<bool()>& condition) { return drive(*loop, condition); }
   /// More than the idler's ring, the service and the request ring hold.
   int send_many(std::chrono::milliseconds deadline) {
     for (int i = 0; i < 300; ++i) {

@@ -103,16 +103,7 @@ struct supervised : testing::TestWithParam<std::tuple<wakeup, std::uint32_t>> {
     const auto all = told();
     return std::count(all.begin(), all.end(), what) >= times;
   }
-  bool until(const std::function<bool()>& condition) {
-    const auto end = std::chrono::steady_clock::now() + patience;
-    while (!condition()) {
-      if (std::chrono::steady_clock::now() > end) {
-        return false;
-      }
-      static_cast<void>(loop->dispatch(mode::blocking, budget{0, 0, 1ms}));
-    }
-    return true;
-  }
+  bool until(const std::function<bool()>& condition) { return drive(*loop, condition); }
 };
 
 TEST_P(supervised, comes_back_into_its_group_under_the_same_handle) {

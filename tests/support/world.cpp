@@ -26,6 +26,21 @@ bool eventually(const std::function<bool()>& condition) {
   return holds;
 }
 
+bool drive(engine& loop, const std::function<bool()>& condition) {
+  const auto end = std::chrono::steady_clock::now() + patience;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) {
+      return false;
+    }
+    // Bounded only so that `condition` is looked at again when what it waits for is no event of this engine.
+    auto did = loop.dispatch(mode::blocking, budget{64, 0, std::chrono::milliseconds(5)});
+    if (!did) {
+      return condition();
+    }
+  }
+  return true;
+}
+
 bool world::embedded() { return named_service() == nullptr; }
 
 world::world(wakeup backend, std::function<void(engine_options&)> adjust) {
@@ -86,20 +101,7 @@ std::string world::fresh_group(std::string_view stem) {
   return fmt::format("{}-{}-{}", stem, ::getpid(), ++next);
 }
 
-bool world::until(const std::function<bool()>& condition) {
-  const auto end = std::chrono::steady_clock::now() + patience;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) {
-      return false;
-    }
-    // Bounded only so that `condition` is looked at again when what it waits for is no event of this engine.
-    auto did = engine_->dispatch(mode::blocking, budget{64, 0, std::chrono::milliseconds(5)});
-    if (!did) {
-      return condition();
-    }
-  }
-  return true;
-}
+bool world::until(const std::function<bool()>& condition) { return drive(*engine_, condition); }
 
 callbacks witness::record() {
   callbacks c;

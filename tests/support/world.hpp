@@ -26,6 +26,8 @@ namespace cpgring::test {
 /// Every wait of a test ends; generous, because sanitizers and busy machines are slow. Nothing is asserted about time below it.
 inline constexpr std::chrono::seconds patience{60};
 
+/// Drives an engine, on this thread, until `condition` holds; false when patience ends.
+bool drive(engine& loop, const std::function<bool()>& condition);
 /// Waits for what other threads do; false when patience ends.
 bool eventually(const std::function<bool()>& condition);
 
