@@ -1,4 +1,5 @@
-// What waits to be written, in order. Its room is used again: a sender that is always ahead of the service costs no allocation.
+// What waits to be written, in order. Its room is used again: a sender that is always ahead of the service costs no allocation. Not that of
+// large messages: thousands of handles must not each keep the room of the largest that they ever sent.
 #pragma once
 
 #include <algorithm>
@@ -29,7 +30,7 @@ class outbox {
   }
   void pop_front() {
     auto& bytes = line_.front().bytes;
-    if (bytes.capacity() != 0 && spare_bytes_ + bytes.capacity() <= spare_bytes_max) {
+    if (bytes.capacity() != 0 && bytes.capacity() <= spare_max && spare_bytes_ + bytes.capacity() <= spare_bytes_max) {
       spare_bytes_ += bytes.capacity();
       spares_.push_back(std::move(bytes));
     }
@@ -52,7 +53,7 @@ class outbox {
   }
 
  private:
-  static constexpr std::size_t small = 8, spare_bytes_max = 262144;
+  static constexpr std::size_t small = 8, spare_max = 16384, spare_bytes_max = 65536;
   boost::circular_buffer<Entry> line_;
   std::vector<std::vector<std::byte>> spares_;
   std::size_t spare_bytes_ = 0;
