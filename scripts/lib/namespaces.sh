@@ -18,10 +18,9 @@ wait_until() {  # seconds, what went wrong otherwise, command...
   done
 }
 
-# A zombie is gone too: its sockets and memory are. One look, because a process can go between two.
+# A zombie is gone too: its sockets and memory are. Not while it has threads that still end: until then it holds its files and their locks.
 lives() {
-  local state
-  [ -n "$1" ] && state=$(grep '^State:' "/proc/$1/status" 2>/dev/null) && [[ $state != State:*Z* ]]
+  [ -n "$1" ] && { grep -h '^State:' /proc/"$1"/task/*/status 2>/dev/null || true; } | grep -v '^State:[[:space:]]*[ZX]' >/dev/null
 }
 gone() { ! lives "$1"; }
 

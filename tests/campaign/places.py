@@ -2,9 +2,11 @@
 import os
 import signal
 import subprocess
+import tempfile
 import time
 
 PATIENCE_S = 60
+LEAKS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lsan.supp")  # of others, where there is a sanitizer
 
 
 def control(*words, check=True):
@@ -36,6 +38,7 @@ class Embedded:
     def __init__(self, cpgring):
         self.cpgring, self.process, self.arguments, self.name = cpgring, None, [], "campaign"
         self.said = ""
+        self.errors = tempfile.TemporaryFile("w+", errors="replace")
 
     def prefix(self, _node):
         return []
@@ -51,8 +54,8 @@ class Embedded:
         if self.process is not None and self.process.poll() is None:
             return
         # Named after corosync's service: the name of one that was killed is free at once.
-        self.process = subprocess.Popen([self.cpgring, "serve", "--name", self.name, *self.arguments], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([self.cpgring, "serve", "--name", self.name, *self.arguments], stdin=subprocess.DEVNULL, stderr=self.errors,
+                                        stdout=subprocess.PIPE, text=True, env={**os.environ, "LSAN_OPTIONS": f"suppressions={LEAKS}:print_suppressions=0"})
         line = self.process.stdout.readline()
         if not line.startswith("serving"):
             raise RuntimeError(f"cpgring serve said {line!r}")
@@ -67,7 +70,8 @@ class Embedded:
         if self.process is not None:
             self.said = self.process.communicate(timeout=PATIENCE_S)[0]
             if number == signal.SIGTERM and self.process.returncode != 0:
-                raise RuntimeError(f"cpgring serve ended with {self.process.returncode}: {self.said}")
+                self.errors.seek(0)
+                raise RuntimeError(f"cpgring serve ended with {self.process.returncode}: {self.said}\n{self.errors.read()[-8000:]}")
             self.process = None
 
     def kill(self, _node):
