@@ -229,7 +229,7 @@ void participant::on_outcome(const checker::message_id& id, const multicast_outc
     case multicast_fate::confirmed:
       ++counts_.confirmed;
       // Whoever closes its handle gives up the callbacks that are still under way, but not this.
-      if (number == numbers_of_own_.end() ? !leaving_ : number->second != outcome.sequence) {
+      if (number == numbers_of_own_.end() ? !leaving_ && !closing_ : number->second != outcome.sequence) {
         say_("confirmation", fmt::format("{}/{} is said to be message number {}, it came as {}", id.sender, id.sequence, outcome.sequence,
                                          number == numbers_of_own_.end() ? 0 : number->second));
       }
@@ -361,6 +361,10 @@ void participant::drive() {
 }
 
 void participant::move_on(steady::time_point now) {
+  if (leaves_for_good_ && joined_ && !leaving_) {
+    leaving_ = self_.leave().has_value();  // else it was lost just now, and is back in its group soon
+    return;
+  }
   if (joined_ && !leaving_ && !closing_ && options_.restless_ms > 0 && !quick_ && now > leave_at_) {
     leaving_ = true;
     if (chance() < 0.3) {
@@ -443,10 +447,7 @@ bool participant::idle() {
 
 void participant::leave() {
   const std::lock_guard guard(lock_);
-  if (joined_ && !leaving_) {
-    leaving_ = true;
-    static_cast<void>(self_.leave());
-  }
+  leaves_for_good_ = true;
 }
 
 void participant::close() { self_.close(); }

@@ -65,6 +65,7 @@ class participant {
   bool idle();  ///< nothing is in flight
   /// At the very end, the engine's included: each confirmation has been told.
   void expect_all_told();
+  /// As soon as it is in its group, however often that takes.
   void leave();
   void close();
   bool left_or_away();
@@ -114,7 +115,7 @@ class participant {
   checker::address address_;
   handle_state state_ = handle_state::connecting;
   bool opened_ = false, joined_ = false, leaving_ = false, sending_ = true, blocked_ = false, closing_ = false;
-  bool quick_ = false;
+  bool quick_ = false, leaves_for_good_ = false;
   std::uint64_t life_;
   std::uint64_t next_ = 0, back_ = 0, empties_in_flight_ = 0, recorded_ = 0;
   double due_ = 0;

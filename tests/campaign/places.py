@@ -90,6 +90,10 @@ class Embedded:
 
     def heal(self):
         self.cont(1)
+        if "--inject" in self.arguments:  # a good one takes its place
+            self.term(1)
+            at = self.arguments.index("--inject")
+            self.arguments = self.arguments[:at] + self.arguments[at + 4:]  # its faults, --seed and that
         self.start(1)
 
 

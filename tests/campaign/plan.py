@@ -8,7 +8,7 @@ FAULTS = {
     "one-node": SHORT,
     "three-nodes": ["kill", "away", "term", "stop", "cut", "cut", "split", "replace", "pause", "shm"],
 }
-# What `cpgring serve --inject` does wrong, so often that some of it happens in a short run, and so seldom that members see each other at last.
+# What `cpgring serve --inject` does wrong, so often that some of it happens in a short run. It ends with the other faults, ahead of the last look.
 INJECTED = {
     "torn-frame": [0.0003, 0.002],
     "lying-frame": [0.0003, 0.002],
