@@ -212,7 +212,7 @@ class crowd {
     callbacks calls;
     calls.on_message = [this, &s](handle&, const message& m) { take(s, m); };
     calls.on_view = [](handle&, const view&) {};
-    calls.on_state = [this](handle&, const state_change& c) {
+    calls.on_state = [](handle&, const state_change& c) {
       if (c.to == handle_state::lost) {
         complain(fmt::format("a handle was lost: {}", c.cause != nullptr ? c.cause->message() : "no cause"));
       }
