@@ -16,14 +16,15 @@ const member* view_builder::find(const member& who) const noexcept {
   return at != members_.end() && at->same_address(who) ? &*at : nullptr;
 }
 
-void view_builder::begin(view_cause cause, std::string_view group) {
+/// True: what comes is merged into the view that was held.
+bool view_builder::begin(view_cause cause, std::string_view group) {
   view_.group = group;
   if (std::exchange(held_, false)) {
     ++view_.changes;
     if (cause == view_cause::membership) {
       view_.cause = cause;
     }
-    return;
+    return true;
   }
   ++view_.number;
   view_.cause = cause;
@@ -31,6 +32,7 @@ void view_builder::begin(view_cause cause, std::string_view group) {
   view_.ring_nodes = {};
   joined_.clear();
   left_.clear();
+  return false;
 }
 
 bool view_builder::in_ring(std::uint32_t node) const noexcept {
@@ -38,7 +40,7 @@ bool view_builder::in_ring(std::uint32_t node) const noexcept {
 }
 
 const view& view_builder::apply(const configuration& change, std::string_view group) {
-  begin(view_cause::membership, group);
+  const bool merged = begin(view_cause::membership, group);
   next_.clear();
   for (std::uint32_t i = 0; i < change.left; ++i) {
     member m = change.left_at(i);
@@ -56,7 +58,9 @@ const view& view_builder::apply(const configuration& change, std::string_view gr
     member m = change.joined_at(i);
     m.incarnation = ++incarnations_;
     m.node_in_ring = in_ring(m.node_id);
-    std::erase_if(joined_, [&m](const member& j) { return j.same_address(m); });
+    if (merged) {
+      std::erase_if(joined_, [&m](const member& j) { return j.same_address(m); });
+    }
     joined_.push_back(m);
   }
   for (std::uint32_t i = 0; i < change.members; ++i) {

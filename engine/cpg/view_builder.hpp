@@ -30,7 +30,7 @@ class view_builder {
 
  private:
   const member* find(const member& who) const noexcept;
-  void begin(view_cause cause, std::string_view group);
+  bool begin(view_cause cause, std::string_view group);
   void take_nodes(const totem_configuration& change);
   [[nodiscard]] bool in_ring(std::uint32_t node) const noexcept;
 

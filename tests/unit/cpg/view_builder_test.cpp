@@ -132,6 +132,15 @@ TEST(view_builder, flags_members_whose_node_is_not_in_the_ring) {
   EXPECT_EQ(b.current().ring, (ring_id{1, 12}));
 }
 
+TEST(view_builder, shows_what_the_service_said_even_if_it_names_one_twice) {
+  view_builder b;
+  const change twice({{1, 10, 0}, {1, 10, 0}}, {{1, 9, 2}, {1, 9, 2}}, {{1, 10, 1}, {1, 10, 1}});
+  const view& v = b.apply(twice.decoded, "g");
+  EXPECT_EQ(v.members.size(), 2U);
+  EXPECT_EQ(v.joined.size(), 2U);
+  EXPECT_EQ(v.left.size(), 2U);
+}
+
 TEST(view_builder, merges_a_held_view_with_the_next) {
   view_builder b;
   std::vector<std::byte> bytes;
