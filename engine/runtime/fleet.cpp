@@ -132,10 +132,11 @@ void fleet::end() {
   static_cast<void>(shut_down(first().options().close_deadline));
 }
 
-shutdown_report fleet::shut_down(base::nanoseconds deadline) {
+shutdown_report fleet::shut_down(std::chrono::milliseconds deadline) {
   shutdown_report report;
   if (!first().in_child() && !std::exchange(closed_, true)) {
-    close_all(base::clock::now() + std::clamp<base::nanoseconds>(deadline, std::chrono::seconds(0), std::chrono::hours(24)), report);
+    using std::chrono::milliseconds;  // a day at most: more does not fit into a point in time
+    close_all(base::clock::now() + std::clamp<milliseconds>(deadline, milliseconds(0), std::chrono::hours(24)), report);
   }
   return report;
 }

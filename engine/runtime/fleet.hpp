@@ -37,7 +37,7 @@ class fleet {
   /// The end: threads joined, every connection flushed and closed. Not inside a callback.
   void end();
   /// The same, with a report; once.
-  shutdown_report shut_down(base::nanoseconds deadline);
+  shutdown_report shut_down(std::chrono::milliseconds deadline);
 
  private:
   [[nodiscard]] engine_core& first() const noexcept { return *cores_.front(); }

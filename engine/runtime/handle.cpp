@@ -175,8 +175,9 @@ result<void> handle::multicast_confirmed(std::span<const std::byte> payload, std
   if (auto ok = usable(endpoint_); !ok && (endpoint_ == nullptr || ok.error() != errc::service_lost || !endpoint_->keeps_multicasts())) {
     return ok;
   }
-  if (deadline.count() <= 0) {
-    return fail(errc::invalid_param, fmt::format("the deadline is {} ms, it must be above 0", deadline.count()));
+  if (deadline.count() <= 0 || deadline > confirmation_deadline_max) {
+    return fail(errc::invalid_param,
+                fmt::format("the deadline is {} ms, it must be 1 to {}", deadline.count(), confirmation_deadline_max.count()));
   }
   if (!done) {
     return fail(errc::invalid_param, "there is nobody to tell: use multicast()");

@@ -23,7 +23,7 @@ reactor::turn_result pump::turn(const reactor::turn_budget& budget) {
   }
   if (owner_.lingering()) {
     discard();
-    return {};
+    return {0, 0, owner_.lingering() && owner_.session().more_to_write()};
   }
   turn_state t(budget, owner_.self(), *owner_.session().connection());
   begin_pass(budget.pass);

@@ -31,7 +31,7 @@ reactor::turn_result pump::turn_on_workers(const reactor::turn_budget& budget) {
     if (alone()) {
       discard();
     }
-    return {};
+    return {0, 0, alone() && owner_.lingering() && owner_.session().more_to_write()};
   }
   turn_state t(budget, owner_.self(), *owner_.session().connection());
   if (window_.open() == 0) {

@@ -97,7 +97,7 @@ class engine {
 
   /// The orderly end: stops the engine, ends its threads (which waits for the callbacks that run at that moment), sends what still waits in
   /// queues, other threads' included, and closes all handles; returns when every service has answered that it has taken everything, at the
-  /// latest after `deadline` (0 or more) and what those callbacks take. The report says what was left. Callbacks no longer run, but
+  /// latest after `deadline` (0 to a day) and what those callbacks take. The report says what was left. Callbacks no longer run, but
   /// completions of what has had no answer yet do, on the calling thread: errc::stopped; multicasts as unknown or not_sent. So what they
   /// refer to has to live as long. Afterwards every call fails. Blocks. Not inside a callback; no other thread may be inside a call. A
   /// second time, and in a child process: an empty report.

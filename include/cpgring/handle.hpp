@@ -123,10 +123,11 @@ class handle {
   /// that worker), and ahead of what is ordered behind it; or, when it failed, as a notice. So "done" means that the message has its place
   /// in the total order, not only that the service took it. Own delivery is agreed, not safe: see docs/reliability.md. Where multicast() is
   /// refused with try_again this one waits for its turn, behind earlier ones and within handle_options::send_queue_bytes: each counts its
-  /// bytes and 128 more from the call until it is back. `deadline`: from the call until it is back, above 0; past it `done` tells timeout,
-  /// and what the service has not taken by then is not sent any more. Any thread. Errors at once (then `done` is not called): try_again
-  /// (the queue is full; on_writable will tell), not_joined, service_lost (a supervised handle that is away keeps none of these), too_big,
-  /// invalid_param, bad_handle. On engine::stop() see engine::shut_down().
+  /// bytes and 128 more from the call until it is back. `deadline`: from the call until it is back, 1 ms to a day; past it `done` tells
+  /// timeout, and what the service has not taken by then is not sent any more. Any thread. Errors at once (then `done` is not called):
+  /// try_again (the queue is full; on_writable will tell), not_joined, service_lost (a supervised handle that is away keeps none of these),
+  /// too_big, invalid_param, bad_handle. On engine::stop() see engine::shut_down().
+  static constexpr std::chrono::milliseconds confirmation_deadline_max{std::chrono::hours(24)};
   result<void> multicast_confirmed(std::span<const std::byte> payload, std::chrono::milliseconds deadline, confirmation done);
   result<void> multicast_confirmed(std::string_view payload, std::chrono::milliseconds deadline, confirmation done) {
     return multicast_confirmed(std::as_bytes(std::span(payload.data(), payload.size())), deadline, std::move(done));

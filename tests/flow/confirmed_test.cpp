@@ -243,6 +243,8 @@ TEST_P(flow_confirmed, refuses_what_it_will_not_try) {
   open();
   EXPECT_EQ(a.send("a", 0, 0ms).error(), errc::invalid_param);
   EXPECT_EQ(a.send("b", 0, -1ms).error(), errc::invalid_param);
+  EXPECT_EQ(a.send("b", 0, std::chrono::milliseconds::max()).error(), errc::invalid_param);
+  EXPECT_EQ(a.send("b", 0, handle::confirmation_deadline_max + 1ms).error(), errc::invalid_param);
   EXPECT_EQ(a.h.multicast_confirmed("c", patience, {}).error(), errc::invalid_param);
   listener b;
   auto opened = w.loop().open(w.options(), b.record());
@@ -458,7 +460,7 @@ TEST_P(flow_confirmed, the_end_flushes_what_other_threads_had_asked_for) {
     }
     ASSERT_TRUE(a.send("confirmed"));
   }).join();
-  const auto report = w.loop().shut_down(patience);
+  const auto report = w.loop().shut_down(std::chrono::milliseconds::max());  // a day, but it takes no longer than it takes
   EXPECT_TRUE(report.clean()) << report.unanswered << ' ' << report.unsent;
   ASSERT_TRUE(eventually([&] { return watcher.has("m confirmed"); }));
   for (int i = 0; i < 100; ++i) {
