@@ -1,7 +1,6 @@
 #include "soak/figures.hpp"
 
-#include <dirent.h>
-#include <sys/statvfs.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,20 +25,32 @@ std::uint64_t entries(const fs::path& folder) {
   return count;
 }
 
-/// Whoever removes files meanwhile makes the walk start anew: a folder that went away under it ends it early.
-std::uint64_t files_below(const fs::path& folder) {
-  for (int tries = 0;; ++tries) {
-    std::uint64_t count = 0;
-    std::error_code gone, unknown;
-    fs::recursive_directory_iterator i(folder, gone), end;
-    while (!gone && i != end) {
-      count += i->is_directory(unknown) ? 0U : 1U;
-      i.increment(gone);
+struct ring_files {
+  std::uint64_t count = 0, kib = 0;
+};
+
+/// Of our connections alone: /dev/shm is everybody's, and a process that was killed leaves its files there. libqb names the folder of a
+/// connection qb-SERVER-CLIENT-DESCRIPTOR-XXXXXX, by process id.
+ring_files ring_files_of_client(pid_t client) {
+  const std::string ours = fmt::format("-{}-", client);
+  ring_files all;
+  std::error_code gone;
+  for (fs::directory_iterator i("/dev/shm", gone), end; !gone && i != end; i.increment(gone)) {
+    const std::string name = i->path().filename();
+    if (!name.starts_with("qb-") || name.find(ours, 3) != name.find('-', 3)) {
+      continue;
     }
-    if (!gone || tries == 10) {
-      return count;
+    // The service may remove it under our hands: what can't be read is not there.
+    std::error_code unreadable;
+    for (fs::directory_iterator file(i->path(), unreadable), last; !unreadable && file != last; file.increment(unreadable)) {
+      struct stat of {};
+      if (::stat(file->path().c_str(), &of) == 0) {
+        ++all.count;
+        all.kib += static_cast<std::uint64_t>(of.st_blocks) / 2;
+      }
     }
   }
+  return all;
 }
 
 struct figure {
@@ -113,11 +124,9 @@ sample take_sample(pid_t daemon) {
   if (daemon > 0) {
     s.daemon = holdings_of(daemon);
   }
-  s.shm_files = files_below("/dev/shm");
-  struct statvfs shm {};
-  if (::statvfs("/dev/shm", &shm) == 0) {
-    s.shm_kib = (shm.f_blocks - shm.f_bfree) * shm.f_frsize / 1024;
-  }
+  const ring_files rings = ring_files_of_client(::getpid());
+  s.shm_files = rings.count;
+  s.shm_kib = rings.kib;
   return s;
 }
 

@@ -25,7 +25,7 @@ holdings holdings_of(pid_t pid);
 struct sample {
   std::chrono::seconds at{0};
   holdings ours, daemon;
-  std::uint64_t shm_files = 0;  ///< in /dev/shm, folders not counted
+  std::uint64_t shm_files = 0;  ///< of our connections in /dev/shm, folders not counted
   std::uint64_t shm_kib = 0;
   std::uint64_t handles = 0;
   std::uint64_t multicasts = 0, messages = 0, lives = 0;  ///< so far; lives: handles that were opened or joined anew

@@ -391,7 +391,6 @@ int run(const plan& p) {
   while (seconds().count() < p.seconds && !failed) {
     // Heaps, ours and the daemon's, find their size once every handle has come and gone some times.
     all.stir_until(steady::now() + std::chrono::seconds(p.every), seconds().count() < p.warm_up ? 8 * p.churn : p.churn);
-    ;
     if (!all.rest()) {
       break;
     }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
@@ -33,6 +34,18 @@ std::string content_of(const std::string& name) {
   std::stringstream all;
   all << std::ifstream(name).rdbuf();
   return all.str();
+}
+
+/// libqb's folders of connections, named qb-SERVICE-CLIENT-...: a service that is killed leaves them behind, as a client does that no
+/// longer looks.
+void remove_rings_of(pid_t service) {
+  const std::string start = "qb-" + std::to_string(service) + "-";
+  std::error_code gone, unremoved;
+  for (std::filesystem::directory_iterator one("/dev/shm", gone), end; !gone && one != end; one.increment(gone)) {
+    if (one->path().filename().string().starts_with(start)) {
+      std::filesystem::remove_all(one->path(), unremoved);
+    }
+  }
 }
 
 }  // namespace
@@ -62,6 +75,9 @@ child::~child() {
   if (running()) {
     signal(SIGKILL);
     ::waitpid(pid_, &status_, 0);
+  }
+  if (WIFSIGNALED(status_)) {
+    remove_rings_of(pid_);
   }
   ::unlink(out_.c_str());
   ::unlink(err_.c_str());
