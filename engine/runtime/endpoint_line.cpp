@@ -185,12 +185,11 @@ void endpoint::keep_confirmed(pieces payload, std::size_t bytes, base::time_poin
   }
 }
 
-/// It will not be sent: its room is free, and who waits for it is told, as of one that this session never wrote.
+/// It will not be sent: its room is free, and who waits for it is told, as of one that this session never wrote. The caller sweeps.
 void endpoint::drop_kept(std::size_t bytes, bool admitted, handle::confirmation done, const error& why) {
   if (done) {
     auto& waits = session_.awaits().add(bytes, base::time_point::max(), std::move(done));
     session_.give_up(waits, why);
-    unadmit(session_.awaits().sweep());
   } else if (admitted) {
     unadmit(bytes);
   }
@@ -201,6 +200,7 @@ void endpoint::drop_all_kept(const error& why) {
     for (auto& one : std::exchange(face_->line_->kept, {})) {
       drop_kept(one.bytes.size(), one.admitted, std::move(one.done), why);
     }
+    unadmit(session_.awaits().sweep());
   }
 }
 
@@ -221,6 +221,7 @@ void endpoint::expire_kept() {
     }
     l.kept.push_back(std::move(one));
   }
+  unadmit(session_.awaits().sweep());
   if (linked_) {
     mark_ready();
   } else {
@@ -252,6 +253,7 @@ void endpoint::send_kept() {
     }));
   }
   l.kept_bytes = 0;
+  unadmit(session_.awaits().sweep());
 }
 
 }  // namespace cpgring::runtime

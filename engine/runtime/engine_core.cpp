@@ -82,11 +82,10 @@ result<void> engine_core::alive() const {
   if (fork_guard_.in_child()) {
     return fail(errc::forked);
   }
-  if (shut_.load(std::memory_order_relaxed)) {
-    return fail(errc::bad_handle, "the engine of this handle is gone");
-  }
-  return {};
+  return shut_.load(std::memory_order_relaxed) ? gone() : result<void>();
 }
+
+result<void> engine_core::gone() { return fail(errc::bad_handle, "the engine of this handle is gone"); }
 
 // --- for endpoints ------------------------------------------------------------------------------------------------------------
 
@@ -189,7 +188,7 @@ result<void> engine_core::bind() {
   }
   reactor_ = std::move(*made);
   backend_.store(reactor_->backend(), std::memory_order_relaxed);
-  // SYNC reactor_alive: wakers that find it may use it from here on; what was pushed before is found by the first reap.
+  // SYNC reactor_alive: visitors that find it may use it from here on; what was pushed before is found by the first reap.
   wakeable_.store(reactor_.get(), std::memory_order_seq_cst);
   return {};
 }
@@ -444,11 +443,11 @@ void engine_core::end_driving() {
       thread_.join();
     }
   }
-  shut_.store(true, std::memory_order_relaxed);
-  // SYNC reactor_alive: from here on no new waker finds the reactor; those that did are waited for. They are a few instructions and one
-  // write away.
+  // SYNC reactor_alive: from here on no new visitor pushes anything or finds the reactor; those that did are waited for. They are a few
+  // instructions and one write away.
+  shut_.store(true, std::memory_order_seq_cst);
   wakeable_.store(nullptr, std::memory_order_seq_cst);
-  while (wakers_.load(std::memory_order_seq_cst) != 0) {
+  while (visitors_.load(std::memory_order_seq_cst) != 0) {
     std::this_thread::yield();
   }
 }
@@ -500,11 +499,6 @@ void engine_core::tell_the_last(shutdown_report& report) {
     one->count_unsent(report);
     one->tell_untold();
   }
-  while (!refused_.empty()) {
-    if (auto thrown = dispatch::deliver([this] { tell_refused(); })) {
-      log(log_level::error, fmt::format("telling of a multicast at the end: {}", thrown->message()));
-    }
-  }
 }
 
 void engine_core::end_closing(shutdown_report& report) {
@@ -530,8 +524,6 @@ void engine_core::end_closing(shutdown_report& report) {
     endpoints_.clear();
   }
   telling_.clear();
-  take_last_records();
-  refused_.clear();
   crew_.reset();  // errands that nobody runs any more refer to endpoints, and these to this
 }
 

@@ -57,6 +57,7 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   [[nodiscard]] bool on_driver_thread() const noexcept { return driver_.load(std::memory_order_relaxed) == self_tag(); }
   /// Refuses calls of a child process and of handles that outlived the engine.
   result<void> alive() const;
+  static result<void> gone();
   result<void> post(std::function<void()> task);
   /// Runs `task` on the driving thread, ahead of events, not counted as one.
   result<void> cross(std::function<void()> task);
@@ -143,24 +144,42 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   /// Calls use(reactor) from any thread, if there is one; it stays there meanwhile.
   template <class Use>
   void with_reactor(Use&& use) const noexcept {
-    // SYNC reactor_alive: a waker that is counted before it looks keeps end_driving() from going on, and the reactor there.
-    wakers_.fetch_add(1, std::memory_order_seq_cst);
+    const visit here(*this);
     // SYNC reactor_alive: seq_cst, so that a push before this either finds the reactor or is found by the reactor's first look at the
     // intake.
     if (auto* r = wakeable_.load(std::memory_order_seq_cst)) {
       use(*r);
     }
-    // SYNC reactor_alive: all use of the reactor comes before this.
-    wakers_.fetch_sub(1, std::memory_order_seq_cst);
   }
+  /// A thread that may push a request or use the reactor: end_driving() waits for it.
+  class visit {
+   public:
+    explicit visit(const engine_core& of) noexcept : of_(of) {
+      // SYNC reactor_alive: a visitor that is counted before it looks at shut_ or wakeable_ keeps end_driving() from going on; one that is
+      // counted later finds both as end_driving() has left them.
+      of_.visitors_.fetch_add(1, std::memory_order_seq_cst);
+    }
+    ~visit() {
+      // SYNC reactor_alive: all use of the reactor, and whatever was pushed, comes before this.
+      of_.visitors_.fetch_sub(1, std::memory_order_seq_cst);
+    }
+    visit(const visit&) = delete;
+    visit& operator=(const visit&) = delete;
+    /// What is pushed will be taken.
+    [[nodiscard]] bool intake_is_open() const noexcept { return !of_.shut_.load(std::memory_order_seq_cst); }
+
+   private:
+    const engine_core& of_;
+  };
   void wake() noexcept;
-  result<void> push_pointer(std::uint32_t kind, std::uint64_t id, void* pointer);
+  result<void> push(std::uint32_t kind, std::uint64_t id, dispatch::intake_queue::pieces payload, std::size_t bytes);
+  template <class Request>
+  result<void> push_pointer(std::uint32_t kind, std::uint64_t id, std::unique_ptr<Request>& request);
   static bool take_intake(void* self);
   static bool intake_pending(void* self) noexcept;
   void take_record(std::uint32_t kind, std::uint64_t id, std::span<const std::byte> payload);
   void take_last_records();
   void refuse(std::uint64_t id, handle::confirmation done, error why);
-  void tell_refused();
   void begin_connects();
   void clear_retired();
   result<void> enter();
@@ -181,7 +200,7 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
 
   // Any thread.
   std::atomic<reactor::reactor*> wakeable_{nullptr};
-  mutable std::atomic<std::uint32_t> wakers_{0};
+  mutable std::atomic<std::uint32_t> visitors_{0};
   std::atomic<std::uintptr_t> driver_{0};
   std::atomic<bool> own_thread_{false};
   std::atomic<bool> stopped_{false};
@@ -209,11 +228,6 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   std::deque<opening_endpoint> to_connect_;
   std::vector<endpoint*> staged_outside_;
   std::vector<std::shared_ptr<endpoint>> retired_, lingered_;  // ended in this turn; linger no longer
-  struct refused {                                             // a confirmation of another thread's multicast that could not be tried
-    handle::confirmation done;
-    error why;
-  };
-  std::deque<refused> refused_;
   std::unordered_map<alarm*, std::unique_ptr<alarm>> alarms_;
   std::uint64_t pass_ = 0;
   std::uint32_t handshakes_ = 0;

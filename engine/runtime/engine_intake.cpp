@@ -8,6 +8,7 @@
 #include "runtime/crew.hpp"
 #include "runtime/endpoint.hpp"
 #include "runtime/engine_core.hpp"
+#include "runtime/owed_call.hpp"
 
 namespace cpgring::runtime {
 namespace {
@@ -30,22 +31,33 @@ void engine_core::wake() noexcept {
   with_reactor([](reactor::reactor& r) { r.wake(); });
 }
 
-result<void> engine_core::push_pointer(std::uint32_t kind, std::uint64_t id, void* pointer) {
-  const std::span<const std::byte> bytes[] = {std::as_bytes(std::span(&pointer, 1))};
-  if (!intake_.push(kind, id, bytes, sizeof pointer)) {
+result<void> engine_core::push(std::uint32_t kind, std::uint64_t id, dispatch::intake_queue::pieces payload, std::size_t bytes) {
+  const visit here(*this);
+  if (!here.intake_is_open()) {
+    return gone();
+  }
+  if (!intake_.push(kind, id, payload, bytes)) {
     return fail(errc::try_again, "the intake queue is full: drive the engine, or raise engine_options::intake_bytes");
   }
   wake();
   return {};
 }
 
-result<void> engine_core::cross(std::function<void()> task) {
-  auto owned = std::make_unique<std::function<void()>>(std::move(task));
-  auto pushed = push_pointer(record_call, 0, owned.get());
+/// What is accepted belongs to the intake.
+template <class Request>
+result<void> engine_core::push_pointer(std::uint32_t kind, std::uint64_t id, std::unique_ptr<Request>& request) {
+  const void* const pointer = request.get();
+  const std::span<const std::byte> bytes[] = {std::as_bytes(std::span(&pointer, 1))};
+  auto pushed = push(kind, id, bytes, sizeof pointer);
   if (pushed) {
-    static_cast<void>(owned.release());
+    static_cast<void>(request.release());
   }
   return pushed;
+}
+
+result<void> engine_core::cross(std::function<void()> task) {
+  auto owned = std::make_unique<std::function<void()>>(std::move(task));
+  return push_pointer(record_call, 0, owned);
 }
 
 result<void> engine_core::post(std::function<void()> task) {
@@ -64,22 +76,17 @@ result<void> engine_core::cross_multicast(endpoint& to, dispatch::intake_queue::
   }
   result<void> pushed;
   if (bytes <= intake_.record_max()) {
-    if (intake_.push(record_multicast, to.id(), payload, bytes)) {
-      wake();
-      return {};
-    }
-    pushed = fail(errc::try_again);
+    pushed = push(record_multicast, to.id(), payload, bytes);
   } else {
     auto copy = std::make_unique<std::vector<std::byte>>();
     copy->reserve(bytes);
     for (const auto& piece : payload) {
       copy->insert(copy->end(), piece.begin(), piece.end());
     }
-    pushed = push_pointer(record_multicast_large, to.id(), copy.get());
-    if (pushed) {
-      static_cast<void>(copy.release());
-      return {};
-    }
+    pushed = push_pointer(record_multicast_large, to.id(), copy);
+  }
+  if (pushed) {
+    return {};
   }
   to.unadmit(bytes);
   to.wants_writable();
@@ -90,10 +97,8 @@ result<void> engine_core::cross_multicast(endpoint& to, dispatch::intake_queue::
 result<void> engine_core::cross_confirmed(endpoint& to, std::span<const std::byte> payload, base::time_point deadline,
                                           handle::confirmation done) {
   auto one = std::make_unique<confirmed_multicast>(confirmed_multicast{{payload.begin(), payload.end()}, deadline, std::move(done)});
-  auto pushed = push_pointer(record_confirmed, to.id(), one.get());
-  if (pushed) {
-    static_cast<void>(one.release());
-  } else {
+  auto pushed = push_pointer(record_confirmed, to.id(), one);
+  if (!pushed) {
     to.wants_writable();
     look_at_all();
   }
@@ -118,10 +123,9 @@ result<std::shared_ptr<endpoint>> engine_core::open(std::uint64_t id, handle_opt
   }
   auto made = std::make_shared<endpoint>(shared_from_this(), id, std::move(options), std::move(calls));
   auto opening = std::make_unique<opening_endpoint>(opening_endpoint{made, base::clock::now() + made->options().connect_deadline});
-  if (auto pushed = push_pointer(record_open, made->id(), opening.get()); !pushed) {
+  if (auto pushed = push_pointer(record_open, made->id(), opening); !pushed) {
     return fail(pushed.error());
   }
-  static_cast<void>(opening.release());
   return made;
 }
 
@@ -203,17 +207,8 @@ void engine_core::take_record(std::uint32_t kind, std::uint64_t id, std::span<co
 }
 
 void engine_core::refuse(std::uint64_t id, handle::confirmation done, error why) {
-  refused_.push_back({std::move(done), std::move(why)});
-  add_task(id, [this] { tell_refused(); });
-}
-
-void engine_core::tell_refused() {
-  if (refused_.empty()) {
-    return;
-  }
-  const refused one = std::move(refused_.front());
-  refused_.pop_front();
-  one.done({multicast_fate::not_sent, 0, &one.why});
+  auto owed = std::make_shared<owed_call<const multicast_outcome&>>(*this, std::move(done));
+  add_task(id, [owed = std::move(owed), why = std::move(why)] { owed->call(multicast_outcome{multicast_fate::not_sent, 0, &why}); });
 }
 
 /// At the end: multicasts get in line to be sent, the rest will not be done any more. Nothing may be asked of the reactor.

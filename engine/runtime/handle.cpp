@@ -8,10 +8,10 @@
 
 #include <fmt/format.h>
 
-#include "dispatch/deliver.hpp"
 #include "runtime/endpoint.hpp"
 #include "runtime/engine_core.hpp"
 #include "runtime/fleet.hpp"
+#include "runtime/owed_call.hpp"
 
 namespace cpgring {
 namespace {
@@ -37,41 +37,16 @@ result<void> usable(const endpoint_ptr& of) {
   return {};
 }
 
-/// A completion that somebody still waits for. Whatever holds the request lets go of it at the engine's end at the latest; one that has had
-/// no outcome by then hears errc::stopped there.
-template <class Outcome>
-class owed_call {
- public:
-  explicit owed_call(std::function<void(Outcome)> done) noexcept : done_(std::move(done)) {}
-  owed_call(const owed_call&) = delete;
-  owed_call& operator=(const owed_call&) = delete;
-  ~owed_call() {
-    if (done_) {
-      static_cast<void>(dispatch::deliver([this] { done_(fail(errc::stopped, "the engine ended before there was an answer")); }));
-    }
-  }
-  void call(Outcome outcome) {
-    if (auto done = std::exchange(done_, nullptr)) {
-      done(std::move(outcome));
-    }
-  }
-  /// The caller is told by the call's own result.
-  void forget() noexcept { done_ = nullptr; }
-
- private:
-  std::function<void(Outcome)> done_;
-};
-
 /// Here when this is the engine's thread, else there; the outcome of what happens there can only come through `done`.
 template <class Outcome, class Request>
 result<void> ask(const endpoint_ptr& of, std::function<void(Outcome)> done, Request request) {
   if (auto ok = usable(of); !ok) {
     return ok;
   }
-  std::shared_ptr<owed_call<Outcome>> owed;
+  std::shared_ptr<runtime::owed_call<Outcome>> owed;
   std::function<void(Outcome)> once;
   if (done) {
-    owed = std::make_shared<owed_call<Outcome>>(std::move(done));
+    owed = std::make_shared<runtime::owed_call<Outcome>>(of->core(), std::move(done));
     once = [owed](Outcome outcome) { owed->call(std::move(outcome)); };
   }
   result<void> asked;
