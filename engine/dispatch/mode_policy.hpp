@@ -22,7 +22,7 @@ class mode_policy {
         try_again_when_empty_(how == mode::one_nonblocking),
         endless_(how == mode::blocking) {
     if (limit.time.count() != 0) {
-      until_ = now + limit.time;
+      until_ = base::later(now, limit.time);
     }
   }
 

@@ -396,7 +396,7 @@ result<void> engine_core::after(std::chrono::nanoseconds delay, std::function<vo
   if (stop_requested()) {
     return fail(errc::stopped);
   }
-  const auto at = base::clock::now() + delay;
+  const auto at = base::later(base::clock::now(), delay);
   return cross([this, at, task = std::move(task)]() mutable {
     auto made = std::make_unique<alarm>(*this, std::move(task));
     reactor_->schedule(*made, at);

@@ -13,11 +13,9 @@ result<void> in_range(std::string_view name, T value, T low, T high) {
   return {};
 }
 
-result<void> not_negative(std::string_view name, std::chrono::milliseconds value) {
-  if (value.count() < 0) {
-    return fail(errc::invalid_param, fmt::format("{} is {} ms, it must not be negative", name, value.count()));
-  }
-  return {};
+/// A day: whoever means "for ever" says so, and nothing that is added to a point in time overflows.
+result<void> at_most_a_day(std::string_view name, std::chrono::milliseconds value) {
+  return in_range<std::int64_t>(name, value.count(), 0, 86400000);
 }
 
 result<void> first_failure(std::initializer_list<result<void>> all) {
@@ -43,7 +41,8 @@ result<void> engine_options::validate() const {
                         in_range<std::uint32_t>("handles_expected", handles_expected, 1, 1000000),
                         in_range<std::uint32_t>("turn_bytes", turn_bytes, 4096, 16777216),
                         in_range<std::size_t>("intake_bytes", intake_bytes, std::size_t{1} << 16, std::size_t{1} << 30),
-                        in_range<std::uint32_t>("handshakes_max", handshakes_max, 1, 128), not_negative("close_deadline", close_deadline)});
+                        in_range<std::uint32_t>("handshakes_max", handshakes_max, 1, 128),
+                        at_most_a_day("close_deadline", close_deadline)});
 }
 
 result<void> handle_options::validate() const {
@@ -62,7 +61,7 @@ result<void> handle_options::validate() const {
   return first_failure(
       {in_range<std::uint32_t>("max_message_size", max_message_size, max_message_size_min, max_message_size_max),
        in_range<std::size_t>("large_message_max", large_message_max, 0, UINT32_MAX), in_range<std::uint32_t>("weight", weight, 1, 1000),
-       not_negative("connect_deadline", connect_deadline), not_negative("control_deadline", control_deadline),
+       at_most_a_day("connect_deadline", connect_deadline), at_most_a_day("control_deadline", control_deadline),
        in_range<std::size_t>("copy_out_bytes_max", copy_out_bytes_max, 0, std::size_t{1} << 40),
        in_range<std::int64_t>("lease_age_max", lease_age_max.count(), 0, 3600000),
        in_range<std::int64_t>("supervision.backoff_min", supervision.backoff_min.count(), 1, 3600000),

@@ -99,8 +99,9 @@ class engine {
   /// queues, other threads' included, and closes all handles; returns when every service has answered that it has taken everything, at the
   /// latest after `deadline` (0 to a day) and what those callbacks take. The report says what was left. Callbacks no longer run, but
   /// completions of what has had no answer yet do, on the calling thread: errc::stopped; multicasts as unknown or not_sent. So what they
-  /// refer to has to live as long. Afterwards every call fails. Blocks. Not inside a callback; no other thread may be inside a call. A
-  /// second time, and in a child process: an empty report.
+  /// refer to has to live as long. Afterwards every call fails. Blocks. Not inside a callback. No other thread may be inside a call of this
+  /// object; handles may be used meanwhile: what they accept is part of the end, later calls are refused with errc::bad_handle. A second
+  /// time, and in a child process: an empty report.
   shutdown_report shut_down(std::chrono::milliseconds deadline);
 
   /// Runs `task` on the driving thread, as one event. Any thread. Errors: try_again (intake full), stopped, forked.

@@ -79,7 +79,7 @@ struct engine_options {
   std::uint32_t worker_queue = 4096;
   /// CPUs to pin the workers to, one each, over again when there are more workers. Empty: not pinned.
   std::vector<int> worker_cpus;
-  /// How long the destructor waits for the service to take what was multicast, per engine. 0: hang up at once.
+  /// How long the destructor waits for the service to take what was multicast, per engine, 0..86400000. 0: hang up at once.
   std::chrono::milliseconds close_deadline{2000};
   /// Silent by default. Called on the reactor's thread (of each of several, at the same time if need be), and by open() and stop() on
   /// theirs.
@@ -122,9 +122,9 @@ struct handle_options {
   std::string service = "cpg";
   /// Join this group as soon as the handle is ready; empty: join() does it. 1..128 bytes.
   std::string group;
-  /// For the handshake, from open() on. A stopped service cannot make it last longer.
+  /// For the handshake, from open() on, 0..86400000. A stopped service cannot make it last longer.
   std::chrono::milliseconds connect_deadline{10000};
-  /// For each join, leave, query. Passing it fails the call with errc::timeout; the handle lives on.
+  /// For each join, leave, query, 0..86400000. Passing it fails the call with errc::timeout; the handle lives on.
   std::chrono::milliseconds control_deadline{10000};
   /// Bytes of multicasts from other threads kept while the service does not take them, and of multicast_confirmed() under way. Above:
   /// errc::try_again.

@@ -15,7 +15,7 @@ struct end_race : testing::TestWithParam<wakeup> {};
 INSTANTIATE_TEST_SUITE_P(backend, end_race, testing::ValuesIn(backends_here()), backend_name);
 
 TEST_P(end_race, each_call_that_was_accepted_is_answered_once) {
-  constexpr int engines = 150;
+  constexpr int engines = 40;
   constexpr std::size_t threads = 4;
   for (int i = 0; i < engines; ++i) {
     std::atomic<std::uint64_t> accepted{0}, answered{0};

@@ -300,13 +300,20 @@ TEST_P(flow_mode, weights_divide_the_turns) {
   EXPECT_LT(ratio, 4.5);
 }
 
-TEST_P(flow_mode, an_engine_ends_with_alarms_still_to_come) {
+TEST_P(flow_mode, sleeps_and_ends_with_alarms_that_are_far_off) {
   world w(GetParam());
   int runs = 0;
-  for (int i = 0; i < 3; ++i) {
-    ASSERT_TRUE(w.loop().after(std::chrono::hours(1), [&] { ++runs; }));
+  for (const std::chrono::nanoseconds delay : {std::chrono::nanoseconds(std::chrono::hours(1)), std::chrono::nanoseconds::max()}) {
+    ASSERT_TRUE(w.loop().after(delay, [&] { ++runs; }));
   }
   ASSERT_TRUE(w.loop().dispatch(mode::all));  // they are scheduled
+  bool posted = false;
+  std::thread other([&] { posted = static_cast<bool>(w.loop().post([] {})); });
+  const auto ran = w.loop().dispatch(mode::one, budget{0, 0, std::chrono::nanoseconds::max()});  // asleep until then, with that far off
+  other.join();
+  ASSERT_TRUE(posted);
+  ASSERT_TRUE(ran);
+  EXPECT_EQ(ran->events, 1U);
   w.end_engine();
   EXPECT_EQ(runs, 0);
 }

@@ -366,13 +366,4 @@ TEST(flow_reactors_alone, a_start_for_which_descriptors_are_lacking_fails_and_le
   EXPECT_EQ(open_descriptors(), open);
 }
 
-TEST(flow_reactors_options, out_of_range) {
-  for (const std::uint32_t wrong : {0U, 65U}) {
-    engine_options o;
-    o.reactors = wrong;
-    EXPECT_EQ(o.validate().error(), errc::invalid_param);
-    EXPECT_NE(o.validate().error().message().find("reactors"), std::string::npos);
-  }
-}
-
 }  // namespace

@@ -415,15 +415,6 @@ INSTANTIATE_TEST_SUITE_P(on, supervised,
                            return std::string(to_string(std::get<0>(p.param))) + (std::get<1>(p.param) == 0 ? "_inline" : "_workers");
                          });
 
-TEST(supervision, options_have_ranges) {
-  handle_options o;
-  o.supervision.backoff_min = 0ms;
-  EXPECT_THAT(o.validate().error().message(), HasSubstr("supervision.backoff_min"));
-  o.supervision.backoff_min = 50ms;
-  o.supervision.backoff_max = 49ms;
-  EXPECT_THAT(o.validate().error().message(), HasSubstr("supervision.backoff_max"));
-}
-
 TEST_P(supervised, a_confirmed_multicast_waits_for_the_service_as_long_as_its_deadline) {
   serve();
   auto o = options();
