@@ -75,6 +75,8 @@ void session::lose(error why) {
       one.written();
     }
   }
+  give_up_questions(why);
+  answers_to_notices(answers.size());  // the new state is the last that is heard
   if (may_move(state_, handle_state::lost)) {
     move_to(handle_state::lost, std::move(why));
   }
@@ -87,6 +89,7 @@ void session::close(std::optional<error> cause, awaited_later later) {
   settle_operation(join_, fail(why));
   settle_operation(leave_, fail(why));
   pending_.give_up(why);
+  give_up_questions(why);
   for (auto& one : outbox_) {
     if (one.settle) {
       std::exchange(one.settle, nullptr)(fail(why));
@@ -99,6 +102,7 @@ void session::close(std::optional<error> cause, awaited_later later) {
     awaited_.all_may_get_there();  // what is in the outbox too
     give_up_awaited(why);
   }
+  answers_to_notices(answers.size());
   if (may_move(state_, handle_state::closed)) {
     move_to(handle_state::closed, std::move(cause));
   }
@@ -138,15 +142,20 @@ void session::settle_operation(std::optional<operation>& which, result<void> out
 
 // --- requests ---------------------------------------------------------------------------------------------------------------
 
-void session::ask(std::vector<std::byte> request, std::uint32_t response_id, std::uint32_t response_size, base::time_point deadline,
-                  settle_function settle) {
+session::entry session::request_entry(std::vector<std::byte> request, std::uint32_t response_id, std::uint32_t response_size,
+                                      base::time_point deadline, settle_function settle) {
   entry e;
   e.bytes = std::move(request);
   e.response_id = response_id;
   e.response_size = response_size;
   e.deadline = deadline;
   e.settle = std::move(settle);
-  outbox_.push_back(std::move(e));
+  return e;
+}
+
+void session::ask(std::vector<std::byte> request, std::uint32_t response_id, std::uint32_t response_size, base::time_point deadline,
+                  settle_function settle) {
+  outbox_.push_back(request_entry(std::move(request), response_id, response_size, deadline, std::move(settle)));
 }
 
 result<void> session::join(std::string_view group, completion done, base::time_point now) {
@@ -286,6 +295,11 @@ result<void> session::progress(base::time_point now) {
       return ok;
     }
   }
+  if (!questions_.empty()) {
+    if (auto ok = write_questions(); !ok) {
+      return ok;
+    }
+  }
   if (!outbox_.empty()) {
     if (auto ok = write_outbox(); !ok) {
       return ok;
@@ -308,6 +322,7 @@ result<void> session::tick(base::time_point now) {
   };
   pending_.expire(now);
   expire_awaited(now);
+  expire_questions(now);
   for (auto& one : outbox_) {  // asked, but held back by flow control until now
     if (one.what == entry::kind::control && one.settle && one.deadline <= now) {
       settle_function settle = std::exchange(one.settle, nullptr);
@@ -366,7 +381,11 @@ std::optional<base::time_point> session::next_deadline(base::time_point now) con
   }
   consider(fragment_retry_at_);
   consider(awaited_.next_deadline());
-  if (connection_ != nullptr && (want_writable_ || (!outbox_.empty() && !fragment_in_flight_))) {
+  for (const auto& one : questions_) {
+    consider(one.deadline);
+  }
+  const bool held_back = (!outbox_.empty() && !fragment_in_flight_) || (!questions_.empty() && questions_out_ == 0);
+  if (connection_ != nullptr && (want_writable_ || held_back)) {
     consider(now + writable_pause);
   }
   return earliest;

@@ -110,7 +110,7 @@ class session {
   [[nodiscard]] std::optional<base::time_point> next_deadline(base::time_point now) const noexcept;
   [[nodiscard]] bool expects_answers() const noexcept { return !pending_.empty(); }
   /// Something beyond the event ring needs a look in this turn.
-  [[nodiscard]] bool busy() const noexcept { return !pending_.empty() || !outbox_.empty() || want_writable_; }
+  [[nodiscard]] bool busy() const noexcept { return !pending_.empty() || !outbox_.empty() || !questions_.empty() || want_writable_; }
   /// The last look stopped writing for the others' sake alone.
   [[nodiscard]] bool more_to_write() const noexcept { return more_to_write_; }
   /// Any request makes a service that queues for us look at its queue again; sent when nothing else goes out.
@@ -144,6 +144,10 @@ class session {
   fragment_assembler::outcome piece(const fragment& part) { return assembler_.push(part); }
 
   std::deque<notice> notices;
+  /// Answers to questions: tied to no place in the stream, so that messages need not wait for all of them.
+  std::deque<notice> answers;
+  /// Makes notices of the oldest.
+  void answers_to_notices(std::size_t most);
 
   [[nodiscard]] handle_state state() const noexcept { return state_; }
   [[nodiscard]] std::string_view group() const noexcept { return group_; }
@@ -183,12 +187,20 @@ class session {
   void settle_operation(std::optional<operation>& which, result<void> outcome);
   void ask(std::vector<std::byte> request, std::uint32_t response_id, std::uint32_t response_size, base::time_point deadline,
            settle_function settle);
+  void question(std::vector<std::byte> request, std::uint32_t response_id, std::uint32_t response_size, base::time_point deadline,
+                settle_function settle);
+  result<void> write_questions();
+  void expire_questions(base::time_point now);
+  void give_up_questions(const error& why);
   void ask_join(base::time_point now);
   void join_answered(const result<answer_bytes>& answer);
   void leave_answered(const result<answer_bytes>& answer);
   void iterate(std::shared_ptr<iteration> walk);
   result<void> usable() const;
   result<void> may_send(std::size_t bytes) const;
+  static entry request_entry(std::vector<std::byte> request, std::uint32_t response_id, std::uint32_t response_size,
+                             base::time_point deadline, settle_function settle);
+  bool write_request(entry& one);
   bool write_message(pieces payload, std::size_t bytes, awaited* waits = nullptr);
   result<bool> write_front();
   void write_fragment(entry& front);
@@ -211,6 +223,8 @@ class session {
   std::uint32_t local_node_ = 0;
   pending pending_;
   outbox<entry> outbox_;
+  std::deque<entry> questions_;  // beside that line: their answers are tied to no place in it
+  std::uint32_t questions_out_ = 0;
   awaited_list awaited_;
   std::optional<operation> join_, leave_;
   view_builder views_;

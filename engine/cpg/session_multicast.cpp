@@ -230,24 +230,28 @@ void session::fragment_answered(const result<answer_bytes>& answer) {
   outbox_.pop_front();
 }
 
+bool session::write_request(entry& one) {
+  const auto size = static_cast<std::uint32_t>(one.bytes.size());
+  std::byte* at = connection_->answers().room_for(one.response_size) ? connection_->reserve(size) : nullptr;
+  if (at == nullptr) {
+    return false;
+  }
+  std::memcpy(at, one.bytes.data(), size);
+  connection_->stage(size);
+  const std::uint64_t token = pending_.add(one.deadline, std::move(one.settle));
+  connection_->answers().expect(one.response_id, one.response_size, token);
+  return true;
+}
+
 result<bool> session::write_front() {
   entry& front = outbox_.front();
   switch (front.what) {
-    case entry::kind::control: {
-      if (!connection_->answers().room_for(front.response_size)) {
+    case entry::kind::control:
+      if (!write_request(front)) {
         return false;
       }
-      std::byte* at = connection_->reserve(static_cast<std::uint32_t>(front.bytes.size()));
-      if (at == nullptr) {
-        return false;
-      }
-      std::memcpy(at, front.bytes.data(), front.bytes.size());
-      connection_->stage(static_cast<std::uint32_t>(front.bytes.size()));
-      const std::uint64_t token = pending_.add(front.deadline, std::move(front.settle));
-      connection_->answers().expect(front.response_id, front.response_size, token);
       outbox_.pop_front();
       return true;
-    }
     case entry::kind::message: {
       const std::span<const std::byte> one[] = {front.bytes};
       if (!write_message(one, front.bytes.size(), front.waits)) {

@@ -372,6 +372,7 @@ void endpoint::forget_requests() {
   joined_ = {};
   session_.close(std::nullopt);
   session_.notices.clear();
+  session_.answers.clear();
   pump_.forget_workers();
 }
 
@@ -383,6 +384,7 @@ void endpoint::begin_blocking_close(base::time_point deadline) {
     ended_ = true;
     session_.close(std::nullopt, cpg::session::awaited_later::yes);
     session_.notices.clear();
+    session_.answers.clear();
     lingering_ = true;
     session_.finalize(deadline, [this] { lingering_ = false; });
   }

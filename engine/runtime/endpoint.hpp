@@ -27,6 +27,7 @@
 #include "ipc/handshake.hpp"
 #include "reactor/reactor.hpp"
 #include "runtime/pump.hpp"
+#include "runtime/request_slots.hpp"
 
 namespace cpgring::runtime {
 
@@ -57,6 +58,7 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   [[nodiscard]] bool keeps_multicasts() const noexcept;
   [[nodiscard]] handle_stats stats() const noexcept;
   /// Counts bytes on their way from another thread against the queue limit; `payload` of them against the limits of a message.
+  [[nodiscard]] const request_slots& requests() const noexcept { return requests_; }
   result<void> admit(std::size_t bytes, std::size_t payload);
   result<void> admit(std::size_t bytes) { return admit(bytes, bytes); }
   static constexpr std::size_t confirmation_overhead = cpg::awaited_list::overhead;
@@ -253,6 +255,7 @@ class endpoint final : public std::enable_shared_from_this<endpoint>, private re
   std::atomic<handle_state> state_{handle_state::connecting};
   std::atomic<std::uint32_t> local_node_{0};
   std::atomic<std::size_t> queued_bytes_{0};
+  const request_slots requests_{handle::requests_max};
   std::atomic<bool> blocked_sender_{false};
   std::atomic<bool> close_requested_{false};
   std::atomic<bool> over_{false};

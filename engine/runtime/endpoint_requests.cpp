@@ -110,7 +110,7 @@ void endpoint::flush_staged() {
     return;
   }
   publish();
-  if (!session_.notices.empty()) {
+  if (!session_.notices.empty() || !session_.answers.empty()) {
     mark_ready();
   }
 }

@@ -46,7 +46,11 @@ result<void> ask(const endpoint_ptr& of, std::function<void(Outcome)> done, Requ
   std::shared_ptr<runtime::owed_call<Outcome>> owed;
   std::function<void(Outcome)> once;
   if (done) {
-    owed = std::make_shared<runtime::owed_call<Outcome>>(of->core(), std::move(done));
+    auto slot = of->requests().take();
+    if (!slot) {
+      return fail(errc::try_again, fmt::format("{} requests of this handle have had no answer yet: wait for one", handle::requests_max));
+    }
+    owed = std::make_shared<runtime::owed_call<Outcome>>(of->core(), std::move(done), std::move(slot));
     once = [owed](Outcome outcome) { owed->call(std::move(outcome)); };
   }
   result<void> asked;
@@ -64,6 +68,12 @@ result<void> ask(const endpoint_ptr& of, std::function<void(Outcome)> done, Requ
     owed->forget();
   }
   return asked;
+}
+
+/// A question is only asked for its answer.
+template <class Outcome, class Request>
+result<void> ask_for_answer(const endpoint_ptr& of, std::function<void(Outcome)> done, Request request) {
+  return done ? ask(of, std::move(done), std::move(request)) : fail(errc::invalid_param, "there is nobody to tell the answer");
 }
 
 }  // namespace
@@ -193,19 +203,19 @@ result<reservation> handle::reserve(std::size_t size) {
 std::size_t handle::max_atomic_message() const noexcept { return endpoint_ == nullptr ? 0 : endpoint_->atomic_max(); }
 
 result<void> handle::query_members(std::string_view group, answer<std::vector<member>> done) {
-  return ask(endpoint_, std::move(done), [name = std::string(group)](endpoint& to, answer<std::vector<member>> then) {
+  return ask_for_answer(endpoint_, std::move(done), [name = std::string(group)](endpoint& to, answer<std::vector<member>> then) {
     return to.request([&](cpg::session& s, base::time_point now) { return s.query_members(name, std::move(then), now); });
   });
 }
 
 result<void> handle::query_groups(answer<std::vector<group_entry>> done) {
-  return ask(endpoint_, std::move(done), [](endpoint& to, answer<std::vector<group_entry>> then) {
+  return ask_for_answer(endpoint_, std::move(done), [](endpoint& to, answer<std::vector<group_entry>> then) {
     return to.request([&](cpg::session& s, base::time_point now) { return s.query_groups(std::move(then), now); });
   });
 }
 
 result<void> handle::query_local_node(answer<std::uint32_t> done) {
-  return ask(endpoint_, std::move(done), [](endpoint& to, answer<std::uint32_t> then) {
+  return ask_for_answer(endpoint_, std::move(done), [](endpoint& to, answer<std::uint32_t> then) {
     return to.request([&](cpg::session& s, base::time_point now) { return s.query_local_node(std::move(then), now); });
   });
 }

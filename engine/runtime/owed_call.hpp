@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <type_traits>
 #include <utility>
 
 #include <cpgring/error.hpp>
@@ -10,6 +11,7 @@
 
 #include "dispatch/deliver.hpp"
 #include "runtime/engine_core.hpp"
+#include "runtime/request_slots.hpp"
 
 namespace cpgring::runtime {
 
@@ -17,7 +19,8 @@ template <class Outcome>
 class owed_call {
  public:
   /// `core` outlives it: it holds all requests.
-  owed_call(const engine_core& core, std::function<void(Outcome)> done) noexcept : core_(core), done_(std::move(done)) {}
+  owed_call(const engine_core& core, std::function<void(Outcome)> done, request_slots::slot slot = {}) noexcept
+      : core_(core), done_(std::move(done)), slot_(std::move(slot)) {}
   owed_call(const owed_call&) = delete;
   owed_call& operator=(const owed_call&) = delete;
   ~owed_call() {
@@ -31,6 +34,7 @@ class owed_call {
   template <class Value>
   void call(Value&& outcome) {
     if (auto done = std::exchange(done_, nullptr)) {
+      slot_ = {};  // whoever is told may ask again
       done(std::forward<Value>(outcome));
     }
   }
@@ -49,6 +53,7 @@ class owed_call {
 
   const engine_core& core_;
   std::function<void(Outcome)> done_;
+  request_slots::slot slot_;
 };
 
 }  // namespace cpgring::runtime

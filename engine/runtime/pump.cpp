@@ -51,7 +51,8 @@ reactor::turn_result pump::turn(const reactor::turn_budget& budget) {
   }
   const bool waits = t.ring.ready() != 0 || t.ring.waiting() != 0;
   const auto& session = owner_.session();
-  return {t.events, t.bytes, (waits && (budget.pass == 0 || pass_left_ != 0)) || !session.notices.empty() || session.more_to_write()};
+  return {t.events, t.bytes,
+          (waits && (budget.pass == 0 || pass_left_ != 0)) || !session.notices.empty() || answers_wait(budget) || session.more_to_write()};
 }
 
 void pump::begin_pass(std::uint64_t pass) noexcept {
@@ -59,6 +60,7 @@ void pump::begin_pass(std::uint64_t pass) noexcept {
     pass_ = pass;
     auto& ring = owner_.session().connection()->events();
     pass_left_ = ring.ready() + ring.waiting() + static_cast<std::uint32_t>(spill_.size());
+    answers_left_known_ = false;
   }
 }
 
@@ -72,7 +74,7 @@ bool pump::prepare(turn_state& t) {
       return false;
     }
   }
-  return run_notices(t);
+  return run_notices(t) && run_answers(t);
 }
 
 pump::step pump::lease_batch(turn_state& t) {
@@ -274,6 +276,37 @@ bool pump::run_notices(turn_state& t) {
   return notices.empty();
 }
 
+bool pump::run_answers(turn_state& t) {
+  if (owner_.session().answers.empty() || !answers_due(t)) {
+    return true;
+  }
+  take_answers(t, t.budget.events - t.events);
+  return run_notices(t);
+}
+
+/// Answers and messages go first in turn.
+bool pump::answers_due(const turn_state& t) {
+  const bool waits = events_wait(t.ring) && (t.budget.pass == 0 || pass_left_ != 0);
+  answers_went_first_ = !(answers_went_first_ && waits);
+  return answers_went_first_;
+}
+
+void pump::take_answers(turn_state& t, std::size_t most) {
+  auto& session = owner_.session();
+  if (t.budget.pass != 0) {
+    if (!std::exchange(answers_left_known_, true)) {
+      answers_left_ = session.answers.size();
+    }
+    most = std::min(most, answers_left_);
+    answers_left_ -= most;
+  }
+  session.answers_to_notices(most);
+}
+
+bool pump::answers_wait(const reactor::turn_budget& budget) const noexcept {
+  return !owner_.session().answers.empty() && (budget.pass == 0 || !answers_left_known_ || answers_left_ != 0);
+}
+
 void pump::finish(turn_state& t) {
   if (owner_.ended() && !owner_.lingering()) {
     return;  // the connection is gone, and its ring with it
@@ -285,7 +318,7 @@ void pump::finish(turn_state& t) {
   auto& session = owner_.session();
   const bool drained = poke_if_drained(t.ring);
   owner_.count_result(session.uncork());
-  if (drained && hung_up_ && session.notices.empty() && !owner_.ended()) {
+  if (drained && hung_up_ && session.notices.empty() && session.answers.empty() && !owner_.ended()) {
     owner_.lose(error(errc::service_lost, "the service hung up; what it had delivered before has been handed out"));
   }
   owner_.publish();
@@ -318,7 +351,7 @@ bool pump::waiting() const noexcept {
   }
   const auto& session = owner_.session();
   const auto* connection = session.connection();
-  return connection != nullptr && (events_wait(connection->events()) || !session.notices.empty() ||
+  return connection != nullptr && (events_wait(connection->events()) || !session.notices.empty() || !session.answers.empty() ||
                                    (session.expects_answers() && connection->responses().waiting() != 0));
 }
 

@@ -118,6 +118,10 @@ class pump final : public reactor::source, public dispatch::worker_target {
   bool show(turn_state& t, const view* v, bool may_hold);
   bool show_held(turn_state& t);
   bool run_notices(turn_state& t);
+  bool run_answers(turn_state& t);
+  [[nodiscard]] bool answers_due(const turn_state& t);
+  void take_answers(turn_state& t, std::size_t most);
+  [[nodiscard]] bool answers_wait(const reactor::turn_budget& budget) const noexcept;
   void finish(turn_state& t);
   void keep_leases(turn_state& t, dispatch::lessor& lessor, std::uint32_t ahead);
   std::uint32_t may_reclaim(std::uint32_t finished) noexcept;
@@ -163,8 +167,11 @@ class pump final : public reactor::source, public dispatch::worker_target {
 
   endpoint& owner_;
   std::uint64_t sequence_ = 0;
-  std::uint64_t pass_ = 0;       // the pass that pass_left_ belongs to
-  std::uint32_t pass_left_ = 0;  // ring events that waited when it began and are still to be taken
+  std::uint64_t pass_ = 0;        // the pass that pass_left_ belongs to
+  std::uint32_t pass_left_ = 0;   // ring events that waited when it began and are still to be taken
+  std::size_t answers_left_ = 0;  // the same of answers; not known before they have been looked for in that pass
+  bool answers_left_known_ = false;
+  bool answers_went_first_ = false;  // the last time: then it is the messages' turn, else whoever asks and asks would keep them waiting
   bool hung_up_ = false;
   bool stuck_ = false;
   bool view_held_ = false;       // within a turn, inline: the session's current view has not been shown

@@ -23,6 +23,8 @@ namespace {
 
 // Handed over at a time before the workers are told: enough to make a wake-up cheap, few enough to let them begin.
 constexpr std::uint32_t publish_every = 32;
+// Each is an errand of its own.
+constexpr std::size_t answers_at_a_time = 32;
 
 }  // namespace
 
@@ -60,9 +62,8 @@ reactor::turn_result pump::turn_on_workers(const reactor::turn_budget& budget) {
     return {t.events, t.bytes, false};
   }
   const bool pass_goes_on = budget.pass == 0 || pass_left_ != 0;
-  const bool more =
-      session.more_to_write() ||
-      (!paused_ && (!errands_.empty() || fence_ || held_ || !session.notices.empty() || (events_wait(t.ring) && pass_goes_on)));
+  const bool more = session.more_to_write() || (!paused_ && (!errands_.empty() || fence_ || held_ || !session.notices.empty() ||
+                                                             answers_wait(budget) || (events_wait(t.ring) && pass_goes_on)));
   return {t.events, t.bytes, more};
 }
 
@@ -85,6 +86,11 @@ bool pump::step_on_workers(turn_state& t) {
     }
     pass_fence(t);
     return !owner_.ended();
+  }
+  if (answers_wait(t.budget) && !held_ && answers_due(t)) {
+    take_answers(t, answers_at_a_time);
+    collect_notices();
+    return true;
   }
   return hand_messages(t);
 }
@@ -437,7 +443,7 @@ void pump::finish_on_workers(turn_state& t) {
   const bool drained = poke_if_drained(t.ring);
   owner_.count_result(session.uncork());
   const bool empty = drained && spill_.empty() && !fence_ && !held_;
-  if (empty && hung_up_ && session.notices.empty() && !owner_.ended()) {
+  if (empty && hung_up_ && session.notices.empty() && session.answers.empty() && !owner_.ended()) {
     owner_.lose(error(errc::service_lost, "the service hung up; what it had delivered before has been handed out"));
     return;
   }

@@ -91,6 +91,8 @@ class handle {
   template <class T>
   using answer = std::function<void(result<T>)>;
   using confirmation = std::function<void(const multicast_outcome&)>;
+  /// So many joins, leaves and queries with a completion may be without an answer at a time; one more: try_again, until one is answered.
+  static constexpr std::uint32_t requests_max = 256;
 
   handle() noexcept = default;  ///< refers to nothing; every call fails with errc::bad_handle
   explicit operator bool() const noexcept { return endpoint_ != nullptr; }
@@ -138,8 +140,9 @@ class handle {
   /// Largest payload that travels as one atomic message on this handle: min(1047552, max_message_size - 1024).
   [[nodiscard]] std::size_t max_atomic_message() const noexcept;
 
-  /// Who is in `group` (any group), as the service sees it now. At most 384 members come back, the wire has no more. Source:
-  /// cpg_membership_get(3).
+  /// Who is in `group` (any group), as the service sees it now. At most 384 members come back, the wire has no more. Errors of all three
+  /// queries at once: try_again (requests_max, or the intake queue is full), invalid_param (a group name out of its range, nobody to tell),
+  /// service_lost, bad_handle. Through `done`: timeout, service_lost, closed, stopped. Source: cpg_membership_get(3).
   result<void> query_members(std::string_view group, answer<std::vector<member>> done);
   /// All processes of all groups. Source: cpg_iteration_initialize(3), CPG_ITERATION_ALL.
   result<void> query_groups(answer<std::vector<group_entry>> done);

@@ -1,7 +1,11 @@
 // Threads that ask a handle for something while its engine ends: each call is refused, or answered once, whatever the moment.
 #include <atomic>
 #include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "support/world.hpp"
@@ -53,6 +57,89 @@ TEST_P(end_race, each_call_that_was_accepted_is_answered_once) {
     }
     opened = fail(errc::closed);  // the last that refers to the engine
     ASSERT_EQ(answered, accepted) << "engine " << i;
+  }
+}
+
+struct end_of_busy : testing::TestWithParam<std::tuple<wakeup, std::uint32_t>> {};
+INSTANTIATE_TEST_SUITE_P(on, end_of_busy, testing::Combine(testing::ValuesIn(backends_here()), testing::Values(0U, 2U)),
+                         [](const testing::TestParamInfo<std::tuple<wakeup, std::uint32_t>>& p) {
+                           return std::string(to_string(std::get<0>(p.param))) + (std::get<1>(p.param) == 0 ? "_inline" : "_workers");
+                         });
+
+TEST_P(end_of_busy, every_call_of_a_handle_may_meet_the_end) {
+  constexpr int engines = 12;
+  world w;  // its service
+  for (int i = 0; i < engines; ++i) {
+    std::atomic<std::uint64_t> accepted{0}, answered{0}, delivered{0};
+    engine_options o;
+    o.wakeup_backend = std::get<0>(GetParam());
+    o.workers = std::get<1>(GetParam());
+    auto loop = std::make_unique<engine>(o);
+    ASSERT_TRUE(loop->start());
+    std::atomic<bool> gone{false};
+    std::mutex kept_lock;
+    std::vector<lease> kept;
+    callbacks calls;
+    calls.on_message = [&](handle& self, const message& m) {
+      if (++delivered % 16 == 0) {
+        if (auto taken = m.retain()) {
+          const std::lock_guard lock(kept_lock);
+          kept.push_back(std::move(*taken));
+        }
+      }
+      static_cast<void>(self.stats());
+    };
+    calls.on_state = [](handle&, const state_change& s) {
+      if (s.to == handle_state::lost) {
+        ADD_FAILURE() << s.cause->message();
+      }
+    };
+    auto opened = loop->open(w.options(world::fresh_group("busy")), calls);
+    ASSERT_TRUE(opened);
+    ASSERT_TRUE(eventually([&] { return opened->state() == handle_state::joined; }));
+
+    // Each says whether the handle still has an engine.
+    const auto there = [](const result<void>& asked) { return asked || asked.error() != errc::bad_handle; };
+    const auto owed = [&](const result<void>& asked) {
+      accepted += asked ? 1U : 0U;
+      return there(asked);
+    };
+    const std::string large(3000, 'l');
+    const std::function<bool(handle&)> each[] = {
+        [&](handle& h) {
+          return owed(h.multicast_confirmed(std::as_bytes(std::span("y", 1)), 60s, [&](const multicast_outcome&) { ++answered; }));
+        },
+        [&](handle& h) { return owed(h.query_members(h.group(), [&](const result<std::vector<member>>&) { ++answered; })); },
+        [&, sent = std::uint64_t{0}](handle& h) mutable {
+          if (sent > delivered + 1000) {  // it is no test of overload
+            std::this_thread::yield();
+            return !gone;
+          }
+          const auto asked = h.multicast(large);
+          sent += asked ? 1U : 0U;
+          return there(asked);
+        },
+        [&](handle& h) {
+          const std::lock_guard lock(kept_lock);
+          static_cast<void>(h.stats());
+          kept.clear();
+          return !gone;
+        },
+    };
+    std::vector<std::thread> asking;
+    for (const auto& ask : each) {
+      asking.emplace_back([&ask, self = *opened]() mutable {
+        while (ask(self)) {
+        }
+      });
+    }
+    ASSERT_TRUE(eventually([&] { return delivered > 64 || testing::Test::HasFailure(); }));
+    loop.reset();
+    gone = true;
+    for (auto& one : asking) {
+      one.join();
+    }
+    EXPECT_EQ(answered, accepted) << "engine " << i;
   }
 }
 

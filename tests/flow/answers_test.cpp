@@ -1,0 +1,112 @@
+// Questions without end: their number is bounded, and messages come all the same.
+#include <atomic>
+#include <functional>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include <gmock/gmock.h>
+
+#include "support/world.hpp"
+
+namespace cpgring::test {
+namespace {
+
+using testing::HasSubstr;
+
+std::string name_of(const testing::TestParamInfo<std::tuple<wakeup, std::uint32_t>>& p) {
+  return std::string(to_string(std::get<0>(p.param))) + (std::get<1>(p.param) == 0 ? "_inline" : "_workers");
+}
+
+struct flow_answers : testing::TestWithParam<std::tuple<wakeup, std::uint32_t>> {
+  flow_answers() : w(std::get<0>(GetParam()), [](engine_options& o) { o.workers = std::get<1>(GetParam()); }) {
+    callbacks calls;
+    calls.on_message = [this](handle&, const message&) { ++delivered; };
+    calls.on_state = [this](handle&, const state_change& s) { joined = joined || s.to == handle_state::joined; };
+    auto opened = w.loop().open(w.options(world::fresh_group("answers")), std::move(calls));
+    EXPECT_TRUE(opened);
+    self = *opened;
+    EXPECT_TRUE(w.until([this] { return joined.load(); }));
+  }
+
+  /// As many chains of questions as a handle may have; each asks again as soon as it is answered.
+  void ask_without_end() {
+    for (std::uint32_t i = 0; i < handle::requests_max; ++i) {
+      ask();
+    }
+  }
+  void ask() {
+    ++asked;
+    EXPECT_TRUE(self.query_local_node([this](const result<std::uint32_t>& node) {
+      EXPECT_TRUE(node);
+      ++answered;
+      if (asking) {
+        ask();
+      }
+    }));
+  }
+  bool end_of_asking() {
+    asking = false;
+    return w.until([this] { return answered == asked; });
+  }
+
+  std::atomic<std::uint64_t> asked{0}, answered{0}, delivered{0};
+  std::atomic<bool> asking{true}, joined{false};
+  handle self;
+  world w;  // its engine ends first
+};
+
+INSTANTIATE_TEST_SUITE_P(on, flow_answers, testing::Combine(testing::ValuesIn(backends_here()), testing::Values(0U, 2U)), name_of);
+
+TEST_P(flow_answers, do_not_keep_messages_waiting_nor_messages_them) {
+  ask_without_end();
+  constexpr std::uint64_t messages = 300;
+  for (std::uint64_t sent = 0; sent < messages;) {
+    sent += self.multicast("between them") ? 1U : 0U;
+    ASSERT_TRUE(w.loop().dispatch(mode::all));
+  }
+  ASSERT_TRUE(w.until([this] { return delivered == messages; })) << delivered << " messages, " << answered << " answers";
+  const std::uint64_t by_then = answered;
+  ASSERT_TRUE(w.until([&] { return answered > by_then + 1000; })) << "the questions go on";
+  EXPECT_TRUE(end_of_asking());
+}
+
+TEST_P(flow_answers, share_calls_that_take_one_event) {
+  ask_without_end();
+  constexpr std::uint64_t messages = 20;
+  for (std::uint64_t i = 0; i < messages; ++i) {
+    ASSERT_TRUE(self.multicast("one"));
+  }
+  int calls = 0;
+  constexpr int calls_max = 20000;
+  while (delivered < messages && ++calls < calls_max) {
+    ASSERT_TRUE(w.loop().dispatch(mode::one));
+  }
+  EXPECT_EQ(delivered, messages) << "after " << calls << " calls and " << answered << " answers";
+  EXPECT_TRUE(end_of_asking());
+}
+
+TEST_P(flow_answers, one_more_than_there_may_be_is_refused_until_one_has_come) {
+  const auto count = [this](const result<std::uint32_t>&) { ++answered; };
+  for (std::uint32_t i = 0; i < handle::requests_max; ++i) {
+    ASSERT_TRUE(self.query_local_node(count));
+  }
+  const auto refused = self.query_members(self.group(), [this](const result<std::vector<member>>&) { ADD_FAILURE() << "was refused"; });
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error(), errc::try_again);
+  EXPECT_THAT(refused.error().message(), HasSubstr("256"));
+  ASSERT_TRUE(w.until([this] { return answered != 0; }));
+  ASSERT_TRUE(self.query_local_node(count)) << "there is room again";
+  ASSERT_TRUE(w.until([this] { return answered == handle::requests_max + 1; }));
+}
+
+TEST_P(flow_answers, nobody_to_tell_is_refused) {
+  EXPECT_EQ(self.query_members("g", {}).error(), errc::invalid_param);
+  EXPECT_EQ(self.query_groups({}).error(), errc::invalid_param);
+  EXPECT_EQ(self.query_local_node({}).error(), errc::invalid_param);
+  ASSERT_TRUE(self.leave()) << "leaving needs nobody to tell";
+  EXPECT_TRUE(w.until([this] { return self.state() == handle_state::left; }));
+}
+
+}  // namespace
+}  // namespace cpgring::test
