@@ -136,7 +136,7 @@ class pump final : public reactor::source, public dispatch::worker_target {
   [[nodiscard]] std::uint32_t worker_for(const dispatch::work_item& item);
   void pass_fence(turn_state& t);
   void merge_views(turn_state& t);
-  void send_errand();
+  std::uint32_t send_errand(std::uint32_t most);
   struct obstacle {
     bool there = false;
     std::optional<std::uint32_t> full;  // the worker whose queue it is; else callbacks of this handle have to end first

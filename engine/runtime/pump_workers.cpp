@@ -5,6 +5,8 @@
 // it is done. I2 chunks go back to the ring oldest first, whatever order they are done in. I3 the rings stay mapped until the handle is
 // alone.
 #include <algorithm>
+#include <exception>
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -23,8 +25,8 @@ namespace {
 
 // Handed over at a time before the workers are told: enough to make a wake-up cheap, few enough to let them begin.
 constexpr std::uint32_t publish_every = 32;
-// Each is an errand of its own.
-constexpr std::size_t answers_at_a_time = 32;
+// In one errand: its way to the worker and back is what costs.
+constexpr std::uint32_t completions_together = 32;
 
 }  // namespace
 
@@ -76,8 +78,7 @@ bool pump::step_on_workers(turn_state& t) {
     if (!alone() || !owner_.core().workers()->has_room_for_errand(owner_.home_worker())) {
       return false;
     }
-    send_errand();
-    ++t.events;
+    t.events += send_errand(t.budget.events - t.events);
     return false;
   }
   if (fence_) {
@@ -88,7 +89,7 @@ bool pump::step_on_workers(turn_state& t) {
     return !owner_.ended();
   }
   if (answers_wait(t.budget) && !held_ && answers_due(t)) {
-    take_answers(t, answers_at_a_time);
+    take_answers(t, completions_together);
     collect_notices();
     return true;
   }
@@ -358,11 +359,38 @@ void pump::collect_notices() {
   }
 }
 
-void pump::send_errand() {
+/// Completions that follow one another go together, `most` of them; how many did. Each is owed: what one throws comes when all have run.
+std::uint32_t pump::send_errand(std::uint32_t most) {
   owner_.publish();  // whoever hears of a new state finds it, on any thread
   errand_running_ = true;
-  owner_.core().workers()->send(owner_.home_worker(), {this, std::move(errands_.front().run)});
+  const bool settles = errands_.front().settles;
+  std::function<void()> run = std::move(errands_.front().run);
   errands_.pop_front();
+  std::vector<std::function<void()>> more;
+  while (settles && !errands_.empty() && errands_.front().settles && more.size() + 1 < std::min(most, completions_together)) {
+    more.push_back(std::move(errands_.front().run));
+    errands_.pop_front();
+  }
+  const auto calls = static_cast<std::uint32_t>(1 + more.size());
+  if (!more.empty()) {
+    run = [first = std::move(run), more = std::move(more)] {
+      std::exception_ptr thrown;
+      const auto call = [&thrown](const std::function<void()>& one) {
+        try {
+          one();
+        } catch (...) {
+          thrown = thrown ? thrown : std::current_exception();
+        }
+      };
+      call(first);
+      std::for_each(more.begin(), more.end(), call);
+      if (thrown) {
+        std::rethrow_exception(thrown);
+      }
+    };
+  }
+  owner_.core().workers()->send(owner_.home_worker(), {this, std::move(run)});
+  return calls;
 }
 
 void pump::send_last_errands() {
@@ -374,7 +402,7 @@ void pump::send_last_errands() {
     wait_for_room(owner_.home_worker());
     return;
   }
-  send_errand();
+  static_cast<void>(send_errand(completions_together));
   crew.publish();
 }
 

@@ -1,6 +1,9 @@
 // Questions without end: their number is bounded, and messages come all the same.
 #include <atomic>
 #include <functional>
+#include <mutex>
+#include <optional>
+#include <stdexcept>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -22,7 +25,13 @@ struct flow_answers : testing::TestWithParam<std::tuple<wakeup, std::uint32_t>> 
   flow_answers() : w(std::get<0>(GetParam()), [](engine_options& o) { o.workers = std::get<1>(GetParam()); }) {
     callbacks calls;
     calls.on_message = [this](handle&, const message&) { ++delivered; };
-    calls.on_state = [this](handle&, const state_change& s) { joined = joined || s.to == handle_state::joined; };
+    calls.on_state = [this](handle&, const state_change& s) {
+      joined = joined || s.to == handle_state::joined;
+      if (s.to == handle_state::closed) {
+        const std::lock_guard lock(why_lock);
+        why = s.cause == nullptr ? error(errc::closed) : *s.cause;
+      }
+    };
     auto opened = w.loop().open(w.options(world::fresh_group("answers")), std::move(calls));
     EXPECT_TRUE(opened);
     self = *opened;
@@ -52,6 +61,8 @@ struct flow_answers : testing::TestWithParam<std::tuple<wakeup, std::uint32_t>> 
 
   std::atomic<std::uint64_t> asked{0}, answered{0}, delivered{0};
   std::atomic<bool> asking{true}, joined{false};
+  std::mutex why_lock;
+  std::optional<error> why;
   handle self;
   world w;  // its engine ends first
 };
@@ -98,6 +109,24 @@ TEST_P(flow_answers, one_more_than_there_may_be_is_refused_until_one_has_come) {
   ASSERT_TRUE(w.until([this] { return answered != 0; }));
   ASSERT_TRUE(self.query_local_node(count)) << "there is room again";
   ASSERT_TRUE(w.until([this] { return answered == handle::requests_max + 1; }));
+}
+
+TEST_P(flow_answers, one_that_throws_ends_the_handle_and_the_others_are_told) {
+  constexpr std::uint64_t questions = 40;
+  for (std::uint64_t i = 0; i < questions; ++i) {
+    ASSERT_TRUE(self.query_local_node([this, i](const result<std::uint32_t>&) {
+      ++answered;
+      if (i == 2) {
+        throw std::runtime_error("the third");
+      }
+    }));
+  }
+  ASSERT_TRUE(w.until([&] {
+    const std::lock_guard lock(why_lock);
+    return answered == questions && why;
+  }));
+  EXPECT_EQ(*why, errc::callback_threw);
+  EXPECT_THAT(why->message(), HasSubstr("the third"));
 }
 
 TEST_P(flow_answers, nobody_to_tell_is_refused) {
