@@ -155,7 +155,7 @@ session::entry session::request_entry(std::vector<std::byte> request, std::uint3
 
 void session::ask(std::vector<std::byte> request, std::uint32_t response_id, std::uint32_t response_size, base::time_point deadline,
                   settle_function settle) {
-  outbox_.push_back(request_entry(std::move(request), response_id, response_size, deadline, std::move(settle)));
+  stand_in_line(request_entry(std::move(request), response_id, response_size, deadline, std::move(settle)));
 }
 
 result<void> session::join(std::string_view group, completion done, base::time_point now) {
@@ -303,6 +303,11 @@ result<void> session::progress(base::time_point now) {
   if (!outbox_.empty()) {
     if (auto ok = write_outbox(); !ok) {
       return ok;
+    }
+    if (!questions_.empty() && outbox_.empty()) {
+      if (auto ok = write_questions(); !ok) {
+        return ok;
+      }
     }
   }
   if (want_writable_ && outbox_.empty() && !has_reservation_ && connection_->writable() == ipc::writable::yes) {

@@ -166,16 +166,17 @@ class session {
 
  private:
   struct entry {  // one thing to be written, when its turn comes
-    enum class kind { control, message, large };
+    enum class kind { control, question, message, large };
     kind what = kind::control;
-    std::vector<std::byte> bytes;  // control: the whole request; else the payload
+    std::vector<std::byte> bytes;  // control and question: the whole request; else the payload
     std::uint32_t response_id = 0;
     std::uint32_t response_size = 0;
     base::time_point deadline;
-    settle_function settle;         // control
+    settle_function settle;         // control and question
     std::function<void()> written;  // message and large: its bytes no longer count against the queue
     std::size_t offset = 0;         // large: sent so far
     awaited* waits = nullptr;       // message and large
+    std::uint64_t number = 0;       // in the line; of a question: of the last one there when it was asked
     bool numbered = false;          // large: counted among what was written
   };
   struct operation {  // a join or leave from its request to its view
@@ -198,6 +199,10 @@ class session {
   void iterate(std::shared_ptr<iteration> walk);
   result<void> usable() const;
   result<void> may_send(std::size_t bytes) const;
+  void stand_in_line(entry one) {
+    one.number = ++in_line_;
+    outbox_.push_back(std::move(one));
+  }
   static entry request_entry(std::vector<std::byte> request, std::uint32_t response_id, std::uint32_t response_size,
                              base::time_point deadline, settle_function settle);
   bool write_request(entry& one);
@@ -223,7 +228,9 @@ class session {
   std::uint32_t local_node_ = 0;
   pending pending_;
   outbox<entry> outbox_;
-  std::deque<entry> questions_;  // beside that line: their answers are tied to no place in it
+  std::uint64_t in_line_ = 0;  // the number of the last entry
+  // Beside that line: a question is written behind all that was there when it was asked, and what comes later need not wait for it.
+  std::deque<entry> questions_;
   std::uint32_t questions_out_ = 0;
   awaited_list awaited_;
   std::optional<operation> join_, leave_;

@@ -81,7 +81,7 @@ result<void> session::multicast(pieces payload, std::size_t bytes) {
     for (const auto& piece : payload) {
       e.bytes.insert(e.bytes.end(), piece.begin(), piece.end());
     }
-    outbox_.push_back(std::move(e));
+    stand_in_line(std::move(e));
     return write_outbox();
   }
   if (!write_message(payload, bytes)) {
@@ -116,7 +116,7 @@ result<void> session::multicast_or_queue(std::span<const std::byte> payload, std
   e.bytes = outbox_.room();
   e.bytes.assign(payload.begin(), payload.end());
   e.written = std::move(written);
-  outbox_.push_back(std::move(e));
+  stand_in_line(std::move(e));
   return write_outbox();
 }
 
@@ -238,7 +238,17 @@ bool session::write_request(entry& one) {
   }
   std::memcpy(at, one.bytes.data(), size);
   connection_->stage(size);
-  const std::uint64_t token = pending_.add(one.deadline, std::move(one.settle));
+  settle_function settle = std::move(one.settle);
+  if (one.what == entry::kind::question) {
+    ++questions_out_;
+    settle = [this, then = std::move(settle)](const result<answer_bytes>& answer) {
+      --questions_out_;
+      if (then) {
+        then(answer);
+      }
+    };
+  }
+  const std::uint64_t token = pending_.add(one.deadline, std::move(settle));
   connection_->answers().expect(one.response_id, one.response_size, token);
   return true;
 }
@@ -246,6 +256,7 @@ bool session::write_request(entry& one) {
 result<bool> session::write_front() {
   entry& front = outbox_.front();
   switch (front.what) {
+    case entry::kind::question:  // never in this line
     case entry::kind::control:
       if (!write_request(front)) {
         return false;
@@ -325,7 +336,7 @@ result<void> session::multicast_awaited(pieces payload, std::size_t bytes, base:
     e.bytes.insert(e.bytes.end(), piece.begin(), piece.end());
   }
   e.waits = &waits;
-  outbox_.push_back(std::move(e));
+  stand_in_line(std::move(e));
   static_cast<void>(write_outbox());
   return {};
 }

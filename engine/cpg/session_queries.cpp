@@ -31,7 +31,10 @@ void session::answers_to_notices(std::size_t most) {
 /// No more than a few are with the service at a time: the ring is there for multicasts too, and these are refused while it is full.
 void session::question(std::vector<std::byte> request, std::uint32_t response_id, std::uint32_t response_size, base::time_point deadline,
                        settle_function settle) {
-  questions_.push_back(request_entry(std::move(request), response_id, response_size, deadline, std::move(settle)));
+  entry one = request_entry(std::move(request), response_id, response_size, deadline, std::move(settle));
+  one.what = entry::kind::question;
+  one.number = in_line_;
+  questions_.push_back(std::move(one));
 }
 
 result<void> session::write_questions() {
@@ -39,16 +42,12 @@ result<void> session::write_questions() {
   while (!questions_.empty() && questions_out_ < with_the_service_max && !has_reservation_ &&
          connection_->writable() == ipc::writable::yes) {
     entry& front = questions_.front();
-    front.settle = [this, settle = std::move(front.settle)](const result<answer_bytes>& answer) {
-      --questions_out_;
-      if (settle) {
-        settle(answer);
-      }
-    };
+    if (!outbox_.empty() && outbox_.front().number <= front.number) {
+      break;
+    }
     if (!write_request(front)) {
       break;
     }
-    ++questions_out_;
     questions_.pop_front();
   }
   return corks_ == 0 ? flush() : result<void>{};

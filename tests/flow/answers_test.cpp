@@ -5,6 +5,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <vector>
 
@@ -127,6 +128,27 @@ TEST_P(flow_answers, one_that_throws_ends_the_handle_and_the_others_are_told) {
   }));
   EXPECT_EQ(*why, errc::callback_threw);
   EXPECT_THAT(why->message(), HasSubstr("the third"));
+}
+
+TEST_P(flow_answers, a_question_is_put_behind_what_was_multicast_before_it) {
+  if (!world::embedded()) {
+    GTEST_SKIP() << "a daemon does not say what it has taken";
+  }
+  constexpr std::uint64_t messages = 500;  // far more than the ring holds
+  std::atomic<std::uint64_t> taken_by_then{0};
+  std::thread other([this, &taken_by_then] {
+    const std::string text(3000, 't');
+    for (std::uint64_t sent = 0; sent < messages;) {
+      sent += self.multicast(text) ? 1U : 0U;
+    }
+    EXPECT_TRUE(self.query_local_node([this, &taken_by_then](const result<std::uint32_t>&) {
+      taken_by_then = w.embedded_service_object().stats().multicasts;
+      ++answered;
+    }));
+  });
+  EXPECT_TRUE(w.until([this] { return answered == 1; }));
+  other.join();
+  EXPECT_EQ(taken_by_then, messages);
 }
 
 TEST_P(flow_answers, nobody_to_tell_is_refused) {

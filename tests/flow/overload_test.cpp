@@ -71,7 +71,10 @@ class flow_overload : public testing::TestWithParam<wakeup> {
     ASSERT_TRUE(w.loop().start());
     ASSERT_TRUE(eventually([&] { return joined == 2; }));
     sender = open_sender(4711);
-    ASSERT_TRUE(eventually([&] { return seen() != 0; }));
+    ASSERT_TRUE(eventually([&] {
+      const std::lock_guard guard(lock);
+      return !got.empty() && got.back() == "view of 2";
+    }));
   }
   handle open_sender(std::uint32_t pid) {
     auto o = w.options(group);
