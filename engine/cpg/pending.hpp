@@ -24,7 +24,7 @@ using settle_function = std::function<void(const result<answer_bytes>&)>;
 
 class pending {
  public:
-  /// Returns the token that goes with the expected answer.
+  /// Returns the token that goes with the expected answer. Without a deadline (time_point::max()) it is the session's own affair.
   std::uint64_t add(base::time_point deadline, settle_function settle) {
     waiting_.push_back({next_token_, deadline, std::move(settle)});
     return next_token_++;
@@ -53,10 +53,10 @@ class pending {
     }
   }
 
-  /// Nobody wants the answers any more; they are still waited for, in line.
+  /// No user wants the answers any more; they are still waited for, in line.
   void give_up(const error& why) {
     for (auto& one : waiting_) {
-      if (one.settle) {
+      if (one.settle && one.deadline != base::time_point::max()) {
         settle_function settle = std::exchange(one.settle, nullptr);
         settle(fail(why));
       }

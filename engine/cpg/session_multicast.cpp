@@ -195,7 +195,7 @@ void session::write_fragment(entry& front) {
 void session::fragment_answered(const result<answer_bytes>& answer) {
   fragment_in_flight_ = false;
   if (!answer || outbox_.empty()) {
-    return;  // lose() drops what was not sent
+    return;  // lost: what was not sent is dropped
   }
   entry& front = outbox_.front();
   const std::int32_t code = answer_error(*answer);

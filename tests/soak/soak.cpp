@@ -37,7 +37,7 @@ using steady = std::chrono::steady_clock;
 
 constexpr std::size_t group_size = 8;
 // Longest wait for what is under way; the service has some milliseconds of work for each handle.
-constexpr auto patience = 60s;
+constexpr auto patience = 30s;
 // For the service to remove files of connections that are closed; it comes round to it within a second.
 constexpr auto settling = 20s;
 constexpr std::uint32_t burst = 32;
@@ -73,6 +73,7 @@ struct slot {
   std::atomic<std::uint64_t> round{0};  // the last of which it has heard
   std::mutex lock;
   std::vector<lease> kept;  // under the lock
+  std::string refused;      // what the last join was told; under the lock
 };
 
 class crowd {
@@ -143,9 +144,13 @@ class crowd {
       std::this_thread::sleep_for(20ms);
     }
     std::string states;
+    // Where one is not in its group none has been called.
+    const bool all_in = std::all_of(slots_.begin(), slots_.end(), [](const auto& one) { return one->now.state() == handle_state::joined; });
     for (auto& one : slots_) {
-      if (one->now.state() != handle_state::joined || one->round != round_) {
-        states += fmt::format(" {} ({})", to_string(one->now.state()), one->comes_back);
+      if (one->now.state() != handle_state::joined || (all_in && one->round != round_)) {
+        const std::lock_guard guard(one->lock);
+        states += fmt::format(" number {} {}, it last came back {}: {}", one->number, to_string(one->now.state()),
+                              one->comes_back == 0 ? "on a new connection" : "as a new handle", one->refused);
       }
     }
     const auto stats = engine_->stats();
@@ -315,8 +320,19 @@ class crowd {
   /// The service may still count the handle that had the place before: then the group will not have the new one yet.
   void join_who_was_refused() {
     for (auto& one : slots_) {
-      if (one->now.state() == handle_state::ready && !one->now.join(group_of(*one), promises_.one())) {
+      if (one->now.state() != handle_state::ready) {
+        continue;
+      }
+      ++promises_.made;
+      const auto asked = one->now.join(group_of(*one), [this, &s = *one](const result<void>& joined) {
         ++promises_.kept;
+        const std::lock_guard guard(s.lock);
+        s.refused = joined ? "joined" : joined.error().message();
+      });
+      if (!asked) {
+        ++promises_.kept;
+        const std::lock_guard guard(one->lock);
+        one->refused = "at once: " + asked.error().message();
       }
     }
   }
