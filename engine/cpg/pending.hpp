@@ -24,9 +24,9 @@ using settle_function = std::function<void(const result<answer_bytes>&)>;
 
 class pending {
  public:
-  /// Returns the token that goes with the expected answer. Without a deadline (time_point::max()) it is the session's own affair.
-  std::uint64_t add(base::time_point deadline, settle_function settle) {
-    waiting_.push_back({next_token_, deadline, std::move(settle)});
+  /// Returns the token that goes with the expected answer. `outlives_users`: its answer is wanted though no user wants any.
+  std::uint64_t add(base::time_point deadline, settle_function settle, bool outlives_users = false) {
+    waiting_.push_back({next_token_, deadline, std::move(settle), outlives_users});
     return next_token_++;
   }
 
@@ -56,7 +56,7 @@ class pending {
   /// No user wants the answers any more; they are still waited for, in line.
   void give_up(const error& why) {
     for (auto& one : waiting_) {
-      if (one.settle && one.deadline != base::time_point::max()) {
+      if (one.settle && !one.outlives_users) {
         settle_function settle = std::exchange(one.settle, nullptr);
         settle(fail(why));
       }
@@ -88,6 +88,7 @@ class pending {
     std::uint64_t token;
     base::time_point deadline;
     settle_function settle;
+    bool outlives_users;
   };
   std::deque<request> waiting_;
   std::uint64_t next_token_ = 1;

@@ -187,8 +187,8 @@ void session::write_fragment(entry& front) {
   }
   front.offset += part;
   fragment_in_flight_ = true;
-  const std::uint64_t token =
-      pending_.add(base::time_point::max(), [this](const result<answer_bytes>& answer) { fragment_answered(answer); });
+  const std::uint64_t token = pending_.add(
+      base::time_point::max(), [this](const result<answer_bytes>& answer) { fragment_answered(answer); }, true);
   connection_->answers().expect(static_cast<std::uint32_t>(wire::response::partial_multicast), wire::response_header_bytes, token);
 }
 
