@@ -196,7 +196,7 @@ class session {
   void ask_join(base::time_point now);
   void join_answered(const result<answer_bytes>& answer);
   void leave_answered(const result<answer_bytes>& answer);
-  void iterate(std::shared_ptr<iteration> walk);
+  void iterate(const std::shared_ptr<iteration>& walk);
   result<void> usable() const;
   result<void> may_send(std::size_t bytes) const;
   void stand_in_line(entry one) {

@@ -154,7 +154,7 @@ result<void> session::query_groups(handle::answer<std::vector<group_entry>> done
   return {};
 }
 
-void session::iterate(std::shared_ptr<iteration> walk) {
+void session::iterate(const std::shared_ptr<iteration>& walk) {
   auto request = make_request(wire::request::iteration_next, wire::iteration_next_request::bytes);
   put(request.data() + wire::iteration_next_request::handle, walk->service_handle);
   question(std::move(request), static_cast<std::uint32_t>(wire::response::iteration_next), wire::iteration_next_response::bytes,

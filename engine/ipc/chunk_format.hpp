@@ -19,7 +19,7 @@ namespace cpgring::ipc::chunk_format {
 inline constexpr std::size_t write_position = 0, read_position = 4, data_words = 8;
 inline constexpr std::size_t reference_count = 8204, semaphore = 8208, user_word = 8240;
 inline constexpr std::size_t header_bytes = 8248;
-static_assert(reference_count == data_words + 4 + 2 * 4096);
+static_assert(reference_count == data_words + 4 + std::size_t{2} * 4096);
 static_assert(semaphore % 8 == 0 && semaphore + sizeof(sem_t) == user_word && user_word + 4 <= header_bytes);
 static_assert(sizeof(sem_t) == 32 && std::endian::native == std::endian::little,
               "glibc's 64-bit semaphore: value in the low half, waiters in the high");

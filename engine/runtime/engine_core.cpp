@@ -443,10 +443,11 @@ void engine_core::end_driving() {
       thread_.join();
     }
   }
-  // SYNC reactor_alive: from here on no new visitor pushes anything or finds the reactor; those that did are waited for. They are a few
-  // instructions and one write away.
+  // SYNC reactor_alive: from here on no new visitor pushes anything or finds the reactor.
   shut_.store(true, std::memory_order_seq_cst);
   wakeable_.store(nullptr, std::memory_order_seq_cst);
+  // SYNC reactor_alive: a look ahead of these stores could miss a visitor that has not seen them. They are a few instructions and one write
+  // from leaving.
   while (visitors_.load(std::memory_order_seq_cst) != 0) {
     std::this_thread::yield();
   }

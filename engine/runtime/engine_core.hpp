@@ -166,6 +166,7 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
     visit(const visit&) = delete;
     visit& operator=(const visit&) = delete;
     /// What is pushed will be taken.
+    // SYNC reactor_alive: see the constructor; a weaker load could be ahead of the count.
     [[nodiscard]] bool intake_is_open() const noexcept { return !of_.shut_.load(std::memory_order_seq_cst); }
 
    private:

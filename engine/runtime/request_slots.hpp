@@ -9,6 +9,8 @@
 namespace cpgring::runtime {
 
 class request_slots {
+  using count_ptr = std::shared_ptr<std::atomic<std::uint32_t>>;
+
  public:
   explicit request_slots(std::uint32_t most) : most_(most), taken_(std::make_shared<std::atomic<std::uint32_t>>(0)) {}
 
@@ -16,26 +18,26 @@ class request_slots {
   class slot {
    public:
     slot() noexcept = default;
-    explicit slot(std::shared_ptr<std::atomic<std::uint32_t>> of) noexcept : of_(std::move(of)) {}
+    explicit slot(count_ptr count) noexcept : count_(std::move(count)) {}
     slot(slot&&) noexcept = default;
     slot& operator=(slot&& other) noexcept {
       if (this != &other) {
         give_back();
-        of_ = std::move(other.of_);
+        count_ = std::move(other.count_);
       }
       return *this;
     }
     ~slot() { give_back(); }
-    explicit operator bool() const noexcept { return of_ != nullptr; }
+    explicit operator bool() const noexcept { return count_ != nullptr; }
 
    private:
     // Relaxed, as take(): a number alone.
     void give_back() noexcept {
-      if (of_) {
-        of_->fetch_sub(1, std::memory_order_relaxed);
+      if (count_) {
+        count_->fetch_sub(1, std::memory_order_relaxed);
       }
     }
-    std::shared_ptr<std::atomic<std::uint32_t>> of_;
+    count_ptr count_;
   };
 
   /// Empty: all are taken. Any thread.
@@ -49,7 +51,7 @@ class request_slots {
 
  private:
   const std::uint32_t most_;
-  const std::shared_ptr<std::atomic<std::uint32_t>> taken_;
+  const count_ptr taken_;
 };
 
 }  // namespace cpgring::runtime

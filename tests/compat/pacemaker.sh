@@ -36,7 +36,7 @@ failed() {
   tail -n 60 $PCMK_logfile >&2 || true
   exit 1
 }
-shows() { timeout 5 crm_mon -1r 2>/dev/null | grep -qE "$1"; }
+shows() { timeout 5 crm_mon -1r 2>/dev/null | grep -E "$1" >/dev/null; }
 lives() { [ -r "/proc/$1/stat" ] && ! grep -q '^State:[[:space:]]*Z' "/proc/$1/status"; }
 ended() { ! lives "$pacemaker"; }
 pid_of() { pgrep -x -P "$pacemaker" "${1:0:15}"; }  # what the kernel keeps of a name

@@ -110,7 +110,7 @@ TEST_P(flow_answers, one_more_than_there_may_be_is_refused_until_one_has_come) {
   for (std::uint32_t i = 0; i < handle::requests_max; ++i) {
     ASSERT_TRUE(self.query_local_node(count));
   }
-  const auto refused = self.query_members(self.group(), [this](const result<std::vector<member>>&) { ADD_FAILURE() << "was refused"; });
+  const auto refused = self.query_members(self.group(), [](const result<std::vector<member>>&) { ADD_FAILURE() << "was refused"; });
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error(), errc::try_again);
   EXPECT_THAT(refused.error().message(), HasSubstr("256"));
