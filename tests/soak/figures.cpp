@@ -30,7 +30,7 @@ struct ring_files {
 };
 
 /// Of our connections alone: /dev/shm is everybody's, and a process that was killed leaves its files there. libqb names the folder of a
-/// connection qb-SERVER-CLIENT-DESCRIPTOR-XXXXXX, by process id.
+/// connection qb-SERVER-CLIENT-DESCRIPTOR-, by process id, and six letters of chance.
 ring_files ring_files_of_client(pid_t client) {
   const std::string ours = fmt::format("-{}-", client);
   ring_files all;
