@@ -414,14 +414,15 @@ engine_stats engine_core::stats() const noexcept {
       add_to(s.total, one->stats());
     }
   }
-  with_reactor([&s](const reactor::reactor& r) {
-    s.turns = r.counters().turns.get();
-    s.wakeups = r.counters().wakeups.get();
-    s.sleeps = r.counters().sleeps.get();
-    s.enters = r.backend_counters().enters.get();
-    s.arms = r.backend_counters().arms.get();
-    s.overflows = r.backend_counters().overflows.get();
-  });
+  const visit here(*this);
+  if (const auto* r = here.reactor()) {
+    s.turns = r->counters().turns.get();
+    s.wakeups = r->counters().wakeups.get();
+    s.sleeps = r->counters().sleeps.get();
+    s.enters = r->backend_counters().enters.get();
+    s.arms = r->backend_counters().arms.get();
+    s.overflows = r->backend_counters().overflows.get();
+  }
   s.handles = handles_.get();
   s.crossings = crossings_.get();
   s.backend = backend_.load(std::memory_order_relaxed);

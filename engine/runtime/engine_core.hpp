@@ -141,16 +141,6 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   static constexpr std::size_t copies_kept_max = std::size_t{4} << 20;
 
   static std::uintptr_t self_tag() noexcept;
-  /// Calls use(reactor) from any thread, if there is one; it stays there meanwhile.
-  template <class Use>
-  void with_reactor(Use&& use) const noexcept {
-    const visit here(*this);
-    // SYNC reactor_alive: seq_cst, so that a push before this either finds the reactor or is found by the reactor's first look at the
-    // intake.
-    if (auto* r = wakeable_.load(std::memory_order_seq_cst)) {
-      use(*r);
-    }
-  }
   /// A thread that may push a request or use the reactor: end_driving() waits for it.
   class visit {
    public:
@@ -168,11 +158,22 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
     /// What is pushed will be taken.
     // SYNC reactor_alive: see the constructor; a weaker load could be ahead of the count.
     [[nodiscard]] bool intake_is_open() const noexcept { return !of_.shut_.load(std::memory_order_seq_cst); }
+    /// Null: there is none. It stays there during the visit.
+    [[nodiscard]] reactor::reactor* reactor() const noexcept {
+      // SYNC reactor_alive: seq_cst, so that a push before this either finds the reactor or is found by the reactor's first look at the
+      // intake.
+      return of_.wakeable_.load(std::memory_order_seq_cst);
+    }
+    void wake() const noexcept {
+      if (auto* r = reactor()) {
+        r->wake();
+      }
+    }
 
    private:
     const engine_core& of_;
   };
-  void wake() noexcept;
+  void wake() const noexcept;
   result<void> push(std::uint32_t kind, std::uint64_t id, dispatch::intake_queue::pieces payload, std::size_t bytes);
   template <class Request>
   result<void> push_pointer(std::uint32_t kind, std::uint64_t id, std::unique_ptr<Request>& request);

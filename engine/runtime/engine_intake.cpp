@@ -27,9 +27,7 @@ constexpr std::uint32_t intake_batch = 256;
 
 }  // namespace
 
-void engine_core::wake() noexcept {
-  with_reactor([](reactor::reactor& r) { r.wake(); });
-}
+void engine_core::wake() const noexcept { visit(*this).wake(); }
 
 result<void> engine_core::push(std::uint32_t kind, std::uint64_t id, dispatch::intake_queue::pieces payload, std::size_t bytes) {
   const visit here(*this);
@@ -39,7 +37,7 @@ result<void> engine_core::push(std::uint32_t kind, std::uint64_t id, dispatch::i
   if (!intake_.push(kind, id, payload, bytes)) {
     return fail(errc::try_again, "the intake queue is full: drive the engine, or raise engine_options::intake_bytes");
   }
-  wake();
+  here.wake();
   return {};
 }
 
