@@ -19,10 +19,11 @@ constexpr auto writable_pause = std::chrono::milliseconds(1);
 
 }  // namespace
 
-session::session(session_options options)
+session::session(session_options options, outbox_room& room)
     : options_(options),
       // An own message comes back with 184 bytes in front; 1024 is what libcpg keeps free of its 1 MiB.
       atomic_max_(std::min<std::size_t>(wire::atomic_payload_max, options.max_message_size - 1024)),
+      outbox_(room),
       assembler_(options.large_message_max) {}
 
 // --- life -------------------------------------------------------------------------------------------------------------------
@@ -66,7 +67,7 @@ void session::lose(error why) {
   settle_operation(join_, fail(why));
   settle_operation(leave_, fail(why));
   pending_.fail_all(why);
-  auto unsent = std::exchange(outbox_, {});
+  auto unsent = outbox_.take_all();
   for (auto& one : unsent) {
     if (one.settle) {
       one.settle(fail(why));

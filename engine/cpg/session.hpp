@@ -55,11 +55,15 @@ struct notice {
 };
 
 class session {
+  struct entry;
+
  public:
+  using outbox_room = cpg::outbox_room<entry>;
   using completion = std::function<void(result<void>)>;
   using pieces = std::span<const std::span<const std::byte>>;
 
-  explicit session(session_options options);
+  /// `room`: of the thread that drives it.
+  session(session_options options, outbox_room& room);
 
   // --- life -----------------------------------------------------------------------------------------------------------------
   /// The handshake is done; asks for the local node id, whose answer makes the session ready.

@@ -113,7 +113,7 @@ result<void> session::multicast_or_queue(std::span<const std::byte> payload, std
   }
   entry e;
   e.what = payload.size() > atomic_max_ ? entry::kind::large : entry::kind::message;
-  e.bytes = outbox_.room();
+  e.bytes = outbox_.bytes();
   e.bytes.assign(payload.begin(), payload.end());
   e.written = std::move(written);
   stand_in_line(std::move(e));
@@ -330,7 +330,7 @@ result<void> session::multicast_awaited(pieces payload, std::size_t bytes, base:
   }
   entry e;
   e.what = bytes > atomic_max_ ? entry::kind::large : entry::kind::message;
-  e.bytes = outbox_.room();
+  e.bytes = outbox_.bytes();
   e.bytes.reserve(bytes);
   for (const auto& piece : payload) {
     e.bytes.insert(e.bytes.end(), piece.begin(), piece.end());

@@ -18,8 +18,8 @@ inline void delete_copy(std::byte* at) noexcept { ::operator delete(at); }
 
 class copy_pool {
  public:
-  /// Keeps at most so much.
-  explicit copy_pool(std::size_t kept_max) noexcept : kept_max_(kept_max) {}
+  /// Keeps at most so much, and no buffer above `one_max`: a few of the largest would be all that is kept.
+  copy_pool(std::size_t kept_max, std::size_t one_max) noexcept : kept_max_(kept_max), one_max_(one_max) {}
   ~copy_pool() {
     for (auto& kept : kept_) {
       std::for_each(kept.begin(), kept.end(), delete_copy);
@@ -40,19 +40,20 @@ class copy_pool {
   }
   /// `size`: as it was taken.
   void give(std::byte* one, std::size_t size) {
-    if (kept_bytes_ + copy_capacity(size) > kept_max_) {
+    const std::size_t capacity = copy_capacity(size);
+    if (capacity > one_max_ || kept_bytes_ + capacity > kept_max_) {
       delete_copy(one);
       return;
     }
     kept_[index(size)].push_back(one);
-    kept_bytes_ += copy_capacity(size);
+    kept_bytes_ += capacity;
   }
   [[nodiscard]] std::size_t kept_bytes() const noexcept { return kept_bytes_; }
 
  private:
   static std::size_t index(std::size_t size) noexcept { return static_cast<std::size_t>(std::countr_zero(copy_capacity(size))); }
 
-  const std::size_t kept_max_;
+  const std::size_t kept_max_, one_max_;
   std::size_t kept_bytes_ = 0;
   std::array<std::vector<std::byte*>, 64> kept_;
 };

@@ -37,7 +37,7 @@ endpoint::endpoint(std::shared_ptr<engine_core> core, std::uint64_t id, handle_o
       line_(options_.supervision.reconnect ? std::make_unique<line>() : nullptr),
       group_to_join_(options_.group),
       pid_(pid_of(options_)),
-      session_(session_options_of(options_, pid_)),
+      session_(session_options_of(options_, pid_), core_->outbox_room()),
       pump_(*this, options_.retained_bytes_max, options_.lease_age_max),
       atomic_max_(session_.atomic_max()),
       desk_(pump_.leases().desk()) {}
@@ -53,7 +53,7 @@ endpoint::endpoint(std::shared_ptr<endpoint> face, std::string group, handle::co
       group_to_join_(std::move(group)),
       joined_(std::move(joined)),
       pid_(pid_of(options_)),
-      session_(session_options_of(options_, pid_)),
+      session_(session_options_of(options_, pid_), core_->outbox_room()),
       pump_(*this, options_.retained_bytes_max, options_.lease_age_max),
       atomic_max_(session_.atomic_max()) {
   before_ = face_->stats();

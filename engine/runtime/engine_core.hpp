@@ -24,6 +24,7 @@
 #include "base/clock.hpp"
 #include "base/counter.hpp"
 #include "base/fork_guard.hpp"
+#include "cpg/session.hpp"
 #include "dispatch/copy_pool.hpp"
 #include "dispatch/intake_queue.hpp"
 #include "dispatch/lessor.hpp"
@@ -109,6 +110,7 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   /// Of the callbacks that run on the driving thread.
   [[nodiscard]] dispatch::callback_room& callback_room() noexcept { return callback_room_; }
   [[nodiscard]] dispatch::copy_pool& copies() noexcept { return copies_; }
+  [[nodiscard]] cpg::session::outbox_room& outbox_room() noexcept { return outbox_room_; }
   /// Somebody waits (or no longer waits) for workers' receipts: they wake a sleeping reactor.
   void count_awaiting(bool more) noexcept { awaiting_ += more ? 1U : UINT32_MAX; }
   /// It has ended, but not yet for the workers.
@@ -138,7 +140,7 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
     base::time_point deadline;
   };
 
-  static constexpr std::size_t copies_kept_max = std::size_t{4} << 20;
+  static constexpr std::size_t copies_kept_max = std::size_t{1} << 20, copy_kept_max = std::size_t{64} << 10;
 
   static std::uintptr_t self_tag() noexcept;
   /// A thread that may push a request or use the reactor: end_driving() waits for it.
@@ -218,7 +220,8 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   std::unique_ptr<reactor::reactor> reactor_;
   std::unique_ptr<crew> crew_;
   dispatch::callback_room callback_room_;
-  dispatch::copy_pool copies_{copies_kept_max};
+  dispatch::copy_pool copies_{copies_kept_max, copy_kept_max};
+  cpg::session::outbox_room outbox_room_;
   std::uint32_t awaiting_ = 0;
   std::vector<std::shared_ptr<endpoint>> ending_;   // ended, with something still at a worker
   std::vector<std::shared_ptr<endpoint>> parting_;  // replaced, and lingering

@@ -1,5 +1,6 @@
 #include "soak/figures.hpp"
 
+#include <malloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -66,6 +67,7 @@ constexpr std::uint64_t few_mappings = 8;
 constexpr figure figures[] = {
     {"our resident KiB", [](const sample& s) { return s.ours.rss_kib; }, 2, memory_kib},
     {"our own memory KiB", [](const sample& s) { return s.ours.anonymous_kib; }, 2, memory_kib},
+    {"our heap in use KiB", [](const sample& s) { return s.heap_kib; }, 2, memory_kib},
     {"our descriptors", [](const sample& s) { return s.ours.descriptors; }, 0, 0},
     {"our mappings", [](const sample& s) { return s.ours.mappings; }, 0, few_mappings},
     {"our mappings of rings", [](const sample& s) { return s.ours.ring_mappings; }, 0, 0},
@@ -127,18 +129,20 @@ sample take_sample(pid_t daemon) {
   const ring_files rings = ring_files_of_client(::getpid());
   s.shm_files = rings.count;
   s.shm_kib = rings.kib;
+  const struct mallinfo2 heap = ::mallinfo2();
+  s.heap_kib = (heap.uordblks + heap.hblkhd) / 1024;
   return s;
 }
 
 void print_head() {
-  fmt::print("{:>6} | {:>9} {:>9} {:>6} {:>7} | {:>9} {:>9} {:>6} {:>7} | {:>6} {:>9} | {:>7} {:>8} {:>11} {:>11}\n", "second", "our RSS",
-             "own KiB", "fds", "maps", "daemon's", "own KiB", "fds", "maps", "files", "shm KiB", "handles", "lives", "multicasts",
-             "messages");
+  fmt::print("{:>6} | {:>9} {:>9} {:>8} {:>6} {:>7} | {:>9} {:>9} {:>6} {:>7} | {:>6} {:>9} | {:>7} {:>8} {:>11} {:>11}\n", "second",
+             "our RSS", "own KiB", "heap KiB", "fds", "maps", "daemon's", "own KiB", "fds", "maps", "files", "shm KiB", "handles", "lives",
+             "multicasts", "messages");
 }
 
 void print(const sample& one) {
-  fmt::print("{:>6} | {:>9} {:>9} {:>6} {:>7} | {:>9} {:>9} {:>6} {:>7} | {:>6} {:>9} | {:>7} {:>8} {:>11} {:>11}\n", one.at.count(),
-             one.ours.rss_kib, one.ours.anonymous_kib, one.ours.descriptors, one.ours.mappings, one.daemon.rss_kib,
+  fmt::print("{:>6} | {:>9} {:>9} {:>8} {:>6} {:>7} | {:>9} {:>9} {:>6} {:>7} | {:>6} {:>9} | {:>7} {:>8} {:>11} {:>11}\n", one.at.count(),
+             one.ours.rss_kib, one.ours.anonymous_kib, one.heap_kib, one.ours.descriptors, one.ours.mappings, one.daemon.rss_kib,
              one.daemon.anonymous_kib, one.daemon.descriptors, one.daemon.mappings, one.shm_files, one.shm_kib, one.handles, one.lives,
              one.multicasts, one.messages);
   std::fflush(stdout);

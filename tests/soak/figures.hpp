@@ -27,6 +27,7 @@ struct sample {
   holdings ours, daemon;
   std::uint64_t shm_files = 0;  ///< of our connections in /dev/shm, folders not counted
   std::uint64_t shm_kib = 0;
+  std::uint64_t heap_kib = 0;  ///< what our allocator has handed out; resident is also what it keeps for later
   std::uint64_t handles = 0;
   std::uint64_t multicasts = 0, messages = 0, lives = 0;  ///< so far; lives: handles that were opened or joined anew
 };

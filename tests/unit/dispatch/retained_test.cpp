@@ -18,7 +18,7 @@ using std::chrono::milliseconds;
 
 struct desk : testing::Test {
   base::time_point now{};
-  copy_pool pool{1 << 20};
+  copy_pool pool{1 << 20, 1 << 16};
   lease_keeper keeper{10000, milliseconds(10)};
   callback_room room;
   std::vector<std::uint64_t> freed;
@@ -154,7 +154,7 @@ TEST_F(desk, keeps_what_is_pinned_mapped_until_it_comes_back) {
 }
 
 TEST(copy_pool, keeps_no_more_than_it_may) {
-  copy_pool pool(256);
+  copy_pool pool(256, 128);
   auto *a = pool.take(100), *b = pool.take(128), *c = pool.take(128);
   pool.give(a, 100);
   pool.give(b, 128);
@@ -165,11 +165,20 @@ TEST(copy_pool, keeps_no_more_than_it_may) {
   pool.give(again, 70);
 }
 
+TEST(copy_pool, keeps_none_that_is_large) {
+  copy_pool pool(1024, 128);
+  auto *small = pool.take(128), *large = pool.take(129);
+  pool.give(large, 129);
+  EXPECT_EQ(pool.kept_bytes(), 0U);
+  pool.give(small, 128);
+  EXPECT_EQ(pool.kept_bytes(), 128U);
+}
+
 TEST(retained, is_never_given_up_under_a_reader) {
   // One thread moves, one reads and drops; the ring's place is overwritten as soon as it is given up.
   constexpr int rounds = 20000;
   lease_keeper keeper(1 << 20, milliseconds(0));
-  copy_pool pool(1 << 20);
+  copy_pool pool(1 << 20, 1 << 16);
   callback_room room;
   std::atomic<retained*> passed{nullptr};
   std::atomic<int> wrong{0};
