@@ -40,8 +40,9 @@ constexpr std::size_t group_size = 8;
 constexpr auto patience = 60s;
 // For the service to remove files of connections that are closed; it comes round to it within a second.
 constexpr auto settling = 20s;
-// More than this of the heap is somebody's who was forgotten; the C library keeps a little of its own.
-constexpr std::uint64_t few_kib = 32;
+// glibc counts what a thread has freed and keeps at hand as handed out: 7 blocks of each of 64 sizes up to 1 KiB. More than that was
+// forgotten.
+constexpr std::uint64_t few_kib = 256;
 constexpr std::uint32_t burst = 32;
 constexpr std::size_t large_message = 150000;  // above the atomic limit of 64 KiB rings: travels as fragments
 
