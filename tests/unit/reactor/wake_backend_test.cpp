@@ -198,6 +198,56 @@ TEST_P(wake_backends, a_thousand_sources_lose_nothing_with_queues_made_for_four)
   }
 }
 
+TEST_P(wake_backends, what_does_not_fit_into_the_completion_queue_is_told_all_the_same) {
+  constexpr std::uint32_t sources = 2200;  // an event and a hang-up of each: more than the 4096 that the smallest queue holds
+  // A kernel may complete only 20 requests at a time, unless it is entered again and again with nothing taken out: as it is where many
+  // handles end at once.
+  constexpr std::uint32_t removed = 300;
+  std::vector<std::unique_ptr<fake_service>> all;
+  for (std::uint32_t i = 0; i < sources + removed; ++i) {
+    all.push_back(std::make_unique<fake_service>());
+    ASSERT_TRUE(backend->add(i, all[i]->target()));
+    backend->arm_event(i);
+  }
+  ASSERT_EQ(leftover(completion_kind::event), 0U);
+  for (std::uint32_t i = 0; i < sources; ++i) {
+    all[i]->post();
+    all[i]->hang_up();
+  }
+  for (std::uint32_t i = sources; i < sources + removed; ++i) {
+    backend->remove(i);
+  }
+  std::vector<int> events(sources), hang_ups(sources);
+  std::uint32_t told = 0;
+  for (const auto end = base::clock::now() + patience; told < 2 * sources && base::clock::now() < end;) {
+    seen.clear();
+    backend->reap(seen);
+    for (const completion& c : seen) {
+      ++(c.kind == completion_kind::event ? events : hang_ups).at(c.slot);
+      ++told;
+    }
+    if (told < 2 * sources && !backend->pending()) {
+      backend->sleep(base::clock::now() + std::chrono::milliseconds(100));
+    }
+  }
+  EXPECT_EQ(events, std::vector<int>(sources, 1));
+  EXPECT_EQ(hang_ups, std::vector<int>(sources, 1));
+  EXPECT_EQ(backend->counters().overflows.get() > 0, GetParam() != wakeup::epoll) << "the queue was large enough: this test shows nothing";
+  EXPECT_EQ(leftover(completion_kind::event) + leftover(completion_kind::hang_up), 0U);
+  // And it goes on as if nothing had been.
+  for (std::uint32_t i = 0; i < sources; ++i) {
+    backend->remove(i);
+    EXPECT_EQ(all[i]->waiters(), 0U);
+  }
+  fake_service next;
+  ASSERT_TRUE(backend->add(0, next.target()));
+  backend->arm_event(0);
+  std::thread later([&] { next.post(); });
+  EXPECT_TRUE(until(completion_kind::event, 0));
+  later.join();
+  backend->remove(0);
+}
+
 TEST_P(wake_backends, sleep_ends_at_its_time) {
   const auto until = base::clock::now() + std::chrono::milliseconds(20);
   std::vector<completion> ignored;
