@@ -1,5 +1,7 @@
 """Where the campaign runs: what answers as the CPG service there, and how it is made to fail. Each node's service has the same verbs."""
+import glob
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -9,10 +11,34 @@ PATIENCE_S = 60
 LEAKS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lsan.supp")  # of others, where there is a sanitizer
 
 
-def control(*words, check=True):
+class Clocks:
+    """A wall clock for each node, which jumps when it is told; the steady clock goes on, as it does in life."""
+
+    def __init__(self, folder, nodes):
+        self.library = next(iter(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")), None)
+        if self.library is None:
+            raise RuntimeError("libfaketime is not installed; scripts/deps does that")
+        self.files = {node: os.path.join(folder, f"clock-{node}") for node in nodes}
+        for node in nodes:
+            self.jump(node, 0)
+
+    def jump(self, node, off):
+        with open(self.files[node] + ".new", "w", encoding="ascii") as file:
+            file.write(f"{off:+d}")
+        os.replace(file.name, self.files[node])
+
+    def environment(self, node):
+        return {"LD_PRELOAD": self.library, "FAKETIME_TIMESTAMP_FILE": self.files[node], "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+
+def environment_of(clocks, node):
+    return clocks.environment(node) if clocks is not None else {}
+
+
+def control(*words, check=True, more_environment=None):
     program = os.environ.get("CLUSTER_CONTROL") or os.environ["COROSYNC_CONTROL"]
     return subprocess.run([program, *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                          timeout=2 * PATIENCE_S, check=check)
+                          timeout=2 * PATIENCE_S, check=check, env={**os.environ, **(more_environment or {})})
 
 
 def lives(pid):
@@ -24,10 +50,9 @@ def lives(pid):
 
 
 def sweep(shm):
-    """A killed service leaves its rings and its black box behind; who of them is dead is in the name."""
+    """Who is killed leaves behind its rings, its black box, what libfaketime has made there; who of them is dead is in the name."""
     for entry in os.scandir(shm):
-        words = entry.name.split("-")
-        if words[0] != "qb" or any(word.isdigit() and lives(word) for word in words[1:3]):
+        if not entry.name.startswith(("qb-", "faketime_", "sem.faketime_")) or any(map(lives, re.findall(r"[-_](\d+)", entry.name)[:2])):
             continue
         subprocess.run(["rm", "-rf", entry.path], check=False)
 
@@ -37,16 +62,17 @@ class Embedded:
 
     def __init__(self, cpgring):
         self.cpgring, self.process, self.arguments, self.name = cpgring, None, [], "campaign"
+        self.clocks = None
         self.said = ""
         self.errors = tempfile.TemporaryFile("w+", errors="replace")
 
     def prefix(self, _node):
         return []
 
-    def prepare(self, plan):
-        if self.process is not None and plan.service != self.arguments:
+    def prepare(self, plan, clocks):
+        if self.process is not None and (plan.service != self.arguments or clocks != self.clocks):
             self.term(1)
-        self.arguments = plan.service
+        self.arguments, self.clocks = plan.service, clocks
         self.start(1)
         sweep("/dev/shm")
 
@@ -55,7 +81,7 @@ class Embedded:
             return
         # Named after corosync's service: the name of one that was killed is free at once.
         self.process = subprocess.Popen([self.cpgring, "serve", "--name", self.name, *self.arguments], stdin=subprocess.DEVNULL, stderr=self.errors,
-                                        stdout=subprocess.PIPE, text=True, env={**os.environ, "LSAN_OPTIONS": f"suppressions={LEAKS}:print_suppressions=0"})
+                                        stdout=subprocess.PIPE, text=True, env={**os.environ, "LSAN_OPTIONS": f"suppressions={LEAKS}:print_suppressions=0", **environment_of(self.clocks, 1)})
         line = self.process.stdout.readline()
         if not line.startswith("serving"):
             raise RuntimeError(f"cpgring serve said {line!r}")
@@ -105,15 +131,21 @@ class Corosync:
         self.cluster = "CLUSTER_CONTROL" in os.environ
         self.nodes = tuple(range(1, int(os.environ["CLUSTER_NODES"]) + 1)) if self.cluster else (1,)
         self.splits, self.cuts, self.starting = set(), set(), []
+        self.clocks = None
 
     def verb(self, verb, node, check=True):
-        return control(verb, *([node] if self.cluster else []), check=check).stdout.strip()
+        return control(verb, *([node] if self.cluster else []), check=check, more_environment=environment_of(self.clocks, node)).stdout.strip()
 
     def prefix(self, node):
         return [os.environ["CLUSTER_CONTROL"], "exec", str(node)] if self.cluster else []
 
-    def prepare(self, _plan):
+    def prepare(self, _plan, clocks):
         self.heal()
+        if clocks != self.clocks:
+            for node in self.nodes:
+                self.term(node)
+            self.clocks = clocks
+            self.heal()
         for node in self.nodes:
             sweep(f"/proc/{self.verb('pid', node)}/root/dev/shm")
 
@@ -126,7 +158,8 @@ class Corosync:
         if not lives(self.verb("pid", node)):
             program = os.environ.get("CLUSTER_CONTROL") or os.environ["COROSYNC_CONTROL"]
             self.starting.append(subprocess.Popen([program, "start", *([str(node)] if self.cluster else [])], stdin=subprocess.DEVNULL,
-                                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+                                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                                  env={**os.environ, **environment_of(self.clocks, node)}))
 
     def kill(self, node):
         self.verb("kill", node)

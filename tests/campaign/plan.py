@@ -18,6 +18,8 @@ INJECTED = {
     "crowd": ["0.002:40", "0.0005:400"],
     "hang-up": [0.0001, 0.001],
 }
+# Seconds that the wall clock is off by after a jump: an hour back, to 1970 and beyond 2038, as a machine without a battery or a bad time server has it.
+CLOCKS = [-3600, 3600, -86400 * 365 * 40, 86400 * 365 * 30, -1, 0]
 # Without an end to any member, so that one history goes through all of it.
 LONG = ["kill", "away", "term", "stop", "cut", "cut", "split", "pause"]
 
@@ -31,7 +33,7 @@ class Member:
 
 
 class Plan:
-    def __init__(self, where, seed, seconds, plant=None, long=False, injects=False):
+    def __init__(self, where, seed, seconds, plant=None, long=False, injects=False, clocks=True):
         self.where, self.seed, self.seconds = where, seed, seconds
         self.random = r = random.Random(f"{where}/{seed}")
         self.nodes = 3 if where == "three-nodes" else 1
@@ -63,7 +65,20 @@ class Plan:
         else:
             for _ in range(r.choice([1, 1, 2, 2, 3])):
                 self.add(r.choice(FAULTS[where]))
+        # The last to be drawn: what a seed does otherwise stays as it was without clocks.
+        self.clocks_jump = not plant and (long or r.random() < 0.12) and clocks
+        if self.clocks_jump:
+            self.let_clocks_jump()
         self.actions.sort(key=lambda a: a[0])
+
+    def let_clocks_jump(self):
+        r = self.random
+        for _ in range(int(self.seconds / 20) if self.long else r.randint(2, 5)):
+            at = r.uniform(0, self.seconds * 0.9)
+            node, off = r.randint(1, self.nodes), r.choice(CLOCKS)
+            self.actions.append((at, f"node {node}: the wall clock jumps, off by {off} s now", "jump", (node, off)))
+        if not self.long:
+            self.names.append("clock")
 
     def go_on_breaking(self):
         """The same members all the time; a fault every few seconds, some while the last one lasts."""
@@ -101,7 +116,7 @@ class Plan:
         a += ["--rate", str(rate), "--in-flight", str(r.choice([4, 32, 128]))]
         prefix, words = [], ""
         if r.random() < 0.1:
-            # A clock that stands elsewhere from its start on; one that jumps later can't be had without setting the machine's.
+            # A steady clock that stands elsewhere from its start on. It never jumps; wall clocks do, see let_clocks_jump.
             offset = str(r.choice([1 << 20, 40000000]))
             prefix, words = ["unshare", "--time", "--monotonic", offset, "--boottime", offset, "--"], ", another clock"
         return Member(node, groups, a, prefix, words)

@@ -190,6 +190,18 @@ def atomics(root):
             yield file, line, f"SYNC {name} has no {'acquiring' if 'release' in sides else 'releasing'} side"
 
 
+WALL_CLOCK = re.compile(r"\b(system_clock|high_resolution_clock|utc_clock|CLOCK_REALTIME\w*|IORING_TIMEOUT_REALTIME|FUTEX_CLOCK_REALTIME|gettimeofday|time_t"
+                        r"|sem_timedwait|pthread_cond_timedwait|pthread_mutex_timedlock|timed_mutex)\b|\btime\((?:nullptr|NULL|0)\)")
+
+
+def clocks(root):
+    """Nobody here goes by the wall clock, which jumps: deadlines are of the steady one."""
+    for file in sources(root, "engine", "include"):
+        for line, text in numbered(file):
+            for match in WALL_CLOCK.finditer(code_of(text)):
+                yield file, line, f"{match.group(0)} goes by the wall clock; use base/clock.hpp"
+
+
 BANNED = ["TO" + "DO", "FIX" + "ME", "X" * 3]
 TEXT_SUFFIXES = (".hpp", ".cpp", ".h", ".c", ".py", ".sh", ".pml", ".md", ".txt", ".cmake", ".in", ".map", ".json", "")
 
@@ -234,7 +246,7 @@ def format(root):
             yield pathlib.Path(file), int(line), "not formatted; run scripts/format"
 
 
-RULES = {rule.__name__: rule for rule in (stations, layers, atomics, words, sizes, format)}
+RULES = {rule.__name__: rule for rule in (stations, layers, atomics, clocks, words, sizes, format)}
 
 
 def main(arguments):

@@ -121,6 +121,13 @@ class Tidy(unittest.TestCase):
                    {"engine/ipc/a.hpp": "std::atomic<int> count_{0};\n", "engine/ipc/a.cpp": "++count_;\n"})  # fmt: skip
         self.found("an operator on the atomic count_", "atomics", {"engine/ipc/a.hpp": "std::atomic<int> count_;\nvoid f() { count_ = 1; }\n"})
 
+    def test_clocks(self):
+        self.clean("clocks", {"engine/base/a.cpp": "// sem_timedwait would do, were it not for its clock\nauto now = std::chrono::steady_clock::now(); timeout(0);\n"})
+        for wall in ("std::chrono::system_clock::now()", "::clock_gettime(CLOCK_REALTIME, &t)", "::sem_timedwait(s, &t)", "::time(nullptr)",
+                     "FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME"):  # fmt: skip
+            with self.subTest(wall=wall):
+                self.found("goes by the wall clock", "clocks", {"engine/base/a.cpp": f"f({wall});\n"})
+
     def test_words(self):
         self.clean("words", {"engine/ipc/a.cpp": "mkdtemp(XXXXXX);\n", "docs/a.md": "todo\n"})
         for word in tidy.BANNED:
