@@ -39,6 +39,16 @@ class wake_backends : public testing::TestWithParam<wakeup> {
     }
     return false;
   }
+  /// A slot that was removed is as good as new.
+  void serves_another(std::uint32_t slot) {
+    fake_service next;
+    ASSERT_TRUE(backend->add(slot, next.target()));
+    backend->arm_event(slot);
+    std::thread later([&] { next.post(); });
+    EXPECT_TRUE(until(completion_kind::event, slot));
+    later.join();
+    backend->remove(slot);
+  }
   /// Everything that completes without anybody doing anything.
   std::size_t leftover(completion_kind kind) {
     seen.clear();
@@ -137,14 +147,7 @@ TEST_P(wake_backends, nothing_is_left_of_a_removed_source) {
   s.hang_up();
   EXPECT_EQ(leftover(completion_kind::event), 0U);
   EXPECT_EQ(leftover(completion_kind::hang_up), 0U);
-  // The slot is as good as new.
-  fake_service next;
-  ASSERT_TRUE(backend->add(0, next.target()));
-  backend->arm_event(0);
-  std::thread later([&] { next.post(); });
-  EXPECT_TRUE(until(completion_kind::event, 0));
-  later.join();
-  backend->remove(0);
+  serves_another(0);
 }
 
 TEST_P(wake_backends, a_watched_descriptor_is_told_once) {
@@ -239,13 +242,7 @@ TEST_P(wake_backends, what_does_not_fit_into_the_completion_queue_is_told_all_th
     backend->remove(i);
     EXPECT_EQ(all[i]->waiters(), 0U);
   }
-  fake_service next;
-  ASSERT_TRUE(backend->add(0, next.target()));
-  backend->arm_event(0);
-  std::thread later([&] { next.post(); });
-  EXPECT_TRUE(until(completion_kind::event, 0));
-  later.join();
-  backend->remove(0);
+  serves_another(0);
 }
 
 TEST_P(wake_backends, sleep_ends_at_its_time) {
