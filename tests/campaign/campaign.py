@@ -128,7 +128,7 @@ class Run:
         self.o, self.place, self.plan = o, place, plan
         self.folder = tempfile.mkdtemp(prefix=f"campaign-{plan.where}-{plan.seed}-")
         self.members, self.all, self.problems, self.hangs = [], [], [], []
-        self.clocks = places.Clocks(self.folder, place.nodes) if plan.clocks_jump else None
+        self.clocks = places.Clocks(place.nodes) if plan.clocks_jump else None
         self.hang_after = 3 * PATIENCE_S if plan.long else PATIENCE_S / 2 + plan.seconds
         self.began = time.monotonic()
 

@@ -13,33 +13,39 @@ LEAKS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lsan.supp")  #
 
 
 class Clocks:
-    """A wall clock for each node, which jumps when it is told; the steady clock goes on, as it does in life."""
+    """A wall clock for each node, which jumps when it is told; the steady clock goes on, as it does in life.
+    The files last as long as this does: services go by them, and are told to end by way of them, when their run is long over."""
 
-    def __init__(self, folder, nodes):
+    def __init__(self, nodes):
         self.library = next(iter(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")), None)
         if self.library is None:
             raise RuntimeError("libfaketime is not installed; scripts/deps does that")
-        self.files = {node: os.path.join(folder, f"clock-{node}") for node in nodes}
+        self.folder = tempfile.TemporaryDirectory(prefix="campaign-clocks-")
         for node in nodes:
             self.jump(node, 0)
+            self.make_shim(node)
+
+    def file(self, node):
+        return os.path.join(self.folder.name, f"clock-{node}")
 
     def jump(self, node, off):
-        with open(self.files[node] + ".new", "w", encoding="ascii") as file:
+        new = self.file(node) + ".new"
+        with open(new, "w", encoding="ascii") as file:
             file.write(f"{off:+d}")
-        os.replace(file.name, self.files[node])
+        os.replace(new, self.file(node))
 
     def environment(self, node):
-        return {"LD_PRELOAD": self.library, "FAKETIME_TIMESTAMP_FILE": self.files[node], "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        return {"LD_PRELOAD": self.library, "FAKETIME_TIMESTAMP_FILE": self.file(node), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+    def make_shim(self, node):
+        os.mkdir(self.file(node) + ".bin")
+        settings = " ".join(f"{name}={value}" for name, value in self.environment(node).items())
+        with open(os.path.join(self.file(node) + ".bin", "corosync"), "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o755)) as shim:
+            shim.write(f'#!/bin/sh\nexec env {settings} {shutil.which("corosync")} "$@"\n')
 
     def path_of_corosync(self, node):
         """A PATH on which corosync, and nothing else that starts it, goes by this clock: what calls exec leaves libfaketime's files in /dev/shm."""
-        folder = self.files[node] + ".bin"
-        if not os.path.isdir(folder):
-            os.mkdir(folder)
-            settings = " ".join(f"{name}={value}" for name, value in self.environment(node).items())
-            with open(os.path.join(folder, "corosync"), "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o755)) as shim:
-                shim.write(f'#!/bin/sh\nexec env {settings} {shutil.which("corosync")} "$@"\n')
-        return folder + ":" + os.environ["PATH"]
+        return self.file(node) + ".bin:" + os.environ["PATH"]
 
 
 def environment_of(clocks, node):
