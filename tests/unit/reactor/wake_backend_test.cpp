@@ -224,13 +224,12 @@ TEST_P(wake_backends, what_does_not_fit_into_the_completion_queue_is_told_all_th
   std::uint32_t told = 0;
   for (const auto end = base::clock::now() + patience; told < 2 * sources && base::clock::now() < end;) {
     seen.clear();
-    backend->reap(seen);
+    if (backend->pending()) {  // all that tells somebody who never sleeps; a sleep would bring the rest in any case
+      backend->reap(seen);
+    }
     for (const completion& c : seen) {
       ++(c.kind == completion_kind::event ? events : hang_ups).at(c.slot);
       ++told;
-    }
-    if (told < 2 * sources && !backend->pending()) {
-      backend->sleep(base::clock::now() + std::chrono::milliseconds(100));
     }
   }
   EXPECT_EQ(events, std::vector<int>(sources, 1));
