@@ -152,8 +152,6 @@ class Run:
             member.tell("open all")
         elif verb == "jump":
             self.clocks.jump(*arguments)
-        elif verb in ("fill", "empty"):
-            getattr(places, verb)(self.place, *arguments)
         else:
             getattr(self.place, verb)(*arguments)
 
@@ -176,7 +174,7 @@ class Run:
 
     def settle(self):
         for node in self.place.nodes:
-            places.empty(self.place, node)
+            self.place.empty(node)
         for member in self.members:
             member.signal(signal.SIGCONT)
         self.place.heal()
@@ -226,7 +224,7 @@ class Run:
             for member in self.all:
                 member.kill()
             for node in self.place.nodes:
-                places.empty(self.place, node)
+                self.place.empty(node)
         for member in self.all:
             self.problems += [f"member {member.number}: {v}" for v in member.violations]
             self.hangs += [f"member {member.number}: {h}" for h in member.hangs]

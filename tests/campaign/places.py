@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 
 PATIENCE_S = 60
 LEAKS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lsan.supp")  # of others, where there is a sanitizer
@@ -78,10 +77,27 @@ def sweep(shm):
         subprocess.run(["rm", "-rf", entry.path], check=False)
 
 
-class Embedded:
+class Place:
+    def __init__(self):
+        self.full = set()  # nodes whose /dev/shm is
+
+    def fill(self, node):
+        self.full.add(node)
+        self.in_shm_of(node, "cat /dev/zero >filler 2>/dev/null; true")
+
+    def empty(self, node):
+        self.in_shm_of(node, "rm -f filler")
+        self.full.discard(node)
+
+    def in_shm_of(self, node, line):
+        subprocess.run([*self.prefix(node), "sh", "-c", "cd /dev/shm && { " + line + "; }"], check=True, timeout=PATIENCE_S)
+
+
+class Embedded(Place):
     nodes = (1,)
 
     def __init__(self, cpgring):
+        super().__init__()
         self.cpgring, self.process, self.arguments, self.name = cpgring, None, [], "campaign"
         self.clocks = None
         self.said = ""
@@ -144,14 +160,15 @@ class Embedded:
         self.start(1)
 
 
-class Corosync:
+class Corosync(Place):
     """One node, or the nodes of a cluster."""
     name = "cpg"
 
     def __init__(self):
+        super().__init__()
         self.cluster = "CLUSTER_CONTROL" in os.environ
         self.nodes = tuple(range(1, int(os.environ["CLUSTER_NODES"]) + 1)) if self.cluster else (1,)
-        self.splits, self.cuts, self.starting = set(), set(), []
+        self.splits, self.cuts, self.starting = set(), set(), []  # the last: (node, process)
         self.clocks = None
 
     def verb(self, verb, node, check=True):
@@ -171,16 +188,21 @@ class Corosync:
             sweep(f"/proc/{self.verb('pid', node)}/root/dev/shm")
 
     def start(self, node):
-        if not any(process.poll() is None for process in self.starting) and not lives(self.verb("pid", node)):
+        if node in self.full:
+            self.start_unattended(node)
+        elif self.may_start(node):
             self.verb("start", node)
 
     def start_unattended(self, node):
         """Does not wait until it answers: it may not, while things are as they are."""
-        if not lives(self.verb("pid", node)):
+        if self.may_start(node):
             program = os.environ.get("CLUSTER_CONTROL") or os.environ["COROSYNC_CONTROL"]
-            self.starting.append(subprocess.Popen([program, "start", *([str(node)] if self.cluster else [])], stdin=subprocess.DEVNULL,
-                                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                                  env=control_environment(self.clocks, node)))
+            self.starting.append((node, subprocess.Popen([program, "start", *([str(node)] if self.cluster else [])], stdin=subprocess.DEVNULL,
+                                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                                         env=control_environment(self.clocks, node))))
+
+    def may_start(self, node):
+        return not any(which == node and process.poll() is None for which, process in self.starting) and not lives(self.verb("pid", node))
 
     def kill(self, node):
         self.verb("kill", node)
@@ -219,27 +241,10 @@ class Corosync:
             self.heal(cut)
         for one in self.nodes:
             self.cont(one)
-        for process in self.starting:
+        for _, process in self.starting:
             process.wait(timeout=2 * PATIENCE_S)
         self.starting = []
         for one in self.nodes:
             self.start(one)
         if self.cluster:
             control("wait", len(self.nodes))
-
-
-def fill(place, node):
-    subprocess.run([*place.prefix(node), "sh", "-c", "cat /dev/zero >/dev/shm/filler 2>/dev/null; true"], check=True, timeout=PATIENCE_S)
-
-
-def empty(place, node):
-    subprocess.run([*place.prefix(node), "rm", "-f", "/dev/shm/filler"], check=True, timeout=PATIENCE_S)
-
-
-def wait_until(holds, seconds):
-    end = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.005)
-    return True
