@@ -51,13 +51,12 @@ def environment_of(clocks, node):
     return clocks.environment(node) if clocks is not None else {}
 
 
-def control_environment(clocks, node):
-    return {**os.environ, "PATH": clocks.path_of_corosync(node)} if clocks is not None else None
+def control_command(*words):
+    return [os.environ.get("CLUSTER_CONTROL") or os.environ["COROSYNC_CONTROL"], *map(str, words)]
 
 
 def control(*words, check=True, environment=None):
-    program = os.environ.get("CLUSTER_CONTROL") or os.environ["COROSYNC_CONTROL"]
-    return subprocess.run([program, *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    return subprocess.run(control_command(*words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                           timeout=2 * PATIENCE_S, check=check, env=environment)
 
 
@@ -83,14 +82,14 @@ class Place:
 
     def fill(self, node):
         self.full.add(node)
-        self.in_shm_of(node, "cat /dev/zero >filler 2>/dev/null; true")
+        self.run_on(node, "sh", "-c", "cat /dev/zero >/dev/shm/filler 2>/dev/null; true")
 
     def empty(self, node):
-        self.in_shm_of(node, "rm -f filler")
+        self.run_on(node, "rm", "-f", "/dev/shm/filler")
         self.full.discard(node)
 
-    def in_shm_of(self, node, line):
-        subprocess.run([*self.prefix(node), "sh", "-c", "cd /dev/shm && { " + line + "; }"], check=True, timeout=PATIENCE_S)
+    def run_on(self, node, *command):
+        subprocess.run([*self.prefix(node), *command], check=True, timeout=PATIENCE_S)
 
 
 class Embedded(Place):
@@ -171,8 +170,11 @@ class Corosync(Place):
         self.splits, self.cuts, self.starting = set(), set(), []  # the last: (node, process)
         self.clocks = None
 
+    def words(self, verb, node):
+        return [verb, node] if self.cluster else [verb]
+
     def verb(self, verb, node, check=True):
-        return control(verb, *([node] if self.cluster else []), check=check, environment=control_environment(self.clocks, node)).stdout.strip()
+        return control(*self.words(verb, node), check=check).stdout.strip()
 
     def prefix(self, node):
         return [os.environ["CLUSTER_CONTROL"], "exec", str(node)] if self.cluster else []
@@ -191,15 +193,17 @@ class Corosync(Place):
         if node in self.full:
             self.start_unattended(node)
         elif self.may_start(node):
-            self.verb("start", node)
+            control(*self.words("start", node), environment=self.environment_to_start(node))
 
     def start_unattended(self, node):
         """Does not wait until it answers: it may not, while things are as they are."""
         if self.may_start(node):
-            program = os.environ.get("CLUSTER_CONTROL") or os.environ["COROSYNC_CONTROL"]
-            self.starting.append((node, subprocess.Popen([program, "start", *([str(node)] if self.cluster else [])], stdin=subprocess.DEVNULL,
-                                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                                         env=control_environment(self.clocks, node))))
+            process = subprocess.Popen(control_command(*self.words("start", node)), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL, env=self.environment_to_start(node))
+            self.starting.append((node, process))
+
+    def environment_to_start(self, node):
+        return {**os.environ, "PATH": self.clocks.path_of_corosync(node)} if self.clocks is not None else None
 
     def may_start(self, node):
         return not any(which == node and process.poll() is None for which, process in self.starting) and not lives(self.verb("pid", node))
