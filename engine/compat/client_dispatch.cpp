@@ -19,6 +19,9 @@ namespace {
 // Chunks go back to the ring in batches of so many bytes; the lines of their headers are still near then.
 constexpr std::uint32_t reclaim_bytes = 8192;
 
+// A call that hands out events without end reads the bytes of so many together. Far below what a service may owe: see ipc/doorbell_debt.hpp.
+constexpr std::int64_t unread_bytes_most = 4096;
+
 void set_name(cpg_name& to, std::string_view from) {
   to.length = static_cast<std::uint32_t>(std::min<std::size_t>(from.size(), sizeof to.value));
   std::memcpy(to.value, from.data(), to.length);
@@ -128,7 +131,7 @@ client::served client::serve(bool byte_first) {
     return served::failed;
   }
   ++owed_bytes_;
-  if (byte_first) {
+  if (byte_first || owed_bytes_ >= unread_bytes_most) {
     read_bytes();
   }
   if (copies_) {

@@ -58,13 +58,16 @@ void awaited_list::close_window() noexcept {
 std::size_t awaited_list::sweep() {
   // SYNC awaited_told: see awaited::tell().
   const auto told = [](const awaited& one) { return one.told_.load(std::memory_order_acquire); };
-  while (!list_.empty() && list_.begin() != next_ && told(list_.front())) {
+  const auto unsent = [](const awaited& one) { return one.decided_ && one.number_ == 0; };
+  while (!list_.empty() && (list_.begin() != next_ || unsent(list_.front())) && told(list_.front())) {
     erase(list_.begin());
   }
-  if (unsent_ != 0) {
+  // A pass over the whole list once in as many calls as it is long: a constant cost for each call.
+  if (unsent_ != 0 && ++calls_since_pass_ >= list_.size()) {
+    calls_since_pass_ = 0;
     for (auto at = list_.begin(); at != list_.end();) {
       const auto here = at++;
-      if (here->decided_ && here->number_ == 0 && told(*here)) {
+      if (unsent(*here) && told(*here)) {
         erase(here);
       }
     }

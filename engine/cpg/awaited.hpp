@@ -135,7 +135,7 @@ class awaited_list {
   /// Nothing comes back any more: all room in the sender's window is free.
   void close_window() noexcept;
   [[nodiscard]] bool empty() const noexcept { return list_.empty(); }
-  /// Lets go of those that have been told and keep no place. The bytes of the sender's window that are free again.
+  /// Lets go of those that have been told and keep no place; of those in the middle of a long list not at once. The bytes of the sender's window that are free again.
   std::size_t sweep();
 
   /// What one takes of the sender's window beside its payload: no number of empty messages is free.
@@ -149,7 +149,8 @@ class awaited_list {
   std::list<awaited> list_;
   std::list<awaited>::iterator next_ = list_.end();  // none before it can come back any more
   std::uint64_t written_ = 0, back_ = 0;
-  std::size_t unsent_ = 0;  // decided without having been written: they go from the middle
+  std::size_t unsent_ = 0;            // decided without having been written: they can go from the middle
+  std::size_t calls_since_pass_ = 0;  // of sweep(), since it looked at the middle
   std::size_t freed_ = 0;
   std::optional<base::time_point> earliest_;
   bool all_unknown_ = false;

@@ -67,6 +67,11 @@ result<void> connection::flush() noexcept {
 
 result<void> connection::fault() const { return parts_->requests.broken() ? result<void>(fail(parts_->requests.fault())) : result<void>(); }
 
+void connection::read_doorbells() noexcept {
+  const auto bytes = doorbell::drain(socket_.get());
+  parts_->debt.emptied(parts_->events.taken(), bytes.value_or(0));
+}
+
 bool connection::hung_up() const noexcept {
   pollfd p{socket_.get(), POLLRDHUP, 0};
   return ::poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLRDHUP | POLLERR)) != 0;

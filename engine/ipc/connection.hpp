@@ -16,6 +16,7 @@
 
 #include "base/owned.hpp"
 #include "ipc/doorbell.hpp"
+#include "ipc/doorbell_debt.hpp"
 #include "ipc/flow_control.hpp"
 #include "ipc/response_reader.hpp"
 #include "ipc/ring_reader.hpp"
@@ -55,6 +56,15 @@ class connection {
   /// staged stays so: then, as must_flush() says, it is to be called again. Errors: service_lost, malformed.
   result<void> flush() noexcept;
   [[nodiscard]] bool must_flush() const noexcept { return parts_->requests.staged() != 0 || parts_->bell.owed() != 0; }
+  /// Reads the socket empty once too many doorbell bytes are unread; see doorbell_debt.hpp. To be called after events were taken, by whoever
+  /// does not read a byte for each. Costs a comparison otherwise. Does not tell of a hang-up: the socket does, to whoever waits on it.
+  void read_doorbells_if_due() noexcept {
+    if (parts_->debt.due(parts_->events.taken())) [[unlikely]] {
+      read_doorbells();
+    }
+  }
+  /// Where others that read the socket add the bytes that they read.
+  [[nodiscard]] std::uint64_t& doorbells_read() noexcept { return parts_->debt.bytes_read(); }
   /// What is wrong with the request ring, if anything is.
   [[nodiscard]] result<void> fault() const;
 
@@ -73,6 +83,7 @@ class connection {
   }
 
  private:
+  void read_doorbells() noexcept;
   struct parts {  // apart, so that a moved connection keeps its rings where they are
     parts(shared_ring request, shared_ring response, shared_ring event) noexcept
         : request_ring(std::move(request)),
@@ -81,12 +92,14 @@ class connection {
           requests(request_ring, "request ring"),
           responses(response_ring, "response ring"),
           events(event_ring, "event ring"),
-          answers(responses) {}
+          answers(responses),
+          debt(events.capacity_bytes()) {}
     shared_ring request_ring, response_ring, event_ring;
     ring_writer requests;
     ring_reader responses, events;
     response_reader answers;
     doorbell bell;
+    doorbell_debt debt;
     std::uint32_t outstanding_limit = 1;
     bool waits_for_half = false;
   };

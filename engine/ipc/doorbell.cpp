@@ -38,7 +38,7 @@ result<void> doorbell::ring(int fd, std::uint32_t requests) noexcept {
 }
 
 result<std::uint64_t> doorbell::drain(int fd) noexcept {
-  std::array<char, 4096> bytes;
+  std::array<char, 16384> bytes;  // what is owed comes in one piece: see doorbell_debt.hpp
   std::uint64_t total = 0;
   for (;;) {
     const auto got = ::recv(fd, bytes.data(), bytes.size(), MSG_DONTWAIT);

@@ -33,6 +33,7 @@ std::uint32_t ring_reader::take(std::uint32_t there) noexcept {
   // SYNC ring_semaphore: all chunks counted here were complete before they were counted. Only we take counts, so that many are still there.
   __atomic_fetch_sub(semaphore_, std::uint64_t{there}, __ATOMIC_ACQUIRE);
   ready_ += there;
+  taken_ += there;
   // Read behind the counts, so it is at least where the last of the counted chunks ends.
   const std::uint32_t write = base::read_once_u32(write_position_);
   const std::uint32_t span = write < words_ ? cf::distance(scan_, write, words_) : 0;

@@ -42,6 +42,8 @@ class ring_reader {
   }
   /// Taken, not yet leased. After a fault: 1 for ever, so that whoever drains this ring comes to hear of it.
   [[nodiscard]] std::uint32_t ready() const noexcept { return ready_; }
+  /// Taken since the beginning.
+  [[nodiscard]] std::uint64_t taken() const noexcept { return taken_; }
   /// Leased, not yet reclaimed; no limit but the ring.
   [[nodiscard]] std::uint32_t leased() const noexcept { return leased_; }
   [[nodiscard]] std::uint32_t leased_bytes() const noexcept { return leased_words_ * 4; }
@@ -129,6 +131,7 @@ class ring_reader {
   std::uint32_t* write_position_;
   std::uint32_t* read_position_;
   bool nearly_full_ = false;
+  std::uint64_t taken_ = 0;
   base::refusal refused_;
   std::string_view name_;
 };

@@ -31,6 +31,7 @@ struct wake_target {
   std::uint64_t* events = nullptr;   // posted for each event; a doorbell byte follows on the socket
   std::uint64_t* answers = nullptr;  // posted for each answer; no byte follows
   int fd = -1;
+  std::uint64_t* bytes_read = nullptr;  // not null: a backend that reads the socket adds the number of bytes
 };
 
 class reactor;

@@ -22,9 +22,16 @@ constexpr std::size_t events_at_once = 256;
 
 std::uint64_t tag(std::uint32_t slot, std::uint32_t generation) noexcept { return std::uint64_t{generation} << 32 | slot; }
 
-void empty_socket(int fd) noexcept {
+/// How many bytes were in it.
+std::uint64_t empty_socket(int fd) noexcept {
   std::array<char, 4096> sink;
-  while (::recv(fd, sink.data(), sink.size(), MSG_DONTWAIT) == static_cast<ssize_t>(sink.size())) {
+  std::uint64_t total = 0;
+  for (;;) {
+    const auto got = ::recv(fd, sink.data(), sink.size(), MSG_DONTWAIT);
+    total += got > 0 ? static_cast<std::uint64_t>(got) : 0;
+    if (got != static_cast<ssize_t>(sink.size())) {
+      return total;
+    }
   }
 }
 
@@ -74,6 +81,7 @@ result<void> wake_epoll::add(std::uint32_t slot, const wake_target& where) {
   CPGRING_CHECK(!s.used);
   s.used = true;
   s.fd = where.fd;
+  s.bytes_read = where.bytes_read;
   return where.fd < 0 ? result<void>{} : control(EPOLL_CTL_ADD, where.fd, EPOLLIN | EPOLLRDHUP | EPOLLET, tag(slot, s.generation));
 }
 
@@ -94,7 +102,10 @@ void wake_epoll::arm_event(std::uint32_t slot) {
   }
   s.armed = true;
   counters_.arms.add();
-  empty_socket(s.fd);
+  const std::uint64_t bytes = empty_socket(s.fd);
+  if (s.bytes_read != nullptr) {
+    *s.bytes_read += bytes;
+  }
 }
 
 result<void> wake_epoll::watch(std::uint32_t slot, int fd) {

@@ -33,6 +33,7 @@ class wake_epoll final : public wake_backend {
  private:
   struct slot_state {
     int fd = -1;
+    std::uint64_t* bytes_read = nullptr;
     std::uint32_t generation = 0;
     bool used = false;
     bool armed = false;

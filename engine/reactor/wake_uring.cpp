@@ -336,6 +336,8 @@ void wake_uring::complete(const io_uring_cqe& cqe, std::vector<completion>& into
       s.event_waits = false;
       if (kind_ == wakeup::futex) {
         lower_waiters(s.where.events);
+      } else if (cqe.res > 0 && s.where.bytes_read != nullptr) {
+        *s.where.bytes_read += static_cast<std::uint64_t>(cqe.res);
       }
       // A receive that fails or finds the end means hang-up, which the poll tells as well; out of buffers means bytes are there.
       into.push_back({completion_kind::event, slot});

@@ -222,7 +222,7 @@ void endpoint::readable() {
 void endpoint::connected(ipc::connection connection) {
   auto owned = std::make_unique<ipc::connection>(std::move(connection));
   face_->shm_bytes_.set(owned->shm_bytes());
-  pump_.target({owned->events().semaphore_word(), owned->responses().semaphore_word(), owned->fd()});
+  pump_.target({owned->events().semaphore_word(), owned->responses().semaphore_word(), owned->fd(), &owned->doorbells_read()});
   pump_.set_weight(options_.weight);
   session_.attach(std::move(owned), now());
   if (auto ok = core_->reactor().add(pump_); !ok) {

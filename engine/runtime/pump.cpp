@@ -311,6 +311,7 @@ void pump::finish(turn_state& t) {
   if (owner_.ended() && !owner_.lingering()) {
     return;  // the connection is gone, and its ring with it
   }
+  owner_.session().connection()->read_doorbells_if_due();
   t.ring.reclaim(may_reclaim(t.released.take()));
   if (keeps_books_ && leases_.anything_to_do()) [[unlikely]] {
     tend_leases();

@@ -53,7 +53,8 @@ void pump::let_go_of_leases(std::unique_ptr<ipc::connection> connection) {
 }
 
 bool pump::discard_events() {
-  auto& ring = owner_.session().connection()->events();
+  auto& connection = *owner_.session().connection();
+  auto& ring = connection.events();
   if (leases_.anything_to_do()) {
     leases_.collect(owner_.core().copies(), [](std::uint64_t) {});
     leases_.copy_out(owner_.core().copies(), base::time_point::max(), [](std::uint64_t) {});
@@ -67,11 +68,13 @@ bool pump::discard_events() {
     }
     if (reclaims && ring.leased() >= 64) {
       ring.reclaim(ring.leased());
+      connection.read_doorbells_if_due();
     }
   }
   if (reclaims) {
     ring.reclaim(ring.leased());
   }
+  connection.read_doorbells_if_due();
   return true;
 }
 

@@ -154,6 +154,7 @@ void pump::copy_out() {
     copy_event(one);
     spill_.push_back(one);
   }
+  owner_.session().connection()->read_doorbells_if_due();
   reclaim_done(ring);
 }
 

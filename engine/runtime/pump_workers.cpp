@@ -449,6 +449,7 @@ void pump::room_again() {
 }
 
 void pump::finish_on_workers(turn_state& t) {
+  owner_.session().connection()->read_doorbells_if_due();
   reclaim_done(t.ring);
   if (leases_.anything_to_do()) [[unlikely]] {
     tend_leases();

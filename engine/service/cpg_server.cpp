@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <utility>
 
 #include <fmt/format.h>
@@ -92,6 +93,7 @@ void cpg_server::on_created(qb_ipcs_connection_t* c) {
   auto& m = *static_cast<member*>(::qb_ipcs_context_get(c));
   const std::int32_t size = ::qb_ipcs_connection_get_buffer_size(c);
   m.event_max = size > 0 ? static_cast<std::uint32_t>(size) : 0;
+  m.doorbells = owed_doorbells(m.event_max);
   self.counters_.connections.add();
   self.counters_.connections_total.add();
   m.occasions.client = self.counters_.connections_total.get();
@@ -454,12 +456,42 @@ void cpg_server::send(member& to, const iovec* parts, std::size_t count, std::si
   }
 }
 
+/// False: libqb owes this client so many doorbell bytes that no more may be added. Events that it has not taken from its ring explain
+/// some of them, and may be taken later. A client that takes events and does not read its socket is disconnected.
+bool cpg_server::may_push(member& to) {
+  if (!loop_.wants_output(to.connection)) {
+    to.doorbells.sent(false);
+    return true;
+  }
+  if (to.doomed) {
+    return false;
+  }
+  auto* const stats = ::qb_ipcs_connection_stats_get_2(to.connection, 0);
+  const std::uint32_t in_ring = stats == nullptr ? to.doorbells.count() : stats->event_q_length;
+  std::free(stats);
+  if (in_ring < to.doorbells.count() / 2) {
+    counters_.members_disconnected.add();
+    doom(to, fmt::format("it takes events but does not read its socket: {} doorbell bytes are owed to it", to.doorbells.count()));
+  }
+  return false;
+}
+
+/// As qb_ipcs_event_sendv(). -EAGAIN also when too many doorbell bytes are owed.
 ssize_t cpg_server::push(member& to, const iovec* parts, std::size_t count) {
+  if (to.doorbells.at_limit() && !may_push(to)) [[unlikely]] {
+    return -EAGAIN;
+  }
+  ssize_t sent = 0;
   if (to.held_socket >= 0) [[unlikely]] {
     const full_socket::instead_of held(bad_->full, to.held_socket);
-    return ::qb_ipcs_event_sendv(to.connection, parts, count);
+    sent = ::qb_ipcs_event_sendv(to.connection, parts, count);
+  } else {
+    sent = ::qb_ipcs_event_sendv(to.connection, parts, count);
   }
-  return ::qb_ipcs_event_sendv(to.connection, parts, count);
+  if (sent >= 0) {
+    to.doorbells.sent(loop_.wants_output(to.connection));
+  }
+  return sent;
 }
 
 void cpg_server::send_as_is(member& to, const iovec* parts, std::size_t count, std::size_t total) {

@@ -89,6 +89,7 @@ class cpg_server {
   void send(member& to, const iovec* parts, std::size_t count, std::size_t total);
   void send_as_is(member& to, const iovec* parts, std::size_t count, std::size_t total);
   ssize_t push(member& to, const iovec* parts, std::size_t count);
+  bool may_push(member& to);
   void flush_backlog(member& of);
   void flush_all();
   void keep_flushing();

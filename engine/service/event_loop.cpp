@@ -69,12 +69,20 @@ std::int32_t event_loop::modify(qb_loop_priority, std::int32_t fd, std::int32_t 
   w.data = data;
   w.dispatch = dispatch;
   w.events = events;
+  if ((events & POLLOUT) != 0) {
+    here->wanting_output_.insert(data);
+  } else {
+    here->wanting_output_.erase(data);
+  }
   return w.output_held ? 0 : here->control(EPOLL_CTL_MOD, fd, events, w);
 }
 
 std::int32_t event_loop::remove(std::int32_t fd) {
   CPGRING_CHECK(here != nullptr);
-  here->watches_.erase(fd);
+  if (const auto at = here->watches_.find(fd); at != here->watches_.end()) {
+    here->wanting_output_.erase(at->second.data);
+    here->watches_.erase(at);
+  }
   return here->control(EPOLL_CTL_DEL, fd, 0, {});
 }
 

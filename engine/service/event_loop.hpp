@@ -11,6 +11,7 @@
 #include <map>
 #include <mutex>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include <qb/qbipcs.h>
@@ -48,6 +49,8 @@ class event_loop {
   void go_on();
   /// The descriptor that libqb watches for its object `data`; -1: none. Looks at all of them.
   [[nodiscard]] std::int32_t descriptor_of(const void* data) const noexcept;
+  /// libqb wants to be told of room for output for its object `data`.
+  [[nodiscard]] bool wants_output(const void* data) const noexcept { return !wanting_output_.empty() && wanting_output_.contains(data); }
   /// Until release_output(), room for output on `fd` is not reported, and what libqb wants to be told of does not reach the kernel.
   void hold_output(std::int32_t fd);
   void release_output(std::int32_t fd);
@@ -81,6 +84,7 @@ class event_loop {
   base::unique_fd epoll_;
   base::unique_fd wake_fd_;
   std::unordered_map<std::int32_t, watch> watches_;
+  std::unordered_set<const void*> wanting_output_;
   std::vector<job> jobs_;
   std::uint64_t generations_ = 0;
   std::multimap<base::time_point, std::function<void()>> ticks_;

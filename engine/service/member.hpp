@@ -14,6 +14,7 @@
 #include "base/owned.hpp"
 #include "service/groups.hpp"
 #include "service/injector.hpp"
+#include "service/owed_doorbells.hpp"
 
 namespace cpgring::service {
 
@@ -29,6 +30,7 @@ struct member {
   bool interrupted = false;                    // a view came since the first fragment
   std::deque<std::vector<std::byte>> backlog;  // events that did not fit into its ring
   std::size_t backlog_bytes = 0;
+  owed_doorbells doorbells;
   fault_occasions occasions;
   std::int32_t held_socket = -1;                                    // its doorbell is being held back
   std::unordered_map<std::uint64_t, base::unique_mapping> buffers;  // zero-copy sends of old libcpg

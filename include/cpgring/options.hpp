@@ -19,7 +19,7 @@ class message;
 /// How a reactor learns that an event arrived. Leave it on `automatic`: the best that works here is probed at start.
 enum class wakeup {
   automatic,
-  futex,   ///< io_uring waits on the event ring's semaphore; the socket is never read (Linux 6.7+, glibc's 64-bit sem_t)
+  futex,   ///< io_uring waits on the event ring's semaphore; the socket is read once in 8192 events (Linux 6.7+, glibc's 64-bit sem_t)
   socket,  ///< io_uring receives the doorbell bytes (Linux 6.0+)
   epoll,   ///< no io_uring; chosen automatically only where io_uring is refused
 };

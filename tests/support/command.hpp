@@ -28,12 +28,11 @@ class child {
   bool until_it_says(std::string_view text);
   void signal(int number) const;
   [[nodiscard]] pid_t pid() const noexcept { return pid_; }
+  [[nodiscard]] bool running();
   /// Waits for its end; kills it when patience ends.
   ended wait();
 
  private:
-  [[nodiscard]] bool running();
-
   pid_t pid_ = -1;
   int status_ = -1;
   std::string out_, err_;  // files

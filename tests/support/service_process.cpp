@@ -55,6 +55,8 @@ service_process::~service_process() {
 
 pid_t service_process::pid() const { return own_ ? own_->pid() : static_cast<pid_t>(std::atol(control("pid").out.c_str())); }
 
+bool service_process::ended() const { return own_ ? !own_->running() : ::kill(pid(), 0) != 0; }
+
 void service_process::stop() {
   const pid_t it = pid();
   ASSERT_EQ(::kill(it, SIGSTOP), 0);

@@ -26,12 +26,13 @@ class service_process {
   void go_on();
   /// SIGKILL; when it returns it is gone.
   void kill();
+  [[nodiscard]] pid_t pid() const;
+  /// It has gone without being told to.
+  [[nodiscard]] bool ended() const;
   /// Does nothing unless it was killed.
   void start();
 
  private:
-  [[nodiscard]] pid_t pid() const;
-
   std::string name_;
   std::unique_ptr<child> own_;  // null: corosync
 };
