@@ -19,7 +19,8 @@ namespace {
 // Chunks go back to the ring in batches of so many bytes; the lines of their headers are still near then.
 constexpr std::uint32_t reclaim_bytes = 8192;
 
-// A call that hands out events without end reads the bytes of so many together. Far below what a service may owe: see ipc/doorbell_debt.hpp.
+// A call that hands out events without end reads the bytes of so many together. Far below what a service may owe: see
+// ipc/doorbell_debt.hpp.
 constexpr std::int64_t unread_bytes_most = 4096;
 
 void set_name(cpg_name& to, std::string_view from) {

@@ -135,7 +135,8 @@ class awaited_list {
   /// Nothing comes back any more: all room in the sender's window is free.
   void close_window() noexcept;
   [[nodiscard]] bool empty() const noexcept { return list_.empty(); }
-  /// Lets go of those that have been told and keep no place; of those in the middle of a long list not at once. The bytes of the sender's window that are free again.
+  /// Lets go of those that have been told and keep no place; of those in the middle of a long list not at once. The bytes of the sender's
+  /// window that are free again.
   std::size_t sweep();
 
   /// What one takes of the sender's window beside its payload: no number of empty messages is free.

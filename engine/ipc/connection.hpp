@@ -56,8 +56,9 @@ class connection {
   /// staged stays so: then, as must_flush() says, it is to be called again. Errors: service_lost, malformed.
   result<void> flush() noexcept;
   [[nodiscard]] bool must_flush() const noexcept { return parts_->requests.staged() != 0 || parts_->bell.owed() != 0; }
-  /// Reads the socket empty once too many doorbell bytes are unread; see doorbell_debt.hpp. To be called after events were taken, by whoever
-  /// does not read a byte for each. Costs a comparison otherwise. Does not tell of a hang-up: the socket does, to whoever waits on it.
+  /// Reads the socket empty once too many doorbell bytes are unread; see doorbell_debt.hpp. To be called after events were taken, by
+  /// whoever does not read a byte for each. Costs a comparison otherwise. Does not tell of a hang-up: the socket does, to whoever waits on
+  /// it.
   void read_doorbells_if_due() noexcept {
     if (parts_->debt.due(parts_->events.taken())) [[unlikely]] {
       read_doorbells();

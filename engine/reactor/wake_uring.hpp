@@ -1,7 +1,7 @@
 // Waiting with io_uring: for an event's semaphore by a futex wait, or for its doorbell byte by a receive.
 //
-// futex: the waiter count in the upper half of the semaphore word is raised, so that the service's ordinary sem_post wakes us. The socket is
-// not read here: it fills after about 278 bytes, and from then on the service only counts what it owes. The source reads it before that
+// futex: the waiter count in the upper half of the semaphore word is raised, so that the service's ordinary sem_post wakes us. The socket
+// is not read here: it fills after about 278 bytes, and from then on the service only counts what it owes. The source reads it before that
 // count gets dangerous (ipc/doorbell_debt.hpp). socket: one receive with a provided buffer is pending for each armed source; never a
 // multishot one, which would complete for every byte. Both: one poll for hang-up for each source.
 #pragma once

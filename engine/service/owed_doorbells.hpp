@@ -1,7 +1,7 @@
 // How many doorbell bytes libqb owes one client, seen from outside of libqb, and how many it may owe.
 //
-// libqb sends a byte for each event and counts what the client's full socket refuses. It aborts when the count passes 2^31, and sends all of
-// it from a buffer of the ring's size in one call, which spins when the socket takes a part only. Its public interface does not show the
+// libqb sends a byte for each event and counts what the client's full socket refuses. It aborts when the count passes 2^31, and sends all
+// of it from a buffer of the ring's size in one call, which spins when the socket takes a part only. Its public interface does not show the
 // count, but it asks its event loop to be told of room on the socket exactly as long as it owes something.
 #pragma once
 

@@ -39,7 +39,8 @@ class counted_service {
     const std::string file = testing::TempDir() + "cpgring-doorbells";
     base::unique_fd fd(::open(file.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
     EXPECT_TRUE(fd && ::ftruncate(fd.get(), sizeof(doorbell_figures)) == 0);
-    page_ = base::unique_mapping(::mmap(nullptr, sizeof(doorbell_figures), PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0), sizeof(doorbell_figures));
+    page_ = base::unique_mapping(::mmap(nullptr, sizeof(doorbell_figures), PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0),
+                                 sizeof(doorbell_figures));
     ::setenv("CPGRING_DOORBELL_FILE", file.c_str(), 1);
     ::setenv("CPGRING_DOORBELL_AHEAD", std::to_string(ahead).c_str(), 1);
     ::setenv("LD_PRELOAD", CPGRING_PRELOAD_DIR "/libdoorbell_counter.so", 1);
@@ -66,8 +67,9 @@ class counted_service {
 
 /// Multicasts to itself as fast as it goes, through the command, which checks what comes back.
 ended exchange(const counted_service& service, wakeup backend, int workers) {
-  return cpgring_command({"load", "--service", service.name(), "--handles", "1", "--messages", std::to_string(events), "--rate", "0", "--wakeup",
-                          std::string(to_string(backend)), "--workers", std::to_string(workers), "--max-message-size", "1048576"});
+  return cpgring_command({"load", "--service", service.name(), "--handles", "1", "--messages", std::to_string(events), "--rate", "0",
+                          "--wakeup", std::string(to_string(backend)), "--workers", std::to_string(workers), "--max-message-size",
+                          "1048576"});
 }
 
 /// A client that takes events and never reads its socket, as no library of ours is.
@@ -127,9 +129,11 @@ class never_reads {
 };
 
 class doorbell_debt : public testing::TestWithParam<std::tuple<wakeup, int>> {};
-INSTANTIATE_TEST_SUITE_P(of, doorbell_debt, testing::Combine(testing::ValuesIn(backends_here()), testing::Values(0, 1)), [](const auto& info) {
-  return std::string(to_string(std::get<0>(info.param))) + (std::get<1>(info.param) == 0 ? "_inline" : "_on_a_worker");
-});
+INSTANTIATE_TEST_SUITE_P(of, doorbell_debt, testing::Combine(testing::ValuesIn(backends_here()), testing::Values(0, 1)),
+                         [](const auto& info) {
+                           return std::string(to_string(std::get<0>(info.param))) +
+                                  (std::get<1>(info.param) == 0 ? "_inline" : "_on_a_worker");
+                         });
 
 TEST_P(doorbell_debt, stays_small_over_many_events) {
   const auto [backend, workers] = GetParam();
