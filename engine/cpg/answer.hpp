@@ -13,8 +13,6 @@
 
 namespace cpgring::cpg {
 
-inline constexpr std::int32_t cs_ok = 1, cs_try_again = 6, cs_busy = 10, cs_interrupt = 16;
-
 inline std::int32_t answer_error(answer_bytes answer) noexcept { return base::read_once_i32(answer.data() + wire::header_error); }
 
 inline error service_error(std::int32_t code, std::string_view what) {

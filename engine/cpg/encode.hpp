@@ -9,14 +9,12 @@
 #include <string_view>
 #include <vector>
 
+#include "base/put.hpp"
 #include "cpg/wire_format.hpp"
 
 namespace cpgring::cpg {
 
-template <class T>
-inline void put(std::byte* at, T value) noexcept {
-  std::memcpy(at, &value, sizeof value);
-}
+using base::put;
 
 inline void put_header(std::byte* at, wire::request id, std::size_t size) noexcept {
   put(at + wire::header_id, static_cast<std::int32_t>(id));

@@ -202,10 +202,10 @@ void session::join_answered(const result<answer_bytes>& answer) {
     return;  // lose() has settled the join
   }
   const std::int32_t code = answer_error(*answer);
-  if (code == cs_ok) {
+  if (code == wire::status::ok) {
     return;  // the own view settles it
   }
-  if ((code == cs_try_again || code == cs_busy) && join_) {
+  if ((code == wire::status::try_again || code == wire::status::busy) && join_) {
     join_->retry_at = now_ + retry_pause;
     return;
   }
@@ -235,10 +235,10 @@ void session::leave_answered(const result<answer_bytes>& answer) {
     return;
   }
   const std::int32_t code = answer_error(*answer);
-  if (code == cs_ok) {
+  if (code == wire::status::ok) {
     return;  // the own leave view settles it
   }
-  if ((code == cs_try_again || code == cs_busy) && leave_) {
+  if ((code == wire::status::try_again || code == wire::status::busy) && leave_) {
     leave_->retry_at = now_ + retry_pause;
     return;
   }

@@ -199,18 +199,18 @@ void session::fragment_answered(const result<answer_bytes>& answer) {
   }
   entry& front = outbox_.front();
   const std::int32_t code = answer_error(*answer);
-  if (code == cs_ok) {
+  if (code == wire::status::ok) {
     front.deadline = now_ + options_.control_deadline;
     if (front.offset < front.bytes.size()) {
       return;
     }
     ++counts_.multicasts;
     counts_.multicast_bytes += front.bytes.size();
-  } else if ((code == cs_try_again || code == cs_interrupt) && now_ < front.deadline) {
+  } else if ((code == wire::status::try_again || code == wire::status::interrupt) && now_ < front.deadline) {
     // TRY_AGAIN: this fragment was not taken. INTERRUPT: a membership change tore the message; receivers drop their half at the next
     // `first`.
     const std::size_t part = front.offset % atomic_max_ == 0 ? atomic_max_ : front.offset % atomic_max_;
-    front.offset = code == cs_interrupt ? 0 : front.offset - part;
+    front.offset = code == wire::status::interrupt ? 0 : front.offset - part;
     fragment_retry_at_ = now_ + retry_pause;
     return;
   } else {

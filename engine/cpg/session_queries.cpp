@@ -143,7 +143,7 @@ result<void> session::query_groups(handle::answer<std::vector<group_entry>> done
   put(request.data() + w::type, w::all);
   question(std::move(request), static_cast<std::uint32_t>(wire::response::iteration_initialize), wire::iteration_initialize_response::bytes,
            walk->deadline, [this, walk](const result<answer_bytes>& answer) {
-             if (!answer || answer_error(*answer) != cs_ok || answer->size() < wire::iteration_initialize_response::bytes) {
+             if (!answer || answer_error(*answer) != wire::status::ok || answer->size() < wire::iteration_initialize_response::bytes) {
                const error why = answer ? service_error(answer_error(*answer), "to list groups") : answer.error();
                answers.push_back(settled<std::vector<group_entry>>(walk->done, fail(why)));
                return;
@@ -160,7 +160,7 @@ void session::iterate(const std::shared_ptr<iteration>& walk) {
   question(std::move(request), static_cast<std::uint32_t>(wire::response::iteration_next), wire::iteration_next_response::bytes,
            walk->deadline, [this, walk](const result<answer_bytes>& answer) {
              namespace w = wire::iteration_next_response;
-             if (answer && answer_error(*answer) == cs_ok && answer->size() >= w::bytes) {
+             if (answer && answer_error(*answer) == wire::status::ok && answer->size() >= w::bytes) {
                const std::uint32_t length = std::min<std::uint32_t>(base::read_once_u32(answer->data() + w::name), wire::name_text_max);
                walk->found.push_back({std::string(reinterpret_cast<const char*>(answer->data()) + w::name + wire::name_text, length),
                                       base::read_once_u32(answer->data() + w::node), base::read_once_u32(answer->data() + w::pid)});

@@ -3,7 +3,7 @@
 namespace cpgring::ipc {
 namespace {
 
-constexpr std::size_t at_id = 0, at_size = 8, at_error = 16;
+constexpr std::size_t header_id = 0, header_size = 8, header_error = 16;
 
 constexpr std::uint64_t ring_bytes(std::uint32_t payload) noexcept { return std::uint64_t{chunk_format::words_of(payload)} * 4; }
 
@@ -46,9 +46,9 @@ look response_reader::next(answer& out) {
     return refuse({"the length of the chunk", bytes.size, header_bytes, header_bytes});
   }
   const expectation oldest = expected_.front();
-  const std::uint32_t id = base::read_once_u32(bytes.data + at_id);
-  const std::uint32_t size = base::read_once_u32(bytes.data + at_size);
-  const std::int32_t code = base::read_once_i32(bytes.data + at_error);
+  const std::uint32_t id = base::read_once_u32(bytes.data + header_id);
+  const std::uint32_t size = base::read_once_u32(bytes.data + header_size);
+  const std::int32_t code = base::read_once_i32(bytes.data + header_error);
   // A bare error: `id` 0 where the service's dispatcher answered in place of the request's own code.
   const bool bare = bytes.size == header_bytes && (id == 0 || id == oldest.id) && code != error_ok;
   if (id != oldest.id && !bare) {

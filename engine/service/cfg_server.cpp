@@ -11,6 +11,7 @@
 
 #include "base/checked_read.hpp"
 #include "service/event_loop.hpp"
+#include "service/events.hpp"
 
 namespace cpgring::service {
 namespace {
@@ -19,18 +20,6 @@ namespace {
 constexpr std::int32_t request_node_addresses = 5, request_local_get = 6;
 constexpr std::int32_t response_node_addresses = 11, response_local_get = 12;
 constexpr std::size_t request_bytes = 16, response_bytes = 24, address_bytes = 16;
-constexpr std::int32_t cs_ok = 1, cs_not_supported = 19;
-
-template <class T>
-void put(std::byte* at, T value) noexcept {
-  std::memcpy(at, &value, sizeof value);
-}
-
-void put_header(std::byte* at, std::int32_t id, std::size_t size, std::int32_t error) noexcept {
-  put(at, id);
-  put(at + 8, static_cast<std::int32_t>(size));
-  put(at + 16, error);
-}
 
 }  // namespace
 
@@ -72,16 +61,16 @@ std::int32_t cfg_server::on_message(qb_ipcs_connection_t* c, void* data, std::si
   std::size_t reply_bytes = response_bytes;
   if (id == request_node_addresses) {
     reply_bytes = reply.size();
-    put_header(reply.data(), response_node_addresses, reply_bytes, cs_ok);
+    put_header(reply.data(), response_node_addresses, reply_bytes, wire::status::ok);
     put(reply.data() + response_bytes, std::uint32_t{AF_INET});
     put(reply.data() + response_bytes + 4, std::uint32_t{1});
     put(reply.data() + response_bytes + 8, htonl(INADDR_LOOPBACK));
   } else if (id == request_local_get) {
     reply_bytes = response_bytes + 8;
-    put_header(reply.data(), response_local_get, reply_bytes, cs_ok);
+    put_header(reply.data(), response_local_get, reply_bytes, wire::status::ok);
     put(reply.data() + response_bytes, self.options_.node_id);
   } else {
-    put_header(reply.data(), 0, reply_bytes, cs_not_supported);
+    put_header(reply.data(), 0, reply_bytes, wire::status::not_supported);
   }
   ::qb_ipcs_response_send(c, reply.data(), reply_bytes);
   return 0;

@@ -11,8 +11,6 @@
 namespace cpgring::service {
 namespace {
 
-constexpr std::int32_t cs_try_again = 6;
-
 /// The requests that corosync refuses while it synchronises, and what their answer is called. A multicast has no answer.
 std::optional<wire::response> answer_of(std::int32_t request) noexcept {
   switch (static_cast<wire::request>(request)) {
@@ -123,7 +121,7 @@ bool cpg_server::refused_on_purpose(member& from, bytes request) {
     return false;
   }
   committed(fault::try_again, from, fmt::format("request {} answered TRY_AGAIN", id));
-  answer(from, *response, cs_try_again);
+  answer(from, *response, wire::status::try_again);
   return true;
 }
 

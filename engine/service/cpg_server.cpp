@@ -14,9 +14,6 @@
 namespace cpgring::service {
 namespace {
 
-constexpr std::int32_t cs_ok = 1, cs_library = 2, cs_try_again = 6, cs_invalid_param = 7, cs_not_exist = 12, cs_name_too_long = 13,
-                       cs_exist = 14, cs_interrupt = 16, cs_no_sections = 27;
-
 // libqb tells nobody when a client has read: rings that were full are tried again in growing steps, and at each request of the client.
 constexpr base::nanoseconds flush_pause_min{1000000}, flush_pause_max{20000000};
 
@@ -174,7 +171,7 @@ void cpg_server::handle(member& from, bytes request) {
     case wire::request::iteration_next: return sized(wire::iteration_next_request::bytes) ? iteration_next(from, request) : void();
     case wire::request::iteration_finalize:
       return sized(wire::iteration_finalize_request::bytes) ? iteration_finalize(from, request) : void();
-    case wire::request::finalize: from.finalized = true; return answer(from, wire::response::finalize, cs_ok);
+    case wire::request::finalize: from.finalized = true; return answer(from, wire::response::finalize, wire::status::ok);
     case wire::request::zc_alloc: return sized(wire::zc_alloc_request::bytes) ? zero_copy_alloc(from, request) : void();
     case wire::request::zc_free: return sized(wire::zc_free_request::bytes) ? zero_copy_free(from, request) : void();
     case wire::request::zc_execute: return sized(wire::zc_execute_request::bytes) ? zero_copy_execute(from, request) : void();
@@ -184,7 +181,7 @@ void cpg_server::handle(member& from, bytes request) {
   counters_.requests_refused.add();
   log(log_level::warning, fmt::format("request id {} of process {} is unknown", id, from.pid));
   std::array<std::byte, wire::response_header_bytes> reply{};
-  put_header(reply.data(), 0, reply.size(), cs_invalid_param);
+  put_header(reply.data(), 0, reply.size(), wire::status::invalid_param);
   respond(from, reply);
 }
 
@@ -201,21 +198,21 @@ void cpg_server::join(member& from, bytes request) {
   namespace w = wire::join_request;
   std::string_view name;
   if (!name_at(request, w::name, name)) {
-    return answer(from, wire::response::join, cs_name_too_long);
+    return answer(from, wire::response::join, wire::status::name_too_long);
   }
   if (name.empty()) {  // stock takes it and can then never be rid of the member
-    return answer(from, wire::response::join, cs_invalid_param);
+    return answer(from, wire::response::join, wire::status::invalid_param);
   }
   const std::string copy(name);  // the client can still change its ring
   const std::uint32_t pid = u32(request, w::pid);
   const bool wants_ring = (u32(request, w::flags) & w::flag_initial_totem_configuration) != 0;
   if (from.group != nullptr || from.finalized || groups_.has(copy, pid)) {
-    return answer(from, wire::response::join, cs_exist);
+    return answer(from, wire::response::join, wire::status::exist);
   }
   from.pid = pid;
   auto& g = groups_.add(copy, from);
   from.group = &g;
-  answer(from, wire::response::join, cs_ok);
+  answer(from, wire::response::join, wire::status::ok);
   const address me{options_.node_id, pid, wire::reason::join};
   tell_group(g, {&me, 1}, {});
   if (wants_ring) {
@@ -227,13 +224,13 @@ void cpg_server::leave(member& from, bytes request) {
   namespace w = wire::leave_request;
   std::string_view name;
   if (!name_at(request, w::name, name)) {
-    return answer(from, wire::response::leave, cs_name_too_long);
+    return answer(from, wire::response::leave, wire::status::name_too_long);
   }
   // Stock believes name and pid, and makes ghosts of others with them.
   if (from.group == nullptr || from.finalized || from.group->name != name || from.pid != u32(request, w::pid)) {
-    return answer(from, wire::response::leave, cs_not_exist);
+    return answer(from, wire::response::leave, wire::status::not_exist);
   }
-  answer(from, wire::response::leave, cs_ok);
+  answer(from, wire::response::leave, wire::status::ok);
   depart(from, wire::reason::leave);
 }
 
@@ -264,22 +261,22 @@ void cpg_server::partial_multicast(member& from, bytes request) {
   const std::uint32_t length = u32(request, w::length), total = u32(request, w::total), type = u32(request, w::type);
   if (length > request.size() - w::data || length > wire::atomic_payload_max || type < 1 || type > 3) {
     counters_.requests_refused.add();
-    return answer(from, wire::response::partial_multicast, cs_invalid_param);
+    return answer(from, wire::response::partial_multicast, wire::status::invalid_param);
   }
   if (from.group == nullptr || from.finalized) {
-    return answer(from, wire::response::partial_multicast, cs_not_exist);
+    return answer(from, wire::response::partial_multicast, wire::status::not_exist);
   }
   if (throttled_) {
-    return answer(from, wire::response::partial_multicast, cs_try_again);
+    return answer(from, wire::response::partial_multicast, wire::status::try_again);
   }
   if (type == static_cast<std::uint32_t>(wire::fragment_type::first)) {
     from.interrupted = false;
     from.in_large_message = true;
   } else if (from.interrupted) {
     from.in_large_message = false;
-    return answer(from, wire::response::partial_multicast, cs_interrupt);
+    return answer(from, wire::response::partial_multicast, wire::status::interrupt);
   }
-  answer(from, wire::response::partial_multicast, cs_ok);
+  answer(from, wire::response::partial_multicast, wire::status::ok);
   counters_.multicasts.add();
   const auto header = fragment_header(options_.node_id, from, length, total, type);
   const iovec parts[] = {{const_cast<std::byte*>(header.data()), header.size()},
@@ -296,7 +293,7 @@ void cpg_server::membership(member& from, bytes request) {
   namespace w = wire::membership_response;
   std::string_view name;
   std::vector<std::byte> reply(w::bytes);
-  put_header(reply.data(), wire::response::membership, reply.size(), cs_ok);
+  put_header(reply.data(), wire::response::membership, reply.size(), wire::status::ok);
   if (name_at(request, wire::membership_request::name, name)) {
     if (const auto* g = groups_.find(name)) {
       const auto all = members_of(*g);
@@ -315,7 +312,7 @@ void cpg_server::membership(member& from, bytes request) {
 void cpg_server::local_get(member& from) {
   namespace w = wire::local_get_response;
   std::array<std::byte, w::bytes> reply{};
-  put_header(reply.data(), wire::response::local_get, reply.size(), cs_ok);
+  put_header(reply.data(), wire::response::local_get, reply.size(), wire::status::ok);
   put(reply.data() + w::node, options_.node_id);
   respond(from, reply);
 }
@@ -323,9 +320,10 @@ void cpg_server::local_get(member& from) {
 void cpg_server::iteration_initialize(member& from, bytes request) {
   namespace w = wire::iteration_initialize_request;
   const std::uint32_t type = u32(request, w::type);
+  // Stock libcpg leaves the name as it is unless the type is one_group, and the stock daemon reads it for that type only.
   std::string_view name;
-  if (!name_at(request, w::name, name)) {
-    return answer(from, wire::response::iteration_initialize, cs_name_too_long);
+  if (type == w::one_group && !name_at(request, w::name, name)) {
+    return answer(from, wire::response::iteration_initialize, wire::status::name_too_long);
   }
   const std::string wanted(name);
   iteration made;
@@ -342,7 +340,7 @@ void cpg_server::iteration_initialize(member& from, bytes request) {
   const std::uint64_t token = next_token_++;
   iterations_.emplace(token, std::move(made));
   std::array<std::byte, wire::iteration_initialize_response::bytes> reply{};
-  put_header(reply.data(), wire::response::iteration_initialize, reply.size(), cs_ok);
+  put_header(reply.data(), wire::response::iteration_initialize, reply.size(), wire::status::ok);
   put(reply.data() + wire::iteration_initialize_response::handle, token);
   respond(from, reply);
 }
@@ -352,12 +350,12 @@ void cpg_server::iteration_next(member& from, bytes request) {
   const auto found = iterations_.find(base::read_once_u64(request.data() + wire::iteration_next_request::handle));
   std::array<std::byte, w::bytes> reply{};
   if (found == iterations_.end()) {
-    put_header(reply.data(), wire::response::iteration_next, reply.size(), cs_library);
+    put_header(reply.data(), wire::response::iteration_next, reply.size(), wire::status::library);
   } else if (found->second.next == found->second.rows.size()) {
-    put_header(reply.data(), wire::response::iteration_next, reply.size(), cs_no_sections);
+    put_header(reply.data(), wire::response::iteration_next, reply.size(), wire::status::no_sections);
   } else {
     const auto& [name, who] = found->second.rows[found->second.next++];
-    put_header(reply.data(), wire::response::iteration_next, reply.size(), cs_ok);
+    put_header(reply.data(), wire::response::iteration_next, reply.size(), wire::status::ok);
     put_name(reply.data() + w::name, name);
     put(reply.data() + w::node, who.node);
     put(reply.data() + w::pid, who.pid);
@@ -367,7 +365,7 @@ void cpg_server::iteration_next(member& from, bytes request) {
 
 void cpg_server::iteration_finalize(member& from, bytes request) {
   const bool known = iterations_.erase(base::read_once_u64(request.data() + wire::iteration_finalize_request::handle)) != 0;
-  answer(from, wire::response::iteration_finalize, known ? cs_ok : cs_library);
+  answer(from, wire::response::iteration_finalize, known ? wire::status::ok : wire::status::library);
 }
 
 // --- answers and events -------------------------------------------------------------------------------------------------------

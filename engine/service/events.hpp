@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/put.hpp"
 #include "cpg/wire_format.hpp"
 #include "service/member.hpp"
 
@@ -16,10 +17,7 @@ namespace cpgring::service {
 
 namespace wire = cpg::wire;
 
-template <class T>
-inline void put(std::byte* at, T value) noexcept {
-  std::memcpy(at, &value, sizeof value);
-}
+using base::put;
 
 template <class Id>
 inline void put_header(std::byte* at, Id id, std::size_t size, std::int32_t error) noexcept {

@@ -24,7 +24,6 @@ constexpr std::size_t head_bytes = at_request + wire::multicast_request::data;
 constexpr std::uint64_t buffer_bytes_max = std::uint64_t{2} << 20;
 constexpr std::size_t path_bytes = 128, buffers_max = 64;
 constexpr std::string_view folder = "/dev/shm/";
-constexpr std::int32_t cs_ok = 1, cs_try_again = 6, cs_invalid_param = 7, cs_not_exist = 12;
 
 }  // namespace
 
@@ -42,7 +41,7 @@ void cpg_server::zero_copy_alloc(member& from, bytes request) {
   const bool ours_to_unlink = path.starts_with(folder) && path.find('/', folder.size()) == std::string::npos;
   if (size < head_bytes || size > buffer_bytes_max || !ours_to_unlink || from.buffers.size() >= buffers_max) {
     counters_.requests_refused.add();
-    return done(cs_invalid_param);
+    return done(wire::status::invalid_param);
   }
   const base::unique_fd file(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   struct stat st {};
@@ -51,44 +50,44 @@ void cpg_server::zero_copy_alloc(member& from, bytes request) {
     counters_.requests_refused.add();
     log(log_level::warning,
         fmt::format("zero-copy file of process {} refused: it must be a regular file of its own with {} bytes", from.pid, size));
-    return done(cs_invalid_param);
+    return done(wire::status::invalid_param);
   }
   void* at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   if (at == MAP_FAILED) {
-    return done(cs_try_again);
+    return done(wire::status::try_again);
   }
   ::unlink(path.c_str());
   base::unique_mapping mapping(at, size);
   const std::uint64_t token = next_token_++;
   put(mapping.data() + at_token, token);
   from.buffers.emplace(token, std::move(mapping));
-  done(cs_ok);
+  done(wire::status::ok);
 }
 
 void cpg_server::zero_copy_free(member& from, bytes request) {
   from.buffers.erase(base::read_once_u64(request.data() + wire::zc_free_request::address));
   std::array<std::byte, wire::response_header_bytes> reply{};
-  put_header(reply.data(), 0, reply.size(), cs_ok);
+  put_header(reply.data(), 0, reply.size(), wire::status::ok);
   respond(from, reply);
 }
 
 void cpg_server::zero_copy_execute(member& from, bytes request) {
   const auto found = from.buffers.find(base::read_once_u64(request.data() + wire::zc_execute_request::address));
   if (found == from.buffers.end() || from.group == nullptr || from.finalized) {
-    return answer(from, wire::response::zc_execute, cs_not_exist);
+    return answer(from, wire::response::zc_execute, wire::status::not_exist);
   }
   if (throttled_) {
-    return answer(from, wire::response::zc_execute, cs_try_again);
+    return answer(from, wire::response::zc_execute, wire::status::try_again);
   }
   const auto& mapping = found->second;
   const std::uint32_t length = base::read_once_u32(mapping.data() + at_request + wire::multicast_request::length);
   if (length > mapping.size() - head_bytes || length > wire::atomic_payload_max) {
     counters_.requests_refused.add();
-    return answer(from, wire::response::zc_execute, cs_invalid_param);
+    return answer(from, wire::response::zc_execute, wire::status::invalid_param);
   }
   // With the answer the buffer is the client's again, and it may write the next message into it.
   const std::vector<std::byte> payload(mapping.data() + head_bytes, mapping.data() + head_bytes + length);
-  answer(from, wire::response::zc_execute, cs_ok);
+  answer(from, wire::response::zc_execute, wire::status::ok);
   deliver(from, payload);
 }
 

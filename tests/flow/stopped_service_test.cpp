@@ -19,7 +19,7 @@ using steady = std::chrono::steady_clock;
 
 constexpr auto deadline = 150ms;
 // What a busy machine and a sanitizer may add. A call that waited for the service would not come back at all.
-constexpr auto margin = 10s;
+constexpr auto allowance = 10s;
 
 struct stopped_service : testing::TestWithParam<std::tuple<wakeup, std::uint32_t>> {
   service_process service;
@@ -35,7 +35,7 @@ struct stopped_service : testing::TestWithParam<std::tuple<wakeup, std::uint32_t
       steady::time_point began = steady::now();
       ~lap() {
         const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(steady::now() - began);
-        EXPECT_LT(took, most + margin) << what;
+        EXPECT_LT(took, most + allowance) << what;
         of.table += fmt::format("{:<44}{:>8} ms, may wait {:>5} ms\n", what, took.count(), most.count());
       }
     } timer{*this, what, most};

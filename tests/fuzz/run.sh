@@ -31,16 +31,19 @@ build_targets() {  # each source once, two at a time
   for source in engine/*/*.cpp; do
     [[ $source == engine/cli/* ]] || sources+=("$source")
   done
+  sources+=(tests/fuzz/fake_qb_server.cpp)
   for target in "${targets[@]}"; do
     sources+=("tests/fuzz/${target}_fuzz.cpp")
   done
   printf '%s\n' "${sources[@]}" | xargs -P2 -I{} sh -c '
     source=$1; object=$2/objects/$(echo "$1" | tr / _).o; shift 2
-    exec "$@" -std=c++20 -O1 -g -Wall -Wextra -Wpedantic -Wconversion -Werror -fsanitize=fuzzer-no-link,address,undefined \
-      -fno-sanitize-recover=all -DFMT_HEADER_ONLY=1 -Iinclude -Iengine -Itests -pthread -c "$source" -o "$object"' sh {} $build "${compiler[@]}"
+    exec "$@" -std=c++20 -O1 -g1 -Wall -Wextra -Wpedantic -Wconversion -Werror -fsanitize=fuzzer-no-link,address,undefined \
+      -fno-sanitize-recover=all -Iinclude -Iengine -Itests -pthread -c "$source" -o "$object"' sh {} $build "${compiler[@]}"
   for target in "${targets[@]}"; do
+    local qb=-lqb
+    [ "$target" != service_request ] || qb=$build/objects/tests_fuzz_fake_qb_server.cpp.o
     "$clang" -fsanitize=fuzzer,address,undefined -pthread -o "$build/$target" $build/objects/engine_*.o \
-        "$build/objects/tests_fuzz_${target}_fuzz.cpp.o" -luring -lqb
+        "$build/objects/tests_fuzz_${target}_fuzz.cpp.o" "$qb" -luring -lfmt
   done
 }
 

@@ -1,123 +1,120 @@
-// Any requests to the embedded service, through libqb's own client: it answers, refuses or hangs up, and an honest member beside them is
-// served as before.
+// Any requests of three clients to the CPG service: it answers, refuses or disconnects, sends no event that is not what it says, and an
+// honest member beside them is served as before.
 //
-// Input: requests, each behind its size (2 bytes); the size field in the header is set to what is sent, or left alone for odd sizes.
-#include <sys/uio.h>
-#include <unistd.h>
-
-#include <cerrno>
+// Input: requests, each behind two bytes: its size (14 bits) and its client (2 bits; 3: the next bytes are of client 0, whose rings take
+// nothing from here on). The size field in the header is set to what is sent, or left alone for odd sizes. No socket and no thread is
+// involved: libqb's server is fake_qb_server.hpp. The whole way through libqb is covered by tests/flow and tests/unit/service.
+#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include <qb/qbipcc.h>
+#include <cpgring/service.hpp>
 
-#include <cpgring/cpgring.hpp>
+#include "base/checked_read.hpp"
+#include "cpg/codec.hpp"
+#include "cpg/encode.hpp"
+#include "fuzz/fake_qb_server.hpp"
+#include "service/cpg_server.hpp"
 
 namespace {
 
 using namespace cpgring;
+using fuzz::demand;
 
-void demand(bool holds) {
-  if (!holds) {
-    __builtin_trap();
-  }
-}
+constexpr std::uint32_t ring_bytes = 16384;
+constexpr std::size_t request_bytes_max = 8192;
+constexpr std::string_view honest_text = "honest";
 
-embedded_service& service() {
-  static embedded_service one([] {
-    embedded_service_options o;
-    o.member_backlog_bytes_max = 1 << 16;
-    return o;
-  }());
-  return one;
-}
-
-/// A member whose messages come back, whatever the others do.
-class honest_member {
- public:
-  honest_member() {
-    callbacks calls;
-    calls.on_message = [this](handle&, const message& m) { heard_ += m.text() == "honest" ? 1 : 0; };
-    calls.on_state = [this](handle&, const state_change& s) {
-      joined_ = joined_ || s.to == handle_state::joined;
-      demand(s.cause == nullptr);
+struct world {
+  world() : server(options, "fuzz", loop, counters) {
+    options.member_backlog_bytes_max = 1 << 16;
+    loop.enter();
+    demand(server.listen().has_value(), "it does not listen");
+    qb.on_response = [](qb_ipcs_connection&, std::span<const std::byte> response) {
+      demand(response.size() >= cpg::wire::response_header_bytes, "an answer without a header");
+      demand(static_cast<std::size_t>(base::read_once_i32(response.data() + cpg::wire::header_size)) == response.size(),
+             "an answer's size field");
     };
-    handle_options o;
-    o.service = service().name();
-    o.group = "honest";
-    o.max_message_size = 16384;
-    o.pid = 1;
-    self_ = *loop_.open(o, calls);
-    while (!joined_) {
-      demand(loop_.dispatch(mode::one).has_value());
-    }
-  }
-  void is_served() {
-    const int before = heard_;
-    demand(self_.multicast("honest").has_value());
-    while (heard_ == before) {
-      demand(loop_.dispatch(mode::one).has_value());
-    }
+    qb.on_event = [this](qb_ipcs_connection& to, std::span<const std::byte> event) {
+      event_copy.assign(event.begin(), event.end());
+      const auto kind = cpg::decode(event_copy.data(), static_cast<std::uint32_t>(event_copy.size()), decoded);
+      demand(kind != cpg::event_kind::broken, "an event that our own decoder refuses");
+      if (&to == honest && kind == cpg::event_kind::deliver) {
+        const auto& m = decoded.message;
+        heard += std::string_view(reinterpret_cast<const char*>(m.data), m.size) == honest_text ? 1 : 0;
+      }
+    };
+    honest = qb.connect(ring_bytes);
+    auto join = cpg::make_request(cpg::wire::request::join, cpg::wire::join_request::bytes);
+    cpg::put_name(join.data() + cpg::wire::join_request::name, "honest");
+    cpg::put(join.data() + cpg::wire::join_request::pid, std::uint32_t{1});
+    demand(qb.request(*honest, join), "it disconnected an honest member");
   }
 
- private:
-  engine loop_;
-  handle self_;
-  int heard_ = 0;
-  bool joined_ = false;
+  void honest_member_is_served() {
+    std::vector<std::byte> request(cpg::wire::multicast_request::data + honest_text.size());
+    cpg::put_multicast_header(request.data(), honest_text.size());
+    std::memcpy(request.data() + cpg::wire::multicast_request::data, honest_text.data(), honest_text.size());
+    const int before = heard;
+    demand(qb.request(*honest, request), "it disconnected an honest member");
+    demand(heard == before + 1, "an honest member's message did not come back");
+  }
+
+  embedded_service_options options;
+  service::event_loop loop;
+  service::server_counters counters;
+  service::cpg_server server;
+  fuzz::fake_qb_server& qb = fuzz::fake_qb_server::instance();
+  qb_ipcs_connection* honest = nullptr;
+  int heard = 0;
+  cpg::event decoded;
+  std::vector<std::byte> event_copy;
 };
-
-constexpr std::size_t buffer_bytes = 16384;
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static honest_member honest;
-  // A connection costs far more than what is sent on it: it serves some inputs, and is left in whatever state they brought about.
-  static qb_ipcc_connection_t* c = nullptr;
-  static int inputs = 0;
-  if (c != nullptr && ++inputs % 32 == 0) {
-    ::qb_ipcc_disconnect(std::exchange(c, nullptr));
-  }
-  if (c == nullptr) {
-    c = ::qb_ipcc_connect(service().name().c_str(), buffer_bytes);
-    demand(c != nullptr);
-  }
-  std::vector<char> answer(buffer_bytes);
+  static world w;
+  std::array<qb_ipcs_connection*, 3> clients{};
   while (size >= 2) {
-    std::uint16_t wanted = 0;
-    std::memcpy(&wanted, data, 2);
+    std::uint16_t head = 0;
+    std::memcpy(&head, data, 2);
     data += 2;
     size -= 2;
-    const std::size_t length = wanted < size ? wanted : size;
-    // What a client of libqb's can't say without breaking the transport itself: a header of 16 bytes, no larger than the ring.
-    std::vector<char> request(length < 16 ? 16 : length > 8192 ? 8192 : length);
+    const std::size_t wanted = head & 0x3fff, length = wanted < size ? wanted : size;
+    const std::size_t number = head >> 14;
+    auto& client = clients[number % clients.size()];
+    if (client == nullptr) {
+      client = w.qb.connect(ring_bytes);
+    }
+    client->full = client->full || number == clients.size();
+    // As libqb hands it over: a header at least, no more than the ring's size.
+    std::vector<std::byte> request(length < 16 ? 16 : length > request_bytes_max ? request_bytes_max : length);
     std::memcpy(request.data(), data, length < request.size() ? length : request.size());
     std::int32_t id = 0;
     std::memcpy(&id, request.data(), 4);
-    id = id < 0 ? 0 : id % 16;  // below 0 libqb's own: a disconnect
+    id = id < 0 ? 0 : id % 16;  // libqb takes those below 0 for itself
     std::memcpy(request.data(), &id, 4);
-    const auto header_size = static_cast<std::int32_t>(request.size());
     if (request.size() % 2 == 0) {
-      std::memcpy(request.data() + 8, &header_size, 4);
+      cpg::put(request.data() + 8, static_cast<std::int32_t>(request.size()));
     }
-    const iovec part{request.data(), request.size()};
-    if (::qb_ipcc_sendv(c, &part, 1) < 0) {
-      ::qb_ipcc_disconnect(std::exchange(c, nullptr));
-      break;
-    }
-    while (::qb_ipcc_recv(c, answer.data(), answer.size(), 0) > 0) {
-    }
-    while (::qb_ipcc_event_recv(c, answer.data(), answer.size(), 0) > 0) {
-    }
+    w.qb.request(*client, request);
+    w.loop.run_jobs();
     data += length;
     size -= length;
   }
-  honest.is_served();
+  w.honest_member_is_served();
+  for (auto* client : clients) {
+    if (client != nullptr) {
+      w.qb.disconnect(client);
+    }
+  }
+  w.loop.run_jobs();
+  demand(w.counters.connections.get() == 1, "it counts clients that have gone");
+  w.honest_member_is_served();
   return 0;
 }

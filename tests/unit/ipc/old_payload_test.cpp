@@ -19,8 +19,6 @@ using namespace cpgring;
 using namespace cpgring::ipc;
 using namespace cpgring::ipc::test;
 
-constexpr std::uint32_t one_page = 4096 - 13;
-
 /// libqb's writer, stopped between its steps.
 class slow_writer {
  public:

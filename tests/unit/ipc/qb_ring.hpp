@@ -19,6 +19,9 @@
 
 namespace cpgring::ipc::test {
 
+/// The largest message whose ring is one page: W = 1024.
+inline constexpr std::uint32_t one_page = 4096 - 13;
+
 class qb_ring {
  public:
   explicit qb_ring(std::uint32_t max_message_size)

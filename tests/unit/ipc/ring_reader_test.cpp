@@ -17,8 +17,6 @@ using namespace cpgring;
 using namespace cpgring::ipc;
 using namespace cpgring::ipc::test;
 
-constexpr std::uint32_t one_page = 4096 - 13;  // the largest message whose ring is one page: W = 1024
-
 struct ring_reader_on_qb : ::testing::Test {
   qb_ring qb{one_page};
   shared_ring shared = qb.open_ours();

@@ -21,8 +21,6 @@ using namespace cpgring;
 using namespace cpgring::ipc;
 using namespace cpgring::ipc::test;
 
-constexpr std::uint32_t one_page = 4096 - 13;
-
 bool stage(ring_writer& writer, std::string_view bytes) {
   std::byte* at = writer.reserve(static_cast<std::uint32_t>(bytes.size()));
   if (at == nullptr) {

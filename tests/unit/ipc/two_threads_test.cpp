@@ -19,7 +19,6 @@ using namespace cpgring;
 using namespace cpgring::ipc;
 using namespace cpgring::ipc::test;
 
-constexpr std::uint32_t one_page = 4096 - 13;
 constexpr std::uint64_t chunks = 100000;
 
 /// The n-th chunk; the writer starts from it, the reader expects it.

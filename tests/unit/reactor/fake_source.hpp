@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -17,6 +18,9 @@
 #include "reactor/source.hpp"
 
 namespace cpgring::reactor::test {
+
+/// Every wait of a test ends.
+inline constexpr std::chrono::seconds patience{60};
 
 /// Two semaphores and a socket pair; any thread posts.
 class fake_service {

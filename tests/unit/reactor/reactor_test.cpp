@@ -19,8 +19,6 @@ using namespace cpgring::reactor;
 using namespace cpgring::reactor::test;
 using loop = cpgring::reactor::reactor;
 
-constexpr std::chrono::seconds patience{60};
-
 std::unique_ptr<loop> make(wakeup backend, idle strategy = idle::adaptive, std::uint32_t quantum = 65536, std::uint32_t polling_max = 64) {
   reactor_options o;
   o.backend = backend;

@@ -17,8 +17,6 @@ using namespace cpgring;
 using namespace cpgring::reactor;
 using namespace cpgring::reactor::test;
 
-constexpr std::chrono::seconds patience{60};
-
 class wake_backends : public testing::TestWithParam<wakeup> {
  protected:
   void SetUp() override {

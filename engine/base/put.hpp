@@ -1,0 +1,14 @@
+// Writes a value into bytes of any alignment.
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+
+namespace cpgring::base {
+
+template <class T>
+inline void put(std::byte* at, T value) noexcept {
+  std::memcpy(at, &value, sizeof value);
+}
+
+}  // namespace cpgring::base
