@@ -2,16 +2,27 @@
 include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/cpgring)
 
+# Installed without debug information, which lies beside it: see cpgring_split_debug.cmake.
+function(cpgring_install_stripped target folder)
+  install(CODE "
+    set(CPGRING_OBJCOPY \"${CMAKE_OBJCOPY}\")
+    set(CPGRING_FILE \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${folder}/$<TARGET_FILE_NAME:${target}>\")
+    include(\"${PROJECT_SOURCE_DIR}/scripts/cmake/cpgring_split_debug.cmake\")")
+endfunction()
+
 foreach(kind shared static)
   install(TARGETS cpgring_${kind} EXPORT cpgring_${kind})
+  cpgring_install_stripped(cpgring_${kind} ${CMAKE_INSTALL_LIBDIR})
   install(EXPORT cpgring_${kind} NAMESPACE cpgring:: DESTINATION ${package_dir} FILE cpgring-${kind}.cmake)
 endforeach()
 if(TARGET cpgring_cli)
   install(TARGETS cpgring_cli)
+  cpgring_install_stripped(cpgring_cli ${CMAKE_INSTALL_BINDIR})
 endif()
 # In a directory of its own: whoever wants it in place of the stock one names that directory.
 if(TARGET cpgring_compat)
   install(TARGETS cpgring_compat LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/cpgring NAMELINK_SKIP)
+  cpgring_install_stripped(cpgring_compat ${CMAKE_INSTALL_LIBDIR}/cpgring)
 endif()
 install(DIRECTORY include/cpgring TYPE INCLUDE FILES_MATCHING PATTERN *.hpp)
 

@@ -62,7 +62,7 @@ need() {  # programs...
   local tool
   [ "$(id -u)" = 0 ] || fail 77 "needs root, to make namespaces and to run corosync in them. Try: sudo $0 ..."
   for tool in "$@" corosync corosync-cpgtool unshare setpriv ip; do
-    command -v "$tool" >/dev/null || fail 77 "$tool is not installed; run scripts/deps"
+    command -v "$tool" >/dev/null || fail 77 "$tool is not installed; run scripts/deps --test"
   done
 }
 

@@ -18,7 +18,7 @@ class Clocks:
     def __init__(self, nodes):
         self.library = next(iter(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")), None)
         if self.library is None:
-            raise RuntimeError("libfaketime is not installed; scripts/deps does that")
+            raise RuntimeError("libfaketime is not installed; scripts/deps --test does that")
         self.folder = tempfile.TemporaryDirectory(prefix="campaign-clocks-")
         for node in nodes:
             self.jump(node, 0)

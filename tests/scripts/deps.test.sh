@@ -26,9 +26,16 @@ calls() { cat "$work/calls" 2>/dev/null; }
 expect "quiet where all is there, without root" "" "$(USER_ID=1000 "$deps" 2>&1)"
 expect "no call of apt" "" "$(calls)"
 
+expect "a set does not name the packages of others" "0 1" "$("$deps" --run --list | grep -cx spin) $("$deps" --test --list | grep -cx spin)"
+expect "without a set: those of running, testing and measuring" "$("$deps" --run --test --bench --list)" "$("$deps" --list)"
+expect "each package once" "" "$("$deps" --all --list | sort | uniq -d)"
+"$deps" --nonsense 2>/dev/null
+expect "an unknown option is refused" 64 $?
+
 echo spin >"$work/missing"
+expect "what is missing from another set does not matter" "" "$(USER_ID=1000 "$deps" --run --bench 2>&1)"
 mkdir "$work/nosudo"
-for tool in bash sed grep id dpkg-query; do ln -s "$(command -v $tool)" "$work/nosudo/$tool"; done
+for tool in bash sed grep id dpkg-query readlink; do ln -s "$(command -v $tool)" "$work/nosudo/$tool"; done
 output=$(USER_ID=1000 PATH=$work/nosudo "$deps" 2>&1)
 expect "without root and sudo it fails" 1 $?
 expect "and says what to do" 1 "$(grep -c 'apt-get install.* spin$' <<<"$output")"
