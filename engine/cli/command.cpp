@@ -2,9 +2,14 @@
 
 #include <sys/resource.h>
 
+#include <unistd.h>
+
 #include <cstdio>
+#include <memory>
 
 #include <fmt/format.h>
+
+#include "cli/log_writer.hpp"
 
 namespace cpgring::cli {
 namespace {
@@ -56,14 +61,16 @@ void declare_verbosity(CLI::App& app, int& verbosity) {
 
 log_callback log_to_stderr(int verbosity, log_level usual) {
   const auto from = verbosity >= 2 ? log_level::debug : verbosity == 1 ? log_level::info : usual;
-  return [from](log_level level, std::string_view text) {
+  return [from, to = std::make_shared<log_writer>(STDERR_FILENO)](log_level level, std::string_view text) {
     if (level >= from) {
-      fmt::print(stderr, "cpgring: {}: {}\n", to_string(level), text);
+      to->write(fmt::format("cpgring: {}: {}\n", to_string(level), text));
     }
   };
 }
 
-void complain(std::string_view text) { fmt::print(stderr, "cpgring: {}\n", text); }
+void print_error(std::string_view text) noexcept { std::fwrite(text.data(), 1, text.size(), stderr); }
+
+void complain(std::string_view text) { print_error(fmt::format("cpgring: {}\n", text)); }
 
 outcome complain(const error& e) {
   complain(e.message());

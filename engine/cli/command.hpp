@@ -63,6 +63,8 @@ void declare_verbosity(CLI::App& app, int& verbosity);
 /// Without --verbose lines from `usual` on; commands that tell their errors themselves want only what these don't say.
 log_callback log_to_stderr(int verbosity, log_level usual = log_level::error);
 
+/// On stderr as it is. A stderr that takes nothing ends nothing.
+void print_error(std::string_view text) noexcept;
 /// "cpgring: TEXT" on stderr.
 void complain(std::string_view text);
 outcome complain(const error& e);

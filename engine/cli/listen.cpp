@@ -101,17 +101,17 @@ class listener {
            {"joined", list(v.joined)},
            {"left", list(v.left)}});
     } else if (o_.views) {
-      fmt::print(stderr, "-- view {}: {} members", v.number, v.members.size());
+      std::string line = fmt::format("-- view {}: {} members", v.number, v.members.size());
       if (v.cause == view_cause::ring) {
-        fmt::print(stderr, ", nodes {}", fmt::join(v.ring_nodes, " "));
+        line += fmt::format(", nodes {}", fmt::join(v.ring_nodes, " "));
       }
       for (const auto& one : v.joined) {
-        fmt::print(stderr, " +{}:{}", one.node_id, one.pid);
+        line += fmt::format(" +{}:{}", one.node_id, one.pid);
       }
       for (const auto& one : v.left) {
-        fmt::print(stderr, " -{}:{} ({})", one.node_id, one.pid, to_string(one.why));
+        line += fmt::format(" -{}:{} ({})", one.node_id, one.pid, to_string(one.why));
       }
-      fmt::print(stderr, "\n");
+      print_error(line + "\n");
     }
   }
 

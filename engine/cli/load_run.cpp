@@ -77,7 +77,7 @@ load_report load_run::run() {
     sender_.join();
   }
   if (terminal_) {
-    fmt::print(stderr, "\r\x1b[K");
+    print_error("\r\x1b[K");
   }
   report_.service = service_ != nullptr ? "embedded" : o_.service;
   report_.sent = sent_.load(std::memory_order_relaxed);
@@ -278,10 +278,10 @@ void load_run::show_progress() const {
     return;
   }
   if (joined_ < o_.handles) {
-    fmt::print(stderr, "\r\x1b[K{} of {} handles joined", joined_, o_.handles);
+    print_error(fmt::format("\r\x1b[K{} of {} handles joined", joined_, o_.handles));
   } else {
-    fmt::print(stderr, "\r\x1b[K{:.1f} s   {} of {} messages delivered", std::chrono::duration<double>(now() - began_at_).count(),
-               delivered_.load(std::memory_order_relaxed), o_.messages);
+    print_error(fmt::format("\r\x1b[K{:.1f} s   {} of {} messages delivered", std::chrono::duration<double>(now() - began_at_).count(),
+                            delivered_.load(std::memory_order_relaxed), o_.messages));
   }
 }
 

@@ -1,4 +1,7 @@
 // cpgring serve: the embedded CPG service in a process of its own, until SIGINT or SIGTERM.
+#include <signal.h>
+
+#include <cstdio>
 #include <future>
 #include <memory>
 #include <string>
@@ -18,7 +21,14 @@ struct serve_options {
   int verbosity = 0;
 };
 
+/// On standard output. The service goes on whether that takes it or not.
+void say(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
 outcome serve(serve_options o) {
+  ::signal(SIGPIPE, SIG_IGN);  // whoever reads our output may go; the clients stay
   const auto descriptors = raise_descriptor_limit();
   std::promise<void> asked;
   const interrupts watching([&asked](int count) {
@@ -39,15 +49,14 @@ outcome serve(serve_options o) {
     }
     throw;
   }
-  fmt::print("serving '{}', {} clients at most; Ctrl-C ends it\n", service->name(), descriptors);
-  std::fflush(stdout);
+  say(fmt::format("serving '{}', {} clients at most; Ctrl-C ends it\n", service->name(), descriptors));
   asked.get_future().wait();
   const auto s = service->stats();
   service->stop();
-  fmt::print("served {} connections, {} multicasts, {} events; {} requests refused, {} members disconnected\n", s.connections_total,
-             s.multicasts, s.events, s.requests_refused, s.members_disconnected);
+  say(fmt::format("served {} connections, {} multicasts, {} events; {} requests refused, {} members disconnected\n", s.connections_total,
+                  s.multicasts, s.events, s.requests_refused, s.members_disconnected));
   if (!o.service.faults.none()) {
-    fmt::print("faults on purpose: {}\n", committed_text(s.injected));
+    say(fmt::format("faults on purpose: {}\n", committed_text(s.injected)));
   }
   return outcome::done;
 }

@@ -44,7 +44,12 @@ cs_error_t client::dispatch(int how) {
       const bool nested = in_turn_.load(std::memory_order_relaxed) == me;
       std::unique_lock lock(turn_, std::defer_lock);
       if (!nested) {
-        lock.lock();
+        // As in stock libcpg: a call that must not wait does not wait for another thread's callback either.
+        if (waits) {
+          lock.lock();
+        } else if (!lock.try_lock()) {
+          return how == CS_DISPATCH_ALL ? CS_OK : CS_ERR_TRY_AGAIN;
+        }
         in_turn_.store(me, std::memory_order_relaxed);
       } else {
         copies_ = true;

@@ -1,22 +1,24 @@
 #include "compat/settings.hpp"
 
+#include <stdlib.h>
+
 #include <charconv>
-#include <cstdlib>
 #include <string_view>
 
 namespace cpgring::compat {
 namespace {
 
+/// A set-uid program takes no advice from its caller.
 settings read_environment() {
   settings s;
-  if (const char* text = std::getenv("CPGRING_LIBCPG_DEADLINE_MS")) {
+  if (const char* text = ::secure_getenv("CPGRING_LIBCPG_DEADLINE_MS")) {
     const std::string_view digits(text);
     unsigned value = 0;
     const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
     s.valid = code == std::errc() && end == digits.data() + digits.size() && value <= 86400000;
     s.deadline = std::chrono::milliseconds(value);
   }
-  if (const char* text = std::getenv("CPGRING_LIBCPG_STOCK")) {
+  if (const char* text = ::secure_getenv("CPGRING_LIBCPG_STOCK")) {
     std::string_view rest(text);
     while (!rest.empty()) {
       const auto comma = rest.find(',');

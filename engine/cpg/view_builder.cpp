@@ -11,9 +11,9 @@ bool by_address(const member& a, const member& b) noexcept { return std::tie(a.n
 
 }  // namespace
 
-const member* view_builder::find(const member& who) const noexcept {
-  const auto at = std::lower_bound(members_.begin(), members_.end(), who, by_address);
-  return at != members_.end() && at->same_address(who) ? &*at : nullptr;
+const member* view_builder::find(const std::vector<member>& sorted, const member& who) noexcept {
+  const auto at = std::lower_bound(sorted.begin(), sorted.end(), who, by_address);
+  return at != sorted.end() && at->same_address(who) ? &*at : nullptr;
 }
 
 /// True: what comes is merged into the view that was held.
@@ -29,10 +29,17 @@ bool view_builder::begin(view_cause cause, std::string_view group) {
   ++view_.number;
   view_.cause = cause;
   view_.changes = 1;
-  view_.ring_nodes = {};
   joined_.clear();
   left_.clear();
   return false;
+}
+
+const view& view_builder::filled() noexcept {
+  view_.members = members_;
+  view_.joined = joined_;
+  view_.left = left_;
+  view_.ring_nodes = nodes_;
+  return view_;
 }
 
 bool view_builder::in_ring(std::uint32_t node) const noexcept {
@@ -42,35 +49,48 @@ bool view_builder::in_ring(std::uint32_t node) const noexcept {
 const view& view_builder::apply(const configuration& change, std::string_view group) {
   const bool merged = begin(view_cause::membership, group);
   next_.clear();
+  const auto sort_into = [](std::vector<member>& sorted, const std::vector<member>& list) {
+    sorted.assign(list.begin(), list.end());
+    std::sort(sorted.begin(), sorted.end(), by_address);
+  };
+  // Who came in a change that is merged with this one was never shown: neither is that it goes.
+  sort_into(sorted_, joined_);
+  gone_.clear();
   for (std::uint32_t i = 0; i < change.left; ++i) {
     member m = change.left_at(i);
-    // Who came in a change that is merged with this one was never shown: neither is that it goes.
-    if (std::erase_if(joined_, [&m](const member& j) { return j.same_address(m); }) != 0) {
+    if (find(sorted_, m) != nullptr) {
+      gone_.push_back(m);
       continue;
     }
-    if (const member* known = find(m)) {
+    if (const member* known = find(members_, m)) {
       m.incarnation = known->incarnation;
     }
     m.node_in_ring = in_ring(m.node_id);
     left_.push_back(m);
   }
+  const std::size_t came_before = joined_.size();
   for (std::uint32_t i = 0; i < change.joined; ++i) {
     member m = change.joined_at(i);
     m.incarnation = ++incarnations_;
     m.node_in_ring = in_ring(m.node_id);
-    if (merged) {
-      std::erase_if(joined_, [&m](const member& j) { return j.same_address(m); });
-    }
     joined_.push_back(m);
+    if (merged) {
+      gone_.push_back(m);
+    }
   }
+  if (!gone_.empty() && came_before != 0) {
+    std::sort(gone_.begin(), gone_.end(), by_address);
+    const auto old_end = joined_.begin() + static_cast<std::ptrdiff_t>(came_before);
+    joined_.erase(std::remove_if(joined_.begin(), old_end, [this](const member& j) { return find(gone_, j) != nullptr; }), old_end);
+  }
+  sort_into(sorted_, joined_);
   for (std::uint32_t i = 0; i < change.members; ++i) {
     member m = change.member_at(i);
     m.why = reason::none;
     m.node_in_ring = in_ring(m.node_id);
-    const auto fresh = std::find_if(joined_.begin(), joined_.end(), [&m](const member& j) { return j.same_address(m); });
-    if (fresh != joined_.end()) {
+    if (const member* fresh = find(sorted_, m)) {
       m.incarnation = fresh->incarnation;
-    } else if (const member* known = find(m)) {
+    } else if (const member* known = find(members_, m)) {
       m.incarnation = known->incarnation;
     } else {
       m.incarnation = ++incarnations_;  // there before us: our own join's view lists it
@@ -79,10 +99,7 @@ const view& view_builder::apply(const configuration& change, std::string_view gr
   }
   std::sort(next_.begin(), next_.end(), by_address);
   members_.swap(next_);
-  view_.members = members_;
-  view_.joined = joined_;
-  view_.left = left_;
-  return view_;
+  return filled();
 }
 
 void view_builder::take_nodes(const totem_configuration& change) {
@@ -104,11 +121,7 @@ void view_builder::note_ring(const totem_configuration& change) { take_nodes(cha
 const view& view_builder::apply(const totem_configuration& change, std::string_view group) {
   begin(view_cause::ring, group);
   take_nodes(change);
-  view_.members = members_;
-  view_.joined = joined_;
-  view_.left = left_;
-  view_.ring_nodes = nodes_;
-  return view_;
+  return filled();
 }
 
 }  // namespace cpgring::cpg

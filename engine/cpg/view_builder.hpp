@@ -29,13 +29,15 @@ class view_builder {
   [[nodiscard]] const view& current() const noexcept { return view_; }
 
  private:
-  const member* find(const member& who) const noexcept;
+  static const member* find(const std::vector<member>& sorted, const member& who) noexcept;
   bool begin(view_cause cause, std::string_view group);
+  const view& filled() noexcept;
   void take_nodes(const totem_configuration& change);
   [[nodiscard]] bool in_ring(std::uint32_t node) const noexcept;
 
   std::vector<member> members_, next_, joined_, left_;
-  std::vector<std::uint32_t> nodes_;  // in the ring, sorted; empty: not known
+  std::vector<member> sorted_, gone_;  // within apply(): sorted by address, so that a view of n members costs n log n
+  std::vector<std::uint32_t> nodes_;   // in the ring, sorted; empty: not known
   std::uint64_t incarnations_ = 0;
   bool held_ = false;
   view view_;

@@ -16,8 +16,8 @@ inline constexpr std::size_t header_error = 16;  // i32, cs_error_t; in requests
 
 /// What header_error says: the values of cs_error_t.
 namespace status {
-inline constexpr std::int32_t ok = 1, library = 2, try_again = 6, invalid_param = 7, busy = 10, not_exist = 12, name_too_long = 13,
-                              exist = 14, interrupt = 16, not_supported = 19, no_sections = 27;
+inline constexpr std::int32_t ok = 1, library = 2, try_again = 6, invalid_param = 7, no_memory = 8, busy = 10, not_exist = 12,
+                              name_too_long = 13, exist = 14, interrupt = 16, not_supported = 19, no_sections = 27;
 }
 inline constexpr std::size_t request_header_bytes = 16;
 inline constexpr std::size_t response_header_bytes = 24;

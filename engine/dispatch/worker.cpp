@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/own_thread.hpp"
 #include "base/relax.hpp"
 #include "base/settle_thread.hpp"
 #include "dispatch/deliver.hpp"
@@ -29,7 +30,7 @@ worker::worker(std::vector<way> from, std::string name, int cpu, idle strategy)
   for (auto& one : from) {
     inlets_.push_back({std::move(one)});
   }
-  thread_ = std::thread([this] { loop(); });
+  thread_ = base::start_own_thread([this] { loop(); });
 }
 
 worker::~worker() {

@@ -54,6 +54,8 @@ class worker {
   /// From a reactor: something has been published.
   void wake() noexcept { asleep_.wake(); }
   void stop() noexcept;
+  /// The calling thread is this one's.
+  [[nodiscard]] bool runs_here() const noexcept { return thread_.get_id() == std::this_thread::get_id(); }
 
  private:
   struct inlet {

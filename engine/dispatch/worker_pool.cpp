@@ -1,5 +1,6 @@
 #include "dispatch/worker_pool.hpp"
 
+#include <algorithm>
 #include <system_error>
 #include <utility>
 
@@ -33,6 +34,12 @@ result<void> worker_pool::start() {
     return fail_errno(e.code().value(), fmt::format("starting {} worker threads", shape_.workers));
   }
   return {};
+}
+
+bool worker_pool::runs_here() const noexcept {
+  // Somebody who holds this for long is stop(), which waits for the workers: then it can't be waited for here.
+  const std::unique_lock lock(life_, std::try_to_lock);
+  return !lock || std::any_of(threads_.begin(), threads_.end(), [](const auto& one) { return one->runs_here(); });
 }
 
 void worker_pool::stop() noexcept {

@@ -39,6 +39,8 @@ class worker_pool {
   result<void> start();
   /// From a reactor, after start(): something has been published for `worker`.
   void wake(std::uint32_t worker) noexcept { threads_[worker]->wake(); }
+  /// The calling thread is one of the workers. Any thread.
+  [[nodiscard]] bool runs_here() const noexcept;
   /// Waits for the callbacks that run now; the others are not run. No reactor may be inside a call; start() does nothing afterwards.
   void stop() noexcept;
 
@@ -46,7 +48,7 @@ class worker_pool {
   const shape shape_;
   std::vector<std::unique_ptr<feed>> feeds_;
   std::vector<told_function> told_;
-  std::mutex life_;
+  mutable std::mutex life_;
   bool started_ = false;
   std::vector<std::unique_ptr<worker>> threads_;
 };

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/check.hpp"
+#include "base/own_thread.hpp"
 #include "base/settle_thread.hpp"
 #include "dispatch/deliver.hpp"
 #include "runtime/crew.hpp"
@@ -358,7 +359,7 @@ result<void> engine_core::start() {
   std::promise<result<void>> bound;
   auto outcome = bound.get_future();
   try {
-    thread_ = std::thread([this, &bound] { own_thread(bound); });
+    thread_ = base::start_own_thread([this, &bound] { own_thread(bound); });
   } catch (const std::system_error& e) {
     return fail_errno(e.code().value(), "starting the reactor's thread");
   }

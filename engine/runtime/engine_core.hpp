@@ -56,6 +56,8 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   result<std::shared_ptr<endpoint>> open(std::uint64_t id, handle_options options, callbacks calls);
   /// The calling thread is the one that drives the engine.
   [[nodiscard]] bool on_driver_thread() const noexcept { return driver_.load(std::memory_order_relaxed) == self_tag(); }
+  /// The calling thread drives this reactor and is inside one of its callbacks.
+  [[nodiscard]] bool inside_here() const noexcept { return on_driver_thread() && inside_; }
   /// Refuses calls of a child process and of handles that outlived the engine.
   result<void> alive() const;
   static result<void> gone();

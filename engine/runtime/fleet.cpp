@@ -35,7 +35,8 @@ void add(engine_stats& sum, const engine_stats& one) noexcept {
 
 }  // namespace
 
-fleet::fleet(const engine_options& options) : workers_(workers_of(options)) {
+fleet::fleet(engine_options options) : workers_(workers_of(options)) {
+  options.log = base::guarded_log(std::move(options.log), options.log_level, log_failures_);
   for (std::uint32_t i = 0; i < options.reactors; ++i) {
     cores_.push_back(std::make_shared<engine_core>(options, i, workers_));
   }
@@ -118,11 +119,23 @@ engine_stats fleet::stats() const noexcept {
   for (std::size_t i = 1; i < cores_.size(); ++i) {
     add(sum, cores_[i]->stats());
   }
+  sum.log_failures = log_failures_->load(std::memory_order_relaxed);
   return sum;
 }
 
+/// The calling thread is inside a callback of this engine.
+bool fleet::inside_a_callback() const noexcept {
+  return std::any_of(cores_.begin(), cores_.end(), [](const auto& core) { return core->inside_here(); }) ||
+         (workers_ && workers_->runs_here());
+}
+
+/// Inside a callback (exit() of the process, most likely) nothing can be waited for: what runs is told to stop, and all is kept for ever.
 void fleet::end() {
-  if (first().in_child()) {
+  const bool in_child = first().in_child();
+  if (in_child || inside_a_callback()) {
+    if (!in_child) {
+      stop();
+    }
     for (auto& core : cores_) {
       base::forsake(core);
     }

@@ -13,13 +13,14 @@
 
 #include <cpgring/engine.hpp>
 
+#include "base/guarded_log.hpp"
 #include "runtime/engine_core.hpp"
 
 namespace cpgring::runtime {
 
 class fleet {
  public:
-  explicit fleet(const engine_options& options);
+  explicit fleet(engine_options options);
 
   result<std::shared_ptr<endpoint>> open(handle_options options, callbacks calls);
   result<void> start();
@@ -42,8 +43,10 @@ class fleet {
  private:
   [[nodiscard]] engine_core& first() const noexcept { return *cores_.front(); }
   result<void> start_from(std::size_t which);
+  [[nodiscard]] bool inside_a_callback() const noexcept;
   void close_all(base::time_point until, shutdown_report& report);
 
+  const base::log_failures log_failures_ = std::make_shared<std::atomic<std::uint64_t>>(0);
   const std::shared_ptr<dispatch::worker_pool> workers_;
   std::vector<std::shared_ptr<engine_core>> cores_;
   std::atomic<std::uint64_t> next_id_{1};

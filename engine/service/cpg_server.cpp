@@ -17,6 +17,9 @@ namespace {
 // libqb tells nobody when a client has read: rings that were full are tried again in growing steps, and at each request of the client.
 constexpr base::nanoseconds flush_pause_min{1000000}, flush_pause_max{20000000};
 
+// Of one client. Each holds a copy of all groups' members.
+constexpr std::uint32_t iterations_max = 64;
+
 std::uint32_t u32(std::span<const std::byte> request, std::size_t at) noexcept { return base::read_once_u32(request.data() + at); }
 
 }  // namespace
@@ -325,6 +328,10 @@ void cpg_server::iteration_initialize(member& from, bytes request) {
   if (type == w::one_group && !name_at(request, w::name, name)) {
     return answer(from, wire::response::iteration_initialize, wire::status::name_too_long);
   }
+  if (from.iterations >= iterations_max) {
+    counters_.requests_refused.add();
+    return answer(from, wire::response::iteration_initialize, wire::status::no_memory);
+  }
   const std::string wanted(name);
   iteration made;
   made.owner = &from;
@@ -339,6 +346,7 @@ void cpg_server::iteration_initialize(member& from, bytes request) {
   });
   const std::uint64_t token = next_token_++;
   iterations_.emplace(token, std::move(made));
+  ++from.iterations;
   std::array<std::byte, wire::iteration_initialize_response::bytes> reply{};
   put_header(reply.data(), wire::response::iteration_initialize, reply.size(), wire::status::ok);
   put(reply.data() + wire::iteration_initialize_response::handle, token);
@@ -349,7 +357,7 @@ void cpg_server::iteration_next(member& from, bytes request) {
   namespace w = wire::iteration_next_response;
   const auto found = iterations_.find(base::read_once_u64(request.data() + wire::iteration_next_request::handle));
   std::array<std::byte, w::bytes> reply{};
-  if (found == iterations_.end()) {
+  if (found == iterations_.end() || found->second.owner != &from) {
     put_header(reply.data(), wire::response::iteration_next, reply.size(), wire::status::library);
   } else if (found->second.next == found->second.rows.size()) {
     put_header(reply.data(), wire::response::iteration_next, reply.size(), wire::status::no_sections);
@@ -364,8 +372,13 @@ void cpg_server::iteration_next(member& from, bytes request) {
 }
 
 void cpg_server::iteration_finalize(member& from, bytes request) {
-  const bool known = iterations_.erase(base::read_once_u64(request.data() + wire::iteration_finalize_request::handle)) != 0;
-  answer(from, wire::response::iteration_finalize, known ? wire::status::ok : wire::status::library);
+  const auto found = iterations_.find(base::read_once_u64(request.data() + wire::iteration_finalize_request::handle));
+  if (found == iterations_.end() || found->second.owner != &from) {
+    return answer(from, wire::response::iteration_finalize, wire::status::library);
+  }
+  iterations_.erase(found);
+  --from.iterations;
+  answer(from, wire::response::iteration_finalize, wire::status::ok);
 }
 
 // --- answers and events -------------------------------------------------------------------------------------------------------

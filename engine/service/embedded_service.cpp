@@ -15,6 +15,8 @@
 #include <cpgring/service.hpp>
 
 #include "base/fork_guard.hpp"
+#include "base/guarded_log.hpp"
+#include "base/own_thread.hpp"
 #include "service/cfg_server.hpp"
 #include "service/cpg_server.hpp"
 #include "service/event_loop.hpp"
@@ -43,10 +45,15 @@ void check(const embedded_service_options& options) {
   }
 }
 
+embedded_service_options guarded(embedded_service_options options, const base::log_failures& failures) {
+  options.log = base::guarded_log(std::move(options.log), log_level::debug, failures);
+  return options;
+}
+
 }  // namespace
 
 struct embedded_service::impl {
-  explicit impl(embedded_service_options given) : options(std::move(given)), name(name_of(options)) {}
+  explicit impl(embedded_service_options given) : options(guarded(std::move(given), log_failures)), name(name_of(options)) {}
 
   void run(std::promise<result<void>> started) {
     ::pthread_setname_np(::pthread_self(), "cpgring-service");
@@ -70,6 +77,7 @@ struct embedded_service::impl {
     server.close();
   }
 
+  const base::log_failures log_failures = std::make_shared<std::atomic<std::uint64_t>>(0);
   const embedded_service_options options;
   const std::string name;
   service::server_counters counters;
@@ -86,7 +94,7 @@ embedded_service::embedded_service(embedded_service_options options) {
   impl_ = std::make_unique<impl>(std::move(options));
   std::promise<result<void>> started;
   auto outcome = started.get_future();
-  impl_->thread = std::thread([this, started = std::move(started)]() mutable { impl_->run(std::move(started)); });
+  impl_->thread = base::start_own_thread([this, started = std::move(started)]() mutable { impl_->run(std::move(started)); });
   if (auto ok = outcome.get(); !ok) {
     impl_->thread.join();
     throw std::system_error(ok.error().code, ok.error().message());
@@ -94,7 +102,8 @@ embedded_service::embedded_service(embedded_service_options options) {
 }
 
 embedded_service::~embedded_service() {
-  if (impl_->parent.in_child()) {
+  // In a log callback (exit() of the process, most likely) its own thread can't be waited for.
+  if (impl_->parent.in_child() || service::event_loop::current() == &impl_->loop) {
     base::forsake(std::move(impl_));
     return;
   }
@@ -115,6 +124,7 @@ embedded_service_stats embedded_service::stats() const noexcept {
   s.backlog_bytes = c.backlog_bytes.get();
   s.members_disconnected = c.members_disconnected.get();
   s.requests_refused = c.requests_refused.get();
+  s.log_failures = impl_->log_failures->load(std::memory_order_relaxed);
   const auto injected = [&](service::fault kind) { return c.injected[static_cast<std::size_t>(kind)].get(); };
   s.injected.torn_frames = injected(service::fault::torn_frame);
   s.injected.lying_frames = injected(service::fault::lying_frame);

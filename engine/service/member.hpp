@@ -30,6 +30,7 @@ struct member {
   bool interrupted = false;                    // a view came since the first fragment
   std::deque<std::vector<std::byte>> backlog;  // events that did not fit into its ring
   std::size_t backlog_bytes = 0;
+  std::uint32_t iterations = 0;  // begun and not finalized
   owed_doorbells doorbells;
   fault_occasions occasions;
   std::int32_t held_socket = -1;                                    // its doorbell is being held back

@@ -66,7 +66,8 @@ class engine {
   /// Throws std::system_error (errc::invalid_param) for an option out of its range. Opens nothing yet.
   explicit engine(engine_options options = {});
   /// As shut_down(close_deadline), without a report. In a child process (fork) it touches nothing of the parent's; the child's copies of
-  /// the descriptors stay open until it ends or calls exec.
+  /// the descriptors stay open until it ends or calls exec. Inside one of this engine's own callbacks, exit() of the process included, it
+  /// waits for nothing: the engine is stopped, its threads and memory are kept until the process ends.
   ~engine();
   engine(const engine&) = delete;
   engine& operator=(const engine&) = delete;

@@ -82,8 +82,10 @@ struct engine_options {
   /// How long the destructor waits for the service to take what was multicast, per engine, 0..86400000. 0: hang up at once.
   std::chrono::milliseconds close_deadline{2000};
   /// Silent by default. Called on the reactor's thread (of each of several, at the same time if need be), and by open() and stop() on
-  /// theirs.
+  /// theirs. An exception that it throws is swallowed and counted in engine_stats::log_failures.
   log_callback log;
+  /// The least level of lines that `log` gets.
+  cpgring::log_level log_level = cpgring::log_level::debug;
 
   /// Names the first option that is out of its range.
   [[nodiscard]] result<void> validate() const;

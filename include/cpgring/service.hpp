@@ -37,7 +37,7 @@ struct embedded_service_options {
   /// What it does wrong on purpose from the start on; see also inject().
   service_faults faults;
   /// Gets a line for each refusal, each disconnected member, start and stop; at level debug for each injected fault. On the service's
-  /// thread.
+  /// thread. An exception that it throws is swallowed and counted in embedded_service_stats::log_failures.
   log_callback log;
 };
 
@@ -52,6 +52,7 @@ struct embedded_service_stats {
   std::uint64_t backlog_bytes = 0;         ///< held now outside rings
   std::uint64_t members_disconnected = 0;  ///< ended by slow_member_policy::disconnect
   std::uint64_t requests_refused = 0;      ///< malformed or out-of-state requests
+  std::uint64_t log_failures = 0;          ///< lines whose log callback threw
   injected_faults injected;                ///< what it did wrong on purpose
 };
 

@@ -42,6 +42,7 @@ struct engine_stats {
   std::uint64_t arms = 0;              ///< waits armed
   std::uint64_t overflows = 0;         ///< completion queue overflows (harmless but slow: raise handles_expected)
   std::uint64_t crossings = 0;         ///< requests that came from other threads
+  std::uint64_t log_failures = 0;      ///< lines whose log callback threw
   wakeup backend = wakeup::automatic;  ///< the one in use; automatic: not yet chosen
 };
 

@@ -55,7 +55,9 @@ struct view {
   std::span<const member> members;  ///< everybody after this change, sorted by node_id and pid; any number
   std::span<const member> joined;
   std::span<const member> left;
-  std::span<const std::uint32_t> ring_nodes;  ///< the node ids now in the ring, if it changed with this view (cause ring); else empty
+  /// The node ids in the ring, all of them, sorted; in each view from the first on. Empty: the ring is not known yet, and a view of cause
+  /// ring follows.
+  std::span<const std::uint32_t> ring_nodes;
   /// How many changes of the service this view tells of: 1, or with handle_options::coalesce_views as many as came one after another. Then
   /// `joined` and `left` are the sum: who came and went again in between is in neither, who went and came back is in both.
   std::uint32_t changes = 1;

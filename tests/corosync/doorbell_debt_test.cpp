@@ -1,7 +1,6 @@
 // The doorbell bytes that a service owes its clients stay few, however many events they take; see engine/ipc/doorbell_debt.hpp. The service
 // runs with tests/preload/doorbell_counter.cpp in it: corosync under scripts/with-corosync, else `cpgring serve`.
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -18,9 +17,9 @@
 
 #include "base/owned.hpp"
 #include "cpg/encode.hpp"
-#include "ipc/handshake.hpp"
 #include "preload/doorbell_figures.hpp"
 #include "support/command.hpp"
+#include "support/raw_connection.hpp"
 #include "support/service_process.hpp"
 #include "support/world.hpp"
 
@@ -36,12 +35,11 @@ constexpr std::uint64_t allowed = 32768;  // bytes owed: libqb aborts at 2^31, a
 class counted_service {
  public:
   explicit counted_service(std::int64_t ahead) {
-    const std::string file = testing::TempDir() + "cpgring-doorbells";
-    base::unique_fd fd(::open(file.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    base::unique_fd fd(::open(file_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
     EXPECT_TRUE(fd && ::ftruncate(fd.get(), sizeof(doorbell_figures)) == 0);
     page_ = base::unique_mapping(::mmap(nullptr, sizeof(doorbell_figures), PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0),
                                  sizeof(doorbell_figures));
-    ::setenv("CPGRING_DOORBELL_FILE", file.c_str(), 1);
+    ::setenv("CPGRING_DOORBELL_FILE", file_.c_str(), 1);
     ::setenv("CPGRING_DOORBELL_AHEAD", std::to_string(ahead).c_str(), 1);
     ::setenv("LD_PRELOAD", CPGRING_PRELOAD_DIR "/libdoorbell_counter.so", 1);
     service_ = std::make_unique<service_process>();
@@ -54,12 +52,16 @@ class counted_service {
     }
     pid_ = service_->pid();
   }
+  ~counted_service() { ::unlink(file_.c_str()); }
+  counted_service(const counted_service&) = delete;
+  counted_service& operator=(const counted_service&) = delete;
   [[nodiscard]] const std::string& name() const { return service_->name(); }
   [[nodiscard]] const doorbell_figures& figures() const { return *reinterpret_cast<const doorbell_figures*>(page_.data()); }
   [[nodiscard]] bool lives() const { return service_->pid() == pid_ && !ended(); }
   [[nodiscard]] bool ended() const { return service_->ended(); }
 
  private:
+  const std::string file_ = testing::TempDir() + fmt::format("cpgring-doorbells-{}", ::getpid());
   base::unique_mapping page_;
   std::unique_ptr<service_process> service_;
   pid_t pid_ = 0;
@@ -75,15 +77,12 @@ ended exchange(const counted_service& service, wakeup backend, int workers) {
 /// A client that takes events and never reads its socket, as no library of ours is.
 class never_reads {
  public:
-  explicit never_reads(const std::string& service) : connection_(connect(service)) {
+  explicit never_reads(const std::string& service) : connection_(raw_connect(service, 1 << 20)) {
     namespace w = cpg::wire::join_request;
     auto join = cpg::make_request(cpg::wire::request::join, w::bytes);
     cpg::put_name(join.data() + w::name, "never reads");
     cpg::put(join.data() + w::pid, static_cast<std::uint32_t>(::getpid()));
-    EXPECT_TRUE(eventually([&] { return connection_.writable() == ipc::writable::yes; }));
-    std::memcpy(connection_.reserve(w::bytes), join.data(), w::bytes);
-    connection_.stage(w::bytes);
-    EXPECT_TRUE(connection_.flush());
+    send_raw(connection_, join);
   }
   /// Multicasts and takes what comes back, until the service has hung up or `most` events have come; how many came.
   std::uint64_t run(std::uint64_t most) {
@@ -112,19 +111,6 @@ class never_reads {
   }
 
  private:
-  static ipc::connection connect(const std::string& service) {
-    auto begun = ipc::handshake::begin(service, 1 << 20);
-    EXPECT_TRUE(begun);
-    for (;;) {
-      const auto step = begun->advance();
-      EXPECT_TRUE(step) << step.error().message();
-      if (*step == ipc::handshake::step::done) {
-        return std::move(*begun->finish());
-      }
-      pollfd readable{begun->fd(), POLLIN, 0};
-      ::poll(&readable, 1, *step == ipc::handshake::step::wait_readable ? 1000 : 1);
-    }
-  }
   ipc::connection connection_;
 };
 

@@ -77,6 +77,29 @@ TEST_P(flow_group, tells_joins_and_leaves_with_reasons_and_incarnations) {
   ASSERT_TRUE(w.until([&] { return a.views.back().find("-102/process_down") != std::string::npos; }));
 }
 
+TEST_P(flow_group, names_all_nodes_of_the_ring_in_each_view_once_it_is_known) {
+  world w(GetParam());
+  const std::string group = world::fresh_group();
+  std::vector<std::vector<std::uint32_t>> nodes;
+  std::vector<view_cause> causes;
+  callbacks calls;
+  calls.on_view = [&](handle&, const view& v) {
+    nodes.emplace_back(v.ring_nodes.begin(), v.ring_nodes.end());
+    causes.push_back(v.cause);
+  };
+  auto first = w.loop().open(w.options(group), calls);
+  ASSERT_TRUE(first) << first.error().message();
+  ASSERT_TRUE(w.until([&] { return !nodes.empty() && !nodes.back().empty(); }))
+      << "with the first view, or in a view of cause ring behind it";
+  const auto ring = nodes.back();
+  const std::size_t before = nodes.size();
+  witness second;
+  open_joined(w, second, group, 4711);
+  ASSERT_TRUE(w.until([&] { return nodes.size() > before; }));
+  EXPECT_EQ(causes.back(), view_cause::membership);
+  EXPECT_EQ(nodes.back(), ring);
+}
+
 TEST_P(flow_group, tells_nothing_to_who_has_left_whatever_the_service_goes_on_to_send) {
   // A stock service sends messages and views until the connection ends.
   world w(GetParam());

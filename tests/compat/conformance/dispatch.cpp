@@ -52,6 +52,26 @@ void add_dispatch_cases() {
       say("%d", cpg_dispatch(h, how));
     });
   }
+  for (const auto how : {CS_DISPATCH_ALL, CS_DISPATCH_ONE_NONBLOCKING}) {
+    add("dispatch/beside_another_threads_callback_" + std::to_string(how), [how] {
+      const auto h = open_joined();
+      std::atomic<bool> inside{false}, over{false};
+      the.on_message = [&](cpg_handle_t, void*, std::size_t) {
+        inside = true;
+        while (!over) {
+          ::usleep(1000);
+        }
+      };
+      make_wait(h, 1);
+      std::thread other([&] { cpg_dispatch(h, CS_DISPATCH_ONE); });
+      while (!inside) {
+        ::usleep(1000);
+      }
+      say("%d", cpg_dispatch(h, how));
+      over = true;
+      other.join();
+    });
+  }
   add("dispatch/two_thousand_at_once", [] {
     const auto h = open_joined();
     the.loud = false;

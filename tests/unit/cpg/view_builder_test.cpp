@@ -81,7 +81,33 @@ TEST(view_builder, shows_a_ring_change_with_the_members_unchanged) {
   EXPECT_EQ(v.members.size(), 1U);
   EXPECT_EQ(std::vector<std::uint32_t>(v.ring_nodes.begin(), v.ring_nodes.end()), (std::vector<std::uint32_t>{1, 3}));
   const change two({{1, 10, 0}, {1, 12, 0}}, {}, {{1, 12, 1}});
-  EXPECT_EQ(b.apply(two.decoded, "g").ring, (ring_id{1, 44}));
+  const view& later = b.apply(two.decoded, "g");
+  EXPECT_EQ(later.ring, (ring_id{1, 44}));
+  EXPECT_EQ(later.cause, view_cause::membership);
+  EXPECT_EQ(std::vector<std::uint32_t>(later.ring_nodes.begin(), later.ring_nodes.end()), (std::vector<std::uint32_t>{1, 3}));
+}
+
+TEST(view_builder, names_the_nodes_in_the_first_view_when_the_ring_came_ahead_of_it) {
+  view_builder b;
+  std::vector<std::byte> nodes(8);
+  put(nodes.data(), std::uint32_t{3});
+  put(nodes.data() + 4, std::uint32_t{1});
+  totem_configuration ring;
+  ring.ring = {1, 44};
+  ring.nodes = nodes.data();
+  ring.count = 2;
+  b.note_ring(ring);
+  const change own({{1, 10, 0}}, {}, {{1, 10, 1}});
+  const view& first = b.apply(own.decoded, "g");
+  EXPECT_EQ(first.number, 1U);
+  EXPECT_EQ(first.ring, (ring_id{1, 44}));
+  EXPECT_EQ(std::vector<std::uint32_t>(first.ring_nodes.begin(), first.ring_nodes.end()), (std::vector<std::uint32_t>{1, 3}));
+}
+
+TEST(view_builder, names_no_nodes_before_the_ring_is_known) {
+  view_builder b;
+  const change own({{1, 10, 0}}, {}, {{1, 10, 1}});
+  EXPECT_TRUE(b.apply(own.decoded, "g").ring_nodes.empty());
 }
 
 TEST(view_builder, has_no_limit_of_128_members) {
@@ -172,7 +198,7 @@ TEST(view_builder, merges_a_held_view_with_the_next) {
   const change after({{1, 10, 0}}, {{2, 20, 2}}, {});
   EXPECT_EQ(b.apply(after.decoded, "g").number, 3U);
   EXPECT_EQ(b.current().changes, 1U);
-  EXPECT_TRUE(b.current().ring_nodes.empty());
+  EXPECT_EQ(b.current().ring_nodes.size(), 1U) << "known from before";
 }
 
 /// I4, whatever is merged with what.
