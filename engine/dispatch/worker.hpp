@@ -54,6 +54,8 @@ class worker {
   /// From a reactor: something has been published.
   void wake() noexcept { asleep_.wake(); }
   void stop() noexcept;
+  /// For an object that is kept for ever: nobody will wait for its thread.
+  void detach() { thread_.detach(); }
   /// The calling thread is this one's.
   [[nodiscard]] bool runs_here() const noexcept { return thread_.get_id() == std::this_thread::get_id(); }
 

@@ -42,6 +42,14 @@ bool worker_pool::runs_here() const noexcept {
   return !lock || std::any_of(threads_.begin(), threads_.end(), [](const auto& one) { return one->runs_here(); });
 }
 
+void worker_pool::detach_threads() {
+  if (const std::unique_lock lock(life_, std::try_to_lock); lock) {
+    for (auto& one : threads_) {
+      one->detach();
+    }
+  }
+}
+
 void worker_pool::stop() noexcept {
   const std::lock_guard lock(life_);
   started_ = true;

@@ -41,6 +41,8 @@ class worker_pool {
   void wake(std::uint32_t worker) noexcept { threads_[worker]->wake(); }
   /// The calling thread is one of the workers. Any thread.
   [[nodiscard]] bool runs_here() const noexcept;
+  /// For a pool that is kept for ever: nobody will wait for its threads.
+  void detach_threads();
   /// Waits for the callbacks that run now; the others are not run. No reactor may be inside a call; start() does nothing afterwards.
   void stop() noexcept;
 

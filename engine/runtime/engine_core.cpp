@@ -371,6 +371,12 @@ result<void> engine_core::start() {
   return ok;
 }
 
+void engine_core::detach_thread() {
+  if (const std::unique_lock lock(life_, std::try_to_lock); lock && thread_.joinable()) {
+    thread_.detach();
+  }
+}
+
 void engine_core::own_thread(std::promise<result<void>>& bound) {
   base::settle_thread(options_.reactors == 1 ? "cpgring-reactor" : fmt::format("cpgring-react{}", index_),
                       options_.reactor_cpus.empty() ? -1 : options_.reactor_cpus[index_ % options_.reactor_cpus.size()]);

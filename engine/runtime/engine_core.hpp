@@ -88,6 +88,9 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   result<int> fd();
   result<void> after(std::chrono::nanoseconds delay, std::function<void()> task);
 
+  /// For an engine that is kept for ever: nobody will wait for its thread.
+  void detach_thread();
+
   // --- the end, step by step: fleet::shut_down. Not inside a callback ----------------------------------------------------------
   /// After stop(): own thread joined, no other thread wakes the reactor any more.
   void end_driving();

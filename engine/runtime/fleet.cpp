@@ -135,6 +135,12 @@ void fleet::end() {
   if (in_child || inside_a_callback()) {
     if (!in_child) {
       stop();
+      for (auto& core : cores_) {
+        core->detach_thread();
+      }
+      if (workers_) {
+        workers_->detach_threads();
+      }
     }
     for (auto& core : cores_) {
       base::forsake(core);

@@ -1,4 +1,5 @@
 // exit() inside a callback ends the process with its own code, whoever runs the callback and although the engine is a global object.
+#include <atomic>
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -28,7 +29,11 @@ constexpr const char* names[] = {"own_thread", "workers", "run"};
       std::_Exit(no_callback);
     }
   };
+  static std::atomic<bool> started{false};  // a call into the engine that is under way elsewhere is the program's own affair
   calls.on_message = [destroys_the_engine](handle&, const message&) {
+    while (!started) {
+      std::this_thread::yield();
+    }
     if (destroys_the_engine) {
       loop.reset();
     }
@@ -40,8 +45,10 @@ constexpr const char* names[] = {"own_thread", "workers", "run"};
   h.max_message_size = 65536;
   if (loop->open(h, calls)) {
     if (how == driven_by::run) {
+      started = true;
       static_cast<void>(loop->run());
     } else if (loop->start()) {
+      started = true;
       std::this_thread::sleep_for(patience);  // a guard: the process ends long before
     }
   }
