@@ -64,6 +64,8 @@ class connection {
       read_doorbells();
     }
   }
+  /// Bytes that are unread or owed; below 0 while bytes were read for events that still wait in the ring.
+  [[nodiscard]] std::int64_t unread_doorbells() const noexcept { return parts_->debt.debt(parts_->events.taken()); }
   /// Where others that read the socket add the bytes that they read.
   [[nodiscard]] std::uint64_t& doorbells_read() noexcept { return parts_->debt.bytes_read(); }
   /// What is wrong with the request ring, if anything is.

@@ -17,6 +17,9 @@ namespace {
 // libqb tells nobody when a client has read: rings that were full are tried again in growing steps, and at each request of the client.
 constexpr base::nanoseconds flush_pause_min{1000000}, flush_pause_max{20000000};
 
+// For how long a client may leave its socket unread once no further event can be sent to it.
+constexpr std::chrono::seconds unread_patience{5};
+
 // Of one client. Each holds a copy of all groups' members.
 constexpr std::uint32_t iterations_max = 64;
 
@@ -468,10 +471,12 @@ void cpg_server::send(member& to, const iovec* parts, std::size_t count, std::si
 }
 
 /// False: libqb owes this client so many doorbell bytes that no more may be added. Events that it has not taken from its ring explain
-/// some of them, and may be taken later. A client that takes events and does not read its socket is disconnected.
+/// some of them, and may be taken later. A client that has taken them and still does not read its socket is disconnected after a while:
+/// one with slow callbacks may take many events at once and read behind them.
 bool cpg_server::may_push(member& to) {
   if (!loop_.wants_output(to.connection)) {
     to.doorbells.sent(false);
+    to.unread_since.reset();
     return true;
   }
   if (to.doomed) {
@@ -480,7 +485,11 @@ bool cpg_server::may_push(member& to) {
   auto* const stats = ::qb_ipcs_connection_stats_get_2(to.connection, 0);
   const std::uint32_t in_ring = stats == nullptr ? to.doorbells.count() : stats->event_q_length;
   std::free(stats);
-  if (in_ring < to.doorbells.count() / 2) {
+  if (in_ring >= to.doorbells.count() / 2) {
+    to.unread_since.reset();
+  } else if (const auto now = base::clock::now(); !to.unread_since) {
+    to.unread_since = now;
+  } else if (now - *to.unread_since >= unread_patience) {
     counters_.members_disconnected.add();
     doom(to, fmt::format("it takes events but does not read its socket: {} doorbell bytes are owed to it", to.doorbells.count()));
   }

@@ -6,11 +6,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
 #include <qb/qbipcs.h>
 
+#include "base/clock.hpp"
 #include "base/owned.hpp"
 #include "service/groups.hpp"
 #include "service/injector.hpp"
@@ -32,6 +34,7 @@ struct member {
   std::size_t backlog_bytes = 0;
   std::uint32_t iterations = 0;  // begun and not finalized
   owed_doorbells doorbells;
+  std::optional<base::time_point> unread_since;  // its doorbells are at their limit, and it has taken the events
   fault_occasions occasions;
   std::int32_t held_socket = -1;                                    // its doorbell is being held back
   std::unordered_map<std::uint64_t, base::unique_mapping> buffers;  // zero-copy sends of old libcpg

@@ -160,6 +160,23 @@ TEST_F(connection_to_libqb, brings_events_and_a_byte_for_each) {
   EXPECT_EQ(c.events().used_bytes(), 0U);
 }
 
+TEST_F(connection_to_libqb, leaves_no_more_doorbells_unread_than_libqb_may_owe) {
+  const std::int64_t due = c.events().capacity_bytes() / 4;
+  bool was_due = false;
+  frame f;
+  for (int i = 0; i < 3 * due; ++i) {
+    ASSERT_TRUE(service.send_event("x")) << i;
+    ASSERT_EQ(c.events().collect(), 1U);
+    ASSERT_EQ(c.events().next(f), look::frame);
+    c.events().reclaim(1);
+    was_due = was_due || c.unread_doorbells() >= due;
+    c.read_doorbells_if_due();
+    ASSERT_LE(c.unread_doorbells(), due) << i;
+  }
+  EXPECT_TRUE(was_due);
+  EXPECT_EQ(connect_to(service.name()).unread_doorbells(), 0);
+}
+
 TEST_F(connection_to_libqb, says_that_an_event_did_not_fit_and_brings_the_next_ones) {
   std::uint64_t sent = 0;
   while (service.send_event(pattern(1000, sent))) {
