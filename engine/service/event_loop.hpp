@@ -49,7 +49,7 @@ class event_loop {
   void go_on();
   /// The descriptor that libqb watches for its object `data`; -1: none. Looks at all of them.
   [[nodiscard]] std::int32_t descriptor_of(const void* data) const noexcept;
-  /// libqb wants to be told of room for output for its object `data`.
+  /// libqb waits for room on the socket of its object `data`.
   [[nodiscard]] bool wants_output(const void* data) const noexcept { return !wanting_output_.empty() && wanting_output_.contains(data); }
   /// Until release_output(), room for output on `fd` is not reported, and what libqb wants to be told of does not reach the kernel.
   void hold_output(std::int32_t fd);
