@@ -64,18 +64,24 @@ TEST(view_builder, keeps_an_incarnation_while_a_member_stays_and_renews_it_when_
   EXPECT_EQ(v.joined[0].incarnation, v.members[1].incarnation);
 }
 
+totem_configuration ring_of(std::vector<std::byte>& bytes, const std::vector<std::uint32_t>& nodes, std::uint64_t sequence) {
+  bytes.resize(nodes.size() * 4);
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    put(bytes.data() + i * 4, nodes[i]);
+  }
+  totem_configuration ring;
+  ring.ring = {nodes.empty() ? 0 : nodes.front(), sequence};
+  ring.nodes = bytes.data();
+  ring.count = static_cast<std::uint32_t>(nodes.size());
+  return ring;
+}
+
 TEST(view_builder, shows_a_ring_change_with_the_members_unchanged) {
   view_builder b;
   const change one({{1, 10, 0}}, {}, {{1, 10, 1}});
   b.apply(one.decoded, "g");
-  std::vector<std::byte> nodes(8);
-  put(nodes.data(), std::uint32_t{1});
-  put(nodes.data() + 4, std::uint32_t{3});
-  totem_configuration ring;
-  ring.ring = {1, 44};
-  ring.nodes = nodes.data();
-  ring.count = 2;
-  const view& v = b.apply(ring, "g");
+  std::vector<std::byte> nodes;
+  const view& v = b.apply(ring_of(nodes, {1, 3}, 44), "g");
   EXPECT_EQ(v.cause, view_cause::ring);
   EXPECT_EQ(v.number, 2U);
   EXPECT_EQ(v.members.size(), 1U);
@@ -89,18 +95,12 @@ TEST(view_builder, shows_a_ring_change_with_the_members_unchanged) {
 
 TEST(view_builder, names_the_nodes_in_the_first_view_when_the_ring_came_ahead_of_it) {
   view_builder b;
-  std::vector<std::byte> nodes(8);
-  put(nodes.data(), std::uint32_t{3});
-  put(nodes.data() + 4, std::uint32_t{1});
-  totem_configuration ring;
-  ring.ring = {1, 44};
-  ring.nodes = nodes.data();
-  ring.count = 2;
-  b.note_ring(ring);
+  std::vector<std::byte> nodes;
+  b.note_ring(ring_of(nodes, {3, 1}, 44));
   const change own({{1, 10, 0}}, {}, {{1, 10, 1}});
   const view& first = b.apply(own.decoded, "g");
   EXPECT_EQ(first.number, 1U);
-  EXPECT_EQ(first.ring, (ring_id{1, 44}));
+  EXPECT_EQ(first.ring, (ring_id{3, 44}));
   EXPECT_EQ(std::vector<std::uint32_t>(first.ring_nodes.begin(), first.ring_nodes.end()), (std::vector<std::uint32_t>{1, 3}));
 }
 
@@ -120,18 +120,6 @@ TEST(view_builder, has_no_limit_of_128_members) {
   const view& v = b.apply(all.decoded, "g");
   EXPECT_EQ(v.members.size(), 1000U);
   EXPECT_TRUE(std::is_sorted(v.members.begin(), v.members.end(), [](const member& x, const member& y) { return x.pid < y.pid; }));
-}
-
-totem_configuration ring_of(std::vector<std::byte>& bytes, const std::vector<std::uint32_t>& nodes, std::uint64_t sequence) {
-  bytes.resize(nodes.size() * 4);
-  for (std::size_t i = 0; i < nodes.size(); ++i) {
-    put(bytes.data() + i * 4, nodes[i]);
-  }
-  totem_configuration ring;
-  ring.ring = {nodes.empty() ? 0 : nodes.front(), sequence};
-  ring.nodes = bytes.data();
-  ring.count = static_cast<std::uint32_t>(nodes.size());
-  return ring;
 }
 
 std::vector<bool> in_ring(std::span<const member> members) {
