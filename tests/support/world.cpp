@@ -124,6 +124,7 @@ callbacks witness::record() {
     if (v.cause == view_cause::ring) {
       line += " ring";
     }
+    ring_nodes = v.ring_nodes.size();
     all.push_back("view " + line);
     views.push_back(std::move(line));
   };
@@ -150,7 +151,7 @@ void open_joined(world& w, witness& into, const std::string& group, std::uint32_
   auto opened = w.loop().open(o, into.record());
   ASSERT_TRUE(opened) << opened.error().message();
   into.self = *opened;
-  ASSERT_TRUE(w.until([&] { return into.is(handle_state::joined) || into.is(handle_state::lost); }));
+  ASSERT_TRUE(w.until([&] { return (into.is(handle_state::joined) && into.ring_nodes != 0) || into.is(handle_state::lost); }));
   ASSERT_TRUE(into.is(handle_state::joined)) << (into.causes.empty() ? "no cause" : into.causes.back().message());
 }
 

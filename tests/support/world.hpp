@@ -72,6 +72,7 @@ struct witness {
   std::vector<error> causes;
   std::vector<std::string> aborted;
   std::size_t writable = 0;
+  std::size_t ring_nodes = 0;      // of the last view
   std::vector<std::string> all;  // everything, in order
   handle self;
 
@@ -79,7 +80,7 @@ struct witness {
   [[nodiscard]] bool is(handle_state state) const { return !states.empty() && states.back() == state; }
 };
 
-/// Opens a handle in `group` and waits until it has joined.
+/// Opens a handle in `group` and waits until it has joined and knows the ring, which the service may tell after the join.
 void open_joined(world& w, witness& into, const std::string& group, std::uint32_t pid = 0,
                  std::function<void(handle_options&)> adjust = {});
 
