@@ -78,7 +78,12 @@ void declare_serve(CLI::App& app, runner& run) {
       *command, "--slow-member", o->service.slow_member,
       {{"disconnect", slow_member_policy::disconnect}, {"block", slow_member_policy::block}},
       "what happens at that limit: the member is disconnected (default), or everybody waits until it has read");
-  command->add_flag("--any-user", o->service.any_user, "let clients of all users in, not only root and yours");
+  command->add_option("--user", o->service.user, "as root: become this user, for good, once the name is bound");
+  command->add_option(
+      "--allow-gid", o->service.allow_gid,
+      "also let in processes of this group (a number), which the service's own user is in; they are trusted like the service "
+      "itself, so not for a service of root: see --user");
+  command->add_option("--allow-uid", o->service.allow_uid, "of that group, only processes of these users (numbers)")->delimiter(',');
   command
       ->add_option_function<std::vector<std::string>>(
           "--inject",

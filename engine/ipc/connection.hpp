@@ -14,6 +14,7 @@
 
 #include <cpgring/error.hpp>
 
+#include "base/closed_in_child.hpp"
 #include "base/owned.hpp"
 #include "ipc/doorbell.hpp"
 #include "ipc/doorbell_debt.hpp"
@@ -106,11 +107,12 @@ class connection {
     std::uint32_t outstanding_limit = 1;
     bool waits_for_half = false;
   };
-  connection(base::unique_fd socket, connection_facts facts, std::unique_ptr<parts> made) noexcept
+  connection(base::unique_fd socket, connection_facts facts, std::unique_ptr<parts> made)
       : parts_(std::move(made)), socket_(std::move(socket)), facts_(std::move(facts)) {}
 
   std::unique_ptr<parts> parts_;
   base::unique_fd socket_;  // closed before the rings go: the service hears of it first
+  base::closed_in_child socket_in_child_{socket_.get()};
   connection_facts facts_;
 };
 

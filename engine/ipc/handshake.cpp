@@ -102,6 +102,7 @@ result<handshake> handshake::begin(std::string_view service, std::uint32_t max_m
     }
     return fail_errno(errno, "making a socket");
   }
+  h.socket_in_child_ = base::closed_in_child(h.socket_.get());
   const int on = 1;
   // Before anything is sent, so that the kernel attaches who we are.
   if (::setsockopt(h.socket_.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0) {
@@ -222,6 +223,7 @@ result<handshake::step> handshake::look_at_answer() {
 
 result<connection> handshake::finish() {
   CPGRING_CHECK(phase_ == phase::complete && socket_);
+  socket_in_child_.reset();
   return connection::open(std::move(socket_), std::move(facts_), prefault_);
 }
 

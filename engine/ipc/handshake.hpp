@@ -15,6 +15,7 @@
 
 #include <cpgring/error.hpp>
 
+#include "base/closed_in_child.hpp"
 #include "base/owned.hpp"
 #include "ipc/connection.hpp"
 
@@ -53,6 +54,7 @@ class handshake {
 
   phase phase_ = phase::connecting;
   base::unique_fd socket_;
+  base::closed_in_child socket_in_child_;
   sockaddr_un address_{};
   socklen_t address_bytes_ = 0;
   std::string service_;

@@ -37,6 +37,7 @@ result<std::unique_ptr<uring>> uring::create(unsigned entries, unsigned completi
       made->setup_ = r.name;
       made->defer_ = (r.flags & IORING_SETUP_DEFER_TASKRUN) != 0;
       ::io_uring_ring_dontfork(&made->ring_);
+      made->ring_in_child_ = base::closed_in_child(made->ring_.ring_fd);
       ::io_uring_register_ring_fd(&made->ring_);  // saves a look-up in each call; its failure costs nothing else
       made->probe_ = ::io_uring_get_probe_ring(&made->ring_);
       return made;
@@ -55,6 +56,7 @@ uring::~uring() {
     ::io_uring_free_probe(probe_);
   }
   if (ring_.ring_fd >= 0) {
+    ring_in_child_.reset();
     ::io_uring_queue_exit(&ring_);
   }
 }

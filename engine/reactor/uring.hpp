@@ -11,6 +11,7 @@
 #include <cpgring/error.hpp>
 
 #include "base/clock.hpp"
+#include "base/closed_in_child.hpp"
 #include "reactor/uring_abi.hpp"
 
 namespace cpgring::reactor {
@@ -45,6 +46,7 @@ class uring {
  private:
   uring() = default;
   io_uring ring_{};
+  base::closed_in_child ring_in_child_;  // a ring holds the files that it has registered
   io_uring_probe* probe_ = nullptr;
   std::string setup_;
   void look_for_stale_flag() noexcept;

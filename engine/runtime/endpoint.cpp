@@ -258,12 +258,15 @@ void endpoint::lose(error why) {
   }
   const bool refused = session_.connection() == nullptr, again = may_revive(why);
   const bool known = again && !heard_of_ && face_->revived_in_vain();  // a service that stays away is no news either
-  core_->log(known     ? log_level::debug
-             : refused ? log_level::warning
-                       : log_level::error,
-             fmt::format("handle {} on '{}': {}{}", id_, options_.service, why.message(), again ? "; it will connect again" : ""));
+  const std::string what = fmt::format("{}{}", why.message(), again ? "; it will connect again" : "");
+  core_->log_limited(known     ? log_level::debug
+                     : refused ? log_level::warning
+                               : log_level::error,
+                     {"", fmt::format("handles on '{}': {}", options_.service, what)},
+                     fmt::format("handle {} on '{}': {}", id_, options_.service, what));
   pump_.let_go_of_held();
   if (!again) {
+    core_->note_loss(why, calls_.on_state != nullptr);
     end_line(why);
   }
   session_.lose(std::move(why));
@@ -313,7 +316,9 @@ void endpoint::close_now(std::optional<error> cause) {
   }
   end_line(cause ? *cause : error(errc::closed));
   if (cause) {
-    core_->log(log_level::error, fmt::format("handle {}: {}; it is being closed", id_, cause->message()));
+    core_->log_limited(log_level::error, {"", fmt::format("handles were closed: {}", cause->message())},
+                       fmt::format("handle {}: {}; it is being closed", id_, cause->message()));
+    core_->note_loss(*cause, calls_.on_state != nullptr);
   }
   ended_ = true;
   no_more_calls();

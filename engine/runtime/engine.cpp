@@ -1,8 +1,8 @@
 #include <cpgring/engine.hpp>
 
-#include <system_error>
 #include <utility>
 
+#include "base/throw_error.hpp"
 #include "reactor/probe.hpp"
 #include "runtime/endpoint.hpp"
 #include "runtime/fleet.hpp"
@@ -12,7 +12,7 @@ namespace {
 
 engine_options checked(engine_options options) {
   if (auto ok = options.validate(); !ok) {
-    throw std::system_error(ok.error().code, ok.error().message());
+    base::throw_error(std::move(ok.error()));
   }
   return options;
 }

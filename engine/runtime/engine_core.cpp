@@ -17,6 +17,8 @@
 namespace cpgring::runtime {
 namespace {
 
+constexpr std::chrono::seconds losses_period{1};
+
 reactor::reactor_options reactor_options_of(const engine_options& o) {
   reactor::reactor_options r;
   r.backend = o.wakeup_backend;
@@ -63,6 +65,18 @@ struct engine_core::alarm final : reactor::timer {
   std::function<void()> task;
 };
 
+/// Sums of lines that were not said are due.
+struct engine_core::losses_timer final : reactor::timer {
+  explicit losses_timer(engine_core& c) : core(c) {}
+  void expired() override {
+    core.losses_.sum_up(core.now());
+    if (const auto due = core.losses_.due()) {
+      core.reactor_->schedule(*this, *due);
+    }
+  }
+  engine_core& core;
+};
+
 engine_core::engine_core(engine_options options, std::uint32_t index, const std::shared_ptr<dispatch::worker_pool>& workers)
     : options_(std::move(options)),
       index_(index),
@@ -70,7 +84,9 @@ engine_core::engine_core(engine_options options, std::uint32_t index, const std:
       handshakes_max_(std::max(options_.handshakes_max / options_.reactors, 1U)),
       intake_(options_.intake_bytes),
       crew_(workers ? std::make_unique<crew>(workers, index, [this] { wake(); }) : nullptr),
-      tasks_([this](const error& why) { log(log_level::error, fmt::format("a posted task: {}", why.message())); }) {}
+      tasks_([this](const error& why) { log(log_level::error, fmt::format("a posted task: {}", why.message())); }),
+      losses_(options_.log, losses_period),
+      losses_due_(std::make_unique<losses_timer>(*this)) {}
 
 engine_core::~engine_core() = default;
 
@@ -87,6 +103,25 @@ result<void> engine_core::alive() const {
 }
 
 result<void> engine_core::gone() { return fail(errc::bad_handle, "the engine of this handle is gone"); }
+
+void engine_core::log_limited(log_level level, base::limited_log::cause why, std::string_view text) {
+  losses_.say(level, std::move(why), text, now());
+  if (const auto due = losses_.due(); due && reactor_) {
+    reactor_->schedule(*losses_due_, *due);
+  }
+}
+
+void engine_core::note_loss(const error& why, bool heard) {
+  last_loss_ = why;
+  loss_heard_ = loss_heard_ || heard;
+}
+
+/// Handles were lost without a word to anybody, none is left, and nobody on this thread can open another one.
+bool engine_core::nothing_can_come() {
+  return last_loss_ && !loss_heard_ && !options_.log && options_.reactors == 1 && !own_thread_.load(std::memory_order_relaxed) &&
+         endpoints_.empty() && parting_.empty() && lingered_.empty() && to_connect_.empty() && tasks_.empty() && alarms_.empty() &&
+         telling_.empty() && ending_.empty() && !intake_pending(this);
+}
 
 // --- for endpoints ------------------------------------------------------------------------------------------------------------
 
@@ -253,6 +288,9 @@ result<dispatched> engine_core::dispatch(mode how, budget limit, endpoint* only)
     endpoint* const now_live = only != nullptr ? &only->live() : nullptr;
     if (now_live != nullptr && now_live->ended() && !now_live->lingering() && !now_live->awaits_revival() && policy.done().events == 0) {
       return fail(errc::bad_handle);
+    }
+    if (!more && nothing_can_come()) {
+      return fail(*last_loss_);
     }
     if (!more && !stop_requested()) {
       rest(policy.until().value_or(base::time_point::max()), now_live != nullptr ? now_live->source() : nullptr);
@@ -481,6 +519,7 @@ void engine_core::begin_closing(base::time_point deadline) {
   for (auto& one : closing_) {
     one->forget_reactor();
   }
+  losses_.sum_up(base::time_point::max());
   reactor_.reset();  // its queue lets go of the alarms before they go
   alarms_.clear();
   for (auto& one : closing_) {

@@ -24,6 +24,7 @@
 #include "base/clock.hpp"
 #include "base/counter.hpp"
 #include "base/fork_guard.hpp"
+#include "base/limited_log.hpp"
 #include "cpg/session.hpp"
 #include "dispatch/copy_pool.hpp"
 #include "dispatch/intake_queue.hpp"
@@ -102,6 +103,10 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   void end_closing(shutdown_report& report);
 
   // --- driving thread: for endpoints -----------------------------------------------------------------------------------------
+  /// As log(); of one cause the first line is said at once, further ones are summed up.
+  void log_limited(log_level level, base::limited_log::cause why, std::string_view text);
+  /// A handle is lost for good; `heard`: it has an on_state.
+  void note_loss(const error& why, bool heard);
   [[nodiscard]] reactor::reactor& reactor() noexcept { return *reactor_; }
   [[nodiscard]] base::time_point now() const noexcept { return reactor_ ? reactor_->now() : base::clock::now(); }
   /// One event to run, in the name of endpoint `of` (0: the engine's).
@@ -140,6 +145,7 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
 
  private:
   struct alarm;
+  struct losses_timer;
   struct opening_endpoint {
     std::shared_ptr<endpoint> who;
     base::time_point deadline;
@@ -199,6 +205,7 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   void rest(base::time_point until, const reactor::source* only, bool for_all_receipts = false);
   void wait_for_workers();
   void tell_the_last(shutdown_report& report);
+  [[nodiscard]] bool nothing_can_come();
 
   const engine_options options_;
   const std::uint32_t index_;
@@ -246,6 +253,10 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   bool inside_ = false;
   bool foreign_loop_ = false;
   bool crowd_seen_ = false;
+  base::limited_log losses_;
+  const std::unique_ptr<reactor::timer> losses_due_;
+  std::optional<error> last_loss_;  // that nobody was told of
+  bool loss_heard_ = false;
 };
 
 }  // namespace cpgring::runtime

@@ -2,7 +2,6 @@
 
 #include <netinet/in.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -47,15 +46,11 @@ void cfg_server::close() noexcept {
 
 std::int32_t cfg_server::on_accept(qb_ipcs_connection_t* c, uid_t uid, gid_t gid) {
   const auto& self = *static_cast<cfg_server*>(::qb_ipcs_connection_service_context_get(c));
-  if (uid != 0 && uid != ::geteuid() && !self.options_.any_user) {
-    return -EACCES;
-  }
-  ::qb_ipcs_connection_auth_set(c, uid, gid, 0600);
-  return 0;
+  return self.gate_ == nullptr ? -EAGAIN : self.gate_->admit(c, uid, gid);
 }
 
 std::int32_t cfg_server::on_message(qb_ipcs_connection_t* c, void* data, std::size_t size) {
-  const auto& self = *static_cast<cfg_server*>(::qb_ipcs_connection_service_context_get(c));
+  auto& self = *static_cast<cfg_server*>(::qb_ipcs_connection_service_context_get(c));
   const std::int32_t id = size < request_bytes ? -1 : base::read_once_i32(data);
   std::array<std::byte, response_bytes + 8 + address_bytes> reply{};
   std::size_t reply_bytes = response_bytes;
@@ -73,7 +68,7 @@ std::int32_t cfg_server::on_message(qb_ipcs_connection_t* c, void* data, std::si
     put_header(reply.data(), 0, reply_bytes, wire::status::not_supported);
   }
   ::qb_ipcs_response_send(c, reply.data(), reply_bytes);
-  return 0;
+  return self.budget_.spend();
 }
 
 }  // namespace cpgring::service

@@ -13,17 +13,22 @@
 #include <cpgring/error.hpp>
 #include <cpgring/service.hpp>
 
+#include "service/client_gate.hpp"
+#include "service/request_budget.hpp"
+
 namespace cpgring::service {
 
 class cfg_server {
  public:
-  explicit cfg_server(const embedded_service_options& options) noexcept : options_(options) {}
+  cfg_server(const embedded_service_options& options, const event_loop& loop) noexcept : options_(options), budget_(loop) {}
   ~cfg_server() { close(); }
   cfg_server(const cfg_server&) = delete;
   cfg_server& operator=(const cfg_server&) = delete;
 
   /// Under the name "cfg", on the calling thread's event loop. Errors: exist, or an errno.
   result<void> listen();
+  /// See cpg_server.
+  void open_to(client_gate& gate) noexcept { gate_ = &gate; }
   /// Hangs up on all clients; the loop's jobs must run once more after it.
   void close() noexcept;
 
@@ -34,6 +39,8 @@ class cfg_server {
 
   const embedded_service_options& options_;
   qb_ipcs_service_t* service_ = nullptr;
+  client_gate* gate_ = nullptr;
+  request_budget budget_;
 };
 
 }  // namespace cpgring::service

@@ -78,7 +78,7 @@ std::optional<draws> cpg_server::strikes(fault kind, member& client) { return ba
 void cpg_server::committed(fault kind, const member& client, std::string_view what) {
   counters_.injected[static_cast<std::size_t>(kind)].add();
   if (options_.log) {
-    log(log_level::debug, fmt::format("on purpose, client {}: {}", client.occasions.client, what));
+    log_.say(log_level::debug, fmt::format("on purpose, client {}: {}", client.occasions.client, what));
   }
 }
 

@@ -27,16 +27,11 @@ std::uint32_t u32(std::span<const std::byte> request, std::size_t at) noexcept {
 
 }  // namespace
 
-cpg_server::cpg_server(const embedded_service_options& options, std::string name, event_loop& loop, server_counters& counters)
-    : options_(options), name_(std::move(name)), loop_(loop), counters_(counters) {}
+cpg_server::cpg_server(const embedded_service_options& options, std::string name, event_loop& loop, service_log& log,
+                       server_counters& counters)
+    : options_(options), name_(std::move(name)), loop_(loop), log_(log), counters_(counters), budget_(loop) {}
 
 cpg_server::~cpg_server() { close(); }
-
-void cpg_server::log(log_level level, std::string_view text) const {
-  if (options_.log) {
-    options_.log(level, text);
-  }
-}
 
 // --- libqb's side -------------------------------------------------------------------------------------------------------------
 
@@ -77,12 +72,13 @@ std::int32_t cpg_server::on_accept(qb_ipcs_connection_t* c, uid_t uid, gid_t gid
   if (self.closing_) {
     return -ECONNREFUSED;
   }
-  if (uid != 0 && uid != ::geteuid() && !self.options_.any_user) {
-    self.log(log_level::warning, fmt::format("refused a client of uid {}: only root and uid {} may; see any_user", uid, ::geteuid()));
-    self.counters_.requests_refused.add();
-    return -EACCES;
+  if (self.gate_ == nullptr) {
+    return -EAGAIN;
   }
-  ::qb_ipcs_connection_auth_set(c, uid, gid, 0600);
+  if (const std::int32_t code = self.gate_->admit(c, uid, gid); code != 0) {
+    self.counters_.requests_refused.add();
+    return code;
+  }
   auto made = std::make_unique<member>();
   made->connection = c;
   made->uid = uid;
@@ -106,7 +102,7 @@ std::int32_t cpg_server::on_message(qb_ipcs_connection_t* c, void* data, std::si
   auto& self = of(c);
   auto* m = static_cast<member*>(::qb_ipcs_context_get(c));
   if (m == nullptr || m->doomed) {
-    return 0;
+    return self.budget_.spend();
   }
   self.counters_.requests.add();
   // `size` is what the client's header says. Up to the ring's size it lies in the client's own ring, whatever it really wrote there.
@@ -123,7 +119,7 @@ std::int32_t cpg_server::on_message(qb_ipcs_connection_t* c, void* data, std::si
   if (!m->backlog.empty()) {
     self.flush_backlog(*m);
   }
-  return 0;
+  return self.budget_.spend();
 }
 
 std::int32_t cpg_server::on_closed(qb_ipcs_connection_t* c) {
@@ -185,7 +181,7 @@ void cpg_server::handle(member& from, bytes request) {
   }
   // As stock answers what it does not know.
   counters_.requests_refused.add();
-  log(log_level::warning, fmt::format("request id {} of process {} is unknown", id, from.pid));
+  log_.say(log_level::warning, {"", "requests were unknown"}, fmt::format("request id {} of process {} is unknown", id, from.pid));
   std::array<std::byte, wire::response_header_bytes> reply{};
   put_header(reply.data(), 0, reply.size(), wire::status::invalid_param);
   respond(from, reply);
@@ -247,7 +243,8 @@ void cpg_server::multicast(member& from, bytes request) {
     return refuse(from, "length of a multicast", length, std::min<std::uint64_t>(request.size() - w::data, wire::atomic_payload_max));
   }
   if (from.group == nullptr || from.finalized) {
-    log(log_level::warning, fmt::format("dropped a multicast of process {}, which is in no group", from.pid));
+    log_.say(log_level::warning, {"dropped", "multicasts of processes that are in no group"},
+             fmt::format("dropped a multicast of process {}, which is in no group", from.pid));
     return;
   }
   deliver(from, request.subspan(w::data, length));
@@ -607,7 +604,7 @@ void cpg_server::doom(member& who, std::string_view why) {
   if (std::exchange(who.doomed, true)) {
     return;
   }
-  log(log_level::warning, fmt::format("disconnecting process {}: {}", who.pid, why));
+  log_.say(log_level::warning, {"disconnected", "clients"}, fmt::format("disconnecting process {}: {}", who.pid, why));
   doomed_.push_back(who.connection);
   // libqb keeps no reference while it hands out a connection's requests: to disconnect it from among them would free it under libqb's feet.
   loop_.soon(this, [](void* self) { static_cast<cpg_server*>(self)->bury(); });

@@ -21,10 +21,13 @@
 
 #include "base/counter.hpp"
 #include "service/bad_side.hpp"
+#include "service/client_gate.hpp"
 #include "service/event_loop.hpp"
 #include "service/events.hpp"
 #include "service/groups.hpp"
 #include "service/member.hpp"
+#include "service/request_budget.hpp"
+#include "service/service_log.hpp"
 
 namespace cpgring::service {
 
@@ -36,13 +39,15 @@ struct server_counters {
 
 class cpg_server {
  public:
-  cpg_server(const embedded_service_options& options, std::string name, event_loop& loop, server_counters& counters);
+  cpg_server(const embedded_service_options& options, std::string name, event_loop& loop, service_log& log, server_counters& counters);
   ~cpg_server();
   cpg_server(const cpg_server&) = delete;
   cpg_server& operator=(const cpg_server&) = delete;
 
-  /// Binds the name; on the loop's thread. Errors: exist, or an errno.
+  /// Binds the name; on the loop's thread. Nobody is let in before open_to(). Errors: exist, or an errno.
   result<void> listen();
+  /// From here on clients come in by `gate`, which outlives the loop's run.
+  void open_to(client_gate& gate) noexcept { gate_ = &gate; }
   /// Commits these faults from now on, and ends what comes of earlier ones; on the loop's thread.
   void inject(const service_faults& faults);
   /// Hangs up on everybody, removes their files.
@@ -97,7 +102,6 @@ class cpg_server {
   void apply_rate();
   void doom(member& who, std::string_view why);
   void bury();
-  void log(log_level level, std::string_view text) const;
   static bool name_at(bytes request, std::size_t at, std::string_view& out);
 
   // Faults on purpose; only called while bad_ is there. In committed_faults.cpp.
@@ -116,7 +120,10 @@ class cpg_server {
   const embedded_service_options& options_;
   const std::string name_;
   event_loop& loop_;
+  service_log& log_;
   server_counters& counters_;
+  client_gate* gate_ = nullptr;
+  request_budget budget_;
   qb_ipcs_service_t* service_ = nullptr;
   std::unordered_map<qb_ipcs_connection_t*, std::unique_ptr<member>> members_;
   groups<member> groups_;

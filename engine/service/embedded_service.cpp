@@ -7,7 +7,7 @@
 #include <future>
 #include <memory>
 #include <mutex>
-#include <system_error>
+#include <optional>
 #include <thread>
 
 #include <fmt/format.h>
@@ -17,9 +17,13 @@
 #include "base/fork_guard.hpp"
 #include "base/guarded_log.hpp"
 #include "base/own_thread.hpp"
+#include "base/throw_error.hpp"
+#include "service/admission.hpp"
 #include "service/cfg_server.hpp"
+#include "service/client_gate.hpp"
 #include "service/cpg_server.hpp"
 #include "service/event_loop.hpp"
+#include "service/service_log.hpp"
 
 namespace cpgring {
 namespace {
@@ -30,7 +34,7 @@ std::string name_of(const embedded_service_options& options) {
 }
 
 void check(const embedded_service_options& options) {
-  const auto refuse = [](const char* what) { throw std::system_error(make_error_code(errc::invalid_param), what); };
+  const auto refuse = [](const char* what) { base::throw_error({errc::invalid_param, what}); };
   if (options.name.size() > 100) {
     refuse("embedded_service_options::name has more than 100 bytes");
   }
@@ -41,7 +45,7 @@ void check(const embedded_service_options& options) {
     refuse("embedded_service_options::node_id is 0, which means 'none'");
   }
   if (const auto ok = options.faults.validate(); !ok) {
-    throw std::system_error(ok.error().code, "embedded_service_options::faults: " + ok.error().message());
+    base::throw_error({ok.error().code, "embedded_service_options::faults: " + ok.error().message()});
   }
 }
 
@@ -57,24 +61,52 @@ struct embedded_service::impl {
 
   void run(std::promise<result<void>> started) {
     ::pthread_setname_np(::pthread_self(), "cpgring-service");
-    service::cpg_server server(options, name, loop, counters);
+    service::service_log log(options.log, loop);
+    service::cpg_server server(options, name, loop, log, counters);
+    service::cfg_server tools(options, loop);
     on_thread = &server;
     loop.enter();
     server.inject(options.faults);
-    auto ok = server.listen();
-    const bool up = ok.has_value();
-    service::cfg_server tools(options);
+    std::optional<service::client_gate> gate;
+    auto up = server.listen();
     if (up && name == "cpg") {
-      if (auto also = tools.listen(); !also && options.log) {
-        options.log(log_level::warning, fmt::format("corosync's tools will not list this service: {}", also.error().message()));
+      if (auto also = tools.listen(); !also) {
+        log.say(log_level::warning, fmt::format("corosync's tools will not list this service: {}", also.error().message()));
       }
     }
-    started.set_value(std::move(ok));
     if (up) {
+      up = open(server, tools, log, gate);
+    }
+    const bool runs = up.has_value();
+    started.set_value(std::move(up));
+    if (runs) {
       loop.run();
+      gate->close();
     }
     tools.close();
     server.close();
+    log.finish();
+  }
+
+  /// The names are bound; from here on clients come in.
+  result<void> open(service::cpg_server& server, service::cfg_server& tools, service::service_log& log,
+                    std::optional<service::client_gate>& gate) {
+    if (!options.user.empty()) {
+      if (auto ok = service::become(options.user); !ok) {
+        return ok;
+      }
+      if (auto ok = loop.renew_credentials(); !ok) {
+        return ok;
+      }
+    }
+    auto rules = service::admission::make(options, service::identity::own());
+    if (!rules) {
+      return fail(std::move(rules.error()));
+    }
+    gate.emplace(std::move(*rules), loop, log);
+    server.open_to(*gate);
+    tools.open_to(*gate);
+    return {};
   }
 
   const base::log_failures log_failures = std::make_shared<std::atomic<std::uint64_t>>(0);
@@ -97,7 +129,7 @@ embedded_service::embedded_service(embedded_service_options options) {
   impl_->thread = base::start_own_thread([this, started = std::move(started)]() mutable { impl_->run(std::move(started)); });
   if (auto ok = outcome.get(); !ok) {
     impl_->thread.join();
-    throw std::system_error(ok.error().code, ok.error().message());
+    base::throw_error(std::move(ok.error()));
   }
 }
 

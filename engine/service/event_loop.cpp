@@ -1,8 +1,10 @@
 #include "service/event_loop.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
@@ -17,6 +19,9 @@ namespace {
 
 thread_local event_loop* here = nullptr;
 
+constexpr base::nanoseconds descriptor_pause = std::chrono::milliseconds(100);
+constexpr int listen_backlog = 128;  // as libqb asks for
+
 // libqb speaks poll's events; epoll's have the same numbers.
 static_assert(POLLIN == EPOLLIN && POLLOUT == EPOLLOUT && POLLHUP == EPOLLHUP && POLLERR == EPOLLERR && POLLPRI == EPOLLPRI);
 
@@ -28,6 +33,7 @@ event_loop::event_loop() : epoll_(::epoll_create1(EPOLL_CLOEXEC)), wake_fd_(::ev
   if (!epoll_ || !wake_fd_) {
     throw std::system_error(errno, std::system_category(), "cpgring: making the service's event loop");
   }
+  epoll_in_child_ = base::closed_in_child(epoll_.get());
   watches_[wake_fd_.get()] = {};
   if (const int code = control(EPOLL_CTL_ADD, wake_fd_.get(), POLLIN, watches_[wake_fd_.get()]); code != 0) {
     throw std::system_error(-code, std::system_category(), "cpgring: making the service's event loop");
@@ -58,9 +64,18 @@ std::int32_t event_loop::add_job(qb_loop_priority, void* data, qb_loop_job_dispa
 
 std::int32_t event_loop::add(qb_loop_priority, std::int32_t fd, std::int32_t events, void* data, qb_ipcs_dispatch_fn_t dispatch) {
   CPGRING_CHECK(here != nullptr);
-  watch& w = here->watches_[fd];
-  w = {data, dispatch, ++here->generations_ & 0xffffffff, events, false};
-  return here->control(EPOLL_CTL_ADD, fd, events, w);
+  event_loop& self = *here;
+  const role what = self.reporting_ < 0 ? role::listener : self.reporting_role_ == role::listener ? role::handshake : role::client;
+  if (what == role::handshake && self.gatekeeper_ != nullptr && !self.gatekeeper_->may_begin(fd)) {
+    return -EACCES;
+  }
+  watch& w = self.watches_[fd];
+  w = {data, dispatch, ++self.generations_ & 0xffffffff, events, false, what, base::closed_in_child(fd)};
+  const std::int32_t code = self.control(EPOLL_CTL_ADD, fd, events, w);
+  if (code != 0) {
+    self.forget(fd);
+  }
+  return code;
 }
 
 std::int32_t event_loop::modify(qb_loop_priority, std::int32_t fd, std::int32_t events, void* data, qb_ipcs_dispatch_fn_t dispatch) {
@@ -79,11 +94,21 @@ std::int32_t event_loop::modify(qb_loop_priority, std::int32_t fd, std::int32_t 
 
 std::int32_t event_loop::remove(std::int32_t fd) {
   CPGRING_CHECK(here != nullptr);
-  if (const auto at = here->watches_.find(fd); at != here->watches_.end()) {
-    here->wanting_output_.erase(at->second.data);
-    here->watches_.erase(at);
-  }
+  here->forget(fd);
   return here->control(EPOLL_CTL_DEL, fd, 0, {});
+}
+
+void event_loop::forget(std::int32_t fd) {
+  const auto at = watches_.find(fd);
+  if (at == watches_.end()) {
+    return;
+  }
+  const role what = at->second.what;
+  wanting_output_.erase(at->second.data);
+  watches_.erase(at);
+  if (what == role::handshake && gatekeeper_ != nullptr) {
+    gatekeeper_->ended(fd);
+  }
 }
 
 void event_loop::stop() noexcept {
@@ -198,13 +223,61 @@ void event_loop::report(std::uint64_t key, std::int32_t events) {
   if (found == watches_.end() || found->second.generation != key >> 32) {
     return;
   }
-  const watch w = found->second;
-  if (w.dispatch(fd, events, w.data) < 0) {
+  if (const watch& w = found->second; may_accept(fd, w)) {
+    dispatch(fd, w, events);
+  }
+}
+
+void event_loop::dispatch(std::int32_t fd, const watch& w, std::int32_t events) {
+  const std::uint64_t generation = w.generation;
+  const auto outer = std::exchange(reporting_, fd);
+  const auto outer_role = std::exchange(reporting_role_, w.what);
+  ++reports_;
+  const std::int32_t code = w.dispatch(fd, events, w.data);  // may end `w`
+  reporting_ = outer;
+  reporting_role_ = outer_role;
+  if (code < 0) {
     const auto still = watches_.find(fd);
-    if (still != watches_.end() && still->second.generation == w.generation) {
+    if (still != watches_.end() && still->second.generation == generation) {
       remove(fd);
     }
   }
+}
+
+/// Without a descriptor accept() fails, and the socket stays readable: it rests until there may be one.
+bool event_loop::may_accept(std::int32_t fd, const watch& w) {
+  if (w.what != role::listener) {
+    return true;
+  }
+  if (const base::unique_fd one(::fcntl(wake_fd_.get(), F_DUPFD_CLOEXEC, 0)); one) {
+    return true;
+  }
+  if (gatekeeper_ != nullptr) {
+    gatekeeper_->out_of_descriptors();
+  }
+  static_cast<void>(control(EPOLL_CTL_MOD, fd, 0, w));
+  tick_after(descriptor_pause, [this, fd, generation = w.generation] {
+    const auto still = watches_.find(fd);
+    if (still != watches_.end() && still->second.generation == generation) {
+      static_cast<void>(control(EPOLL_CTL_MOD, fd, still->second.events, still->second));
+    }
+  });
+  return false;
+}
+
+void event_loop::hang_up(std::int32_t fd) {
+  if (const auto at = watches_.find(fd); at != watches_.end()) {
+    dispatch(fd, at->second, POLLHUP);
+  }
+}
+
+result<void> event_loop::renew_credentials() {
+  for (const auto& [fd, w] : watches_) {
+    if (w.what == role::listener && w.dispatch != nullptr && ::listen(fd, listen_backlog) != 0) {
+      return fail_errno(errno, "listening anew");
+    }
+  }
+  return {};
 }
 
 void event_loop::run() {

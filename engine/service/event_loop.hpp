@@ -16,13 +16,30 @@
 
 #include <qb/qbipcs.h>
 
+#include <cpgring/error.hpp>
+
 #include "base/clock.hpp"
+#include "base/closed_in_child.hpp"
 #include "base/owned.hpp"
 
 namespace cpgring::service {
 
 class event_loop {
  public:
+  /// Hears of connections between their acceptance and the end of libqb's handshake. On the loop's thread.
+  class gatekeeper {
+   public:
+    /// `fd` has been accepted. False: it is closed at once. May hang_up() on others.
+    virtual bool may_begin(std::int32_t fd) = 0;
+    /// Its handshake has ended, in whatever way.
+    virtual void ended(std::int32_t fd) = 0;
+    /// Nobody is accepted for a moment.
+    virtual void out_of_descriptors() = 0;
+
+   protected:
+    ~gatekeeper() = default;
+  };
+
   event_loop();  // throws std::system_error
   ~event_loop();
   event_loop(const event_loop&) = delete;
@@ -31,6 +48,17 @@ class event_loop {
   static event_loop* current() noexcept;
   /// What libqb is to call.
   static qb_ipcs_poll_handlers handlers() noexcept;
+
+  /// For all that is accepted from here on; null: nobody asks.
+  void set_gatekeeper(gatekeeper* who) noexcept { gatekeeper_ = who; }
+  /// The sockets that clients connect to name the process's present ids to them.
+  result<void> renew_credentials();
+  /// The descriptor whose report is being handled; -1: none.
+  [[nodiscard]] std::int32_t reporting() const noexcept { return reporting_; }
+  /// How many reports there were.
+  [[nodiscard]] std::uint64_t reports() const noexcept { return reports_; }
+  /// As if the peer of `fd` had hung up.
+  void hang_up(std::int32_t fd);
 
   /// From here on this loop is the calling thread's.
   void enter() noexcept;
@@ -58,12 +86,15 @@ class event_loop {
   void run_jobs();
 
  private:
+  enum class role { listener, handshake, client };
   struct watch {
     void* data = nullptr;
     qb_ipcs_dispatch_fn_t dispatch = nullptr;
     std::uint64_t generation = 0;
     std::int32_t events = 0;
     bool output_held = false;
+    role what = role::client;
+    base::closed_in_child in_child;
   };
   struct job {
     void* data;
@@ -75,7 +106,10 @@ class event_loop {
   static std::int32_t modify(qb_loop_priority, std::int32_t fd, std::int32_t events, void* data, qb_ipcs_dispatch_fn_t dispatch);
   static std::int32_t remove(std::int32_t fd);
   std::int32_t control(int operation, std::int32_t fd, std::int32_t events, const watch& w);
+  void forget(std::int32_t fd);
   void report(std::uint64_t key, std::int32_t events);
+  void dispatch(std::int32_t fd, const watch& w, std::int32_t events);
+  [[nodiscard]] bool may_accept(std::int32_t fd, const watch& w);
   void be_woken();
   void run_due();
   [[nodiscard]] bool standing() const noexcept { return after_standing_ != nullptr; }
@@ -83,10 +117,15 @@ class event_loop {
 
   base::unique_fd epoll_;
   base::unique_fd wake_fd_;
+  base::closed_in_child epoll_in_child_;
   std::unordered_map<std::int32_t, watch> watches_;
   std::unordered_set<const void*> wanting_output_;
   std::vector<job> jobs_;
   std::uint64_t generations_ = 0;
+  gatekeeper* gatekeeper_ = nullptr;
+  std::int32_t reporting_ = -1;
+  role reporting_role_ = role::client;
+  std::uint64_t reports_ = 0;
   std::multimap<base::time_point, std::function<void()>> ticks_;
   base::time_point standing_until_{};
   std::function<void()> after_standing_;

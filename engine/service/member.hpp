@@ -20,6 +20,11 @@
 
 namespace cpgring::service {
 
+struct zero_copy_buffer {
+  base::unique_fd file;
+  std::uint64_t size;
+};
+
 struct member {
   qb_ipcs_connection_t* connection = nullptr;
   uid_t uid = 0;
@@ -36,8 +41,8 @@ struct member {
   owed_doorbells doorbells;
   std::optional<base::time_point> unread_since;  // its doorbells are at their limit, and it has taken the events
   fault_occasions occasions;
-  std::int32_t held_socket = -1;                                    // its doorbell is being held back
-  std::unordered_map<std::uint64_t, base::unique_mapping> buffers;  // zero-copy sends of old libcpg
+  std::int32_t held_socket = -1;                                // its doorbell is being held back
+  std::unordered_map<std::uint64_t, zero_copy_buffer> buffers;  // zero-copy sends of old libcpg
 };
 
 }  // namespace cpgring::service

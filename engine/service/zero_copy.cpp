@@ -1,7 +1,7 @@
-// Zero-copy sends of libcpg up to 3.1.10: the client makes a file, the service maps it, the client names the mapping in its sends. Stock
-// trusts an address that it is given back; here a token stands in its place, the file is checked, and lengths are read once.
+// Zero-copy sends of libcpg up to 3.1.10: the client makes a file that stock maps, and names the mapping in its sends. Stock trusts an
+// address that it is given back. Here a token stands in its place, and the file is read, not mapped: a file that its owner shortens is an
+// error of that send.
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,7 +18,7 @@
 namespace cpgring::service {
 namespace {
 
-// In the mapping: i32 its size, u64 at 8 the address (our token), at 16 a multicast request.
+// In the file: i32 its size, u64 at 8 the address (our token), at 16 a multicast request.
 constexpr std::size_t at_token = 8, at_request = 16;
 constexpr std::size_t head_bytes = at_request + wire::multicast_request::data;
 constexpr std::uint64_t buffer_bytes_max = std::uint64_t{2} << 20;
@@ -43,24 +43,21 @@ void cpg_server::zero_copy_alloc(member& from, bytes request) {
     counters_.requests_refused.add();
     return done(wire::status::invalid_param);
   }
-  const base::unique_fd file(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  base::unique_fd file(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   struct stat st {};
   if (!file || ::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != from.uid ||
       static_cast<std::uint64_t>(st.st_size) < size) {
     counters_.requests_refused.add();
-    log(log_level::warning,
-        fmt::format("zero-copy file of process {} refused: it must be a regular file of its own with {} bytes", from.pid, size));
+    log_.say(log_level::warning, {"refused", "zero-copy files"},
+             fmt::format("zero-copy file of process {} refused: it must be a regular file of its own with {} bytes", from.pid, size));
     return done(wire::status::invalid_param);
   }
-  void* at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
-  if (at == MAP_FAILED) {
+  const std::uint64_t token = next_token_++;
+  if (::pwrite(file.get(), &token, sizeof token, at_token) != static_cast<ssize_t>(sizeof token)) {
     return done(wire::status::try_again);
   }
   ::unlink(path.c_str());
-  base::unique_mapping mapping(at, size);
-  const std::uint64_t token = next_token_++;
-  put(mapping.data() + at_token, token);
-  from.buffers.emplace(token, std::move(mapping));
+  from.buffers.emplace(token, zero_copy_buffer{std::move(file), size});
   done(wire::status::ok);
 }
 
@@ -79,14 +76,18 @@ void cpg_server::zero_copy_execute(member& from, bytes request) {
   if (throttled_) {
     return answer(from, wire::response::zc_execute, wire::status::try_again);
   }
-  const auto& mapping = found->second;
-  const std::uint32_t length = base::read_once_u32(mapping.data() + at_request + wire::multicast_request::length);
-  if (length > mapping.size() - head_bytes || length > wire::atomic_payload_max) {
+  const auto& [file, size] = found->second;
+  std::uint32_t length = 0;
+  const bool there = ::pread(file.get(), &length, sizeof length, at_request + wire::multicast_request::length) == sizeof length;
+  std::vector<std::byte> payload;
+  if (there && length <= size - head_bytes && length <= wire::atomic_payload_max) {
+    payload.resize(length);
+  }
+  if (!there || payload.size() != length || ::pread(file.get(), payload.data(), length, head_bytes) != static_cast<ssize_t>(length)) {
     counters_.requests_refused.add();
     return answer(from, wire::response::zc_execute, wire::status::invalid_param);
   }
   // With the answer the buffer is the client's again, and it may write the next message into it.
-  const std::vector<std::byte> payload(mapping.data() + head_bytes, mapping.data() + head_bytes + length);
   answer(from, wire::response::zc_execute, wire::status::ok);
   deliver(from, payload);
 }

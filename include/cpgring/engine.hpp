@@ -66,7 +66,7 @@ class engine {
   /// Throws std::system_error (errc::invalid_param) for an option out of its range. Opens nothing yet.
   explicit engine(engine_options options = {});
   /// As shut_down(close_deadline), without a report. In a child process (fork) it touches nothing of the parent's; the child's copies of
-  /// the descriptors stay open until it ends or calls exec. Inside one of this engine's own callbacks, exit() of the process included, it
+  /// the handles' sockets are closed by fork() itself. Inside one of this engine's own callbacks, exit() of the process included, it
   /// waits for nothing: the engine is stopped, its threads and memory are kept until the process ends.
   ~engine();
   engine(const engine&) = delete;
@@ -80,7 +80,8 @@ class engine {
   /// and what the system says where a thread or an io_uring is one too many: with several reactors the engine is stopped then.
   result<void> start();
   /// Drives the engine on this thread until stop(); then success. With one reactor the same as dispatch(mode::blocking). Errors: as
-  /// start().
+  /// start(), and with one reactor the error of the last loss, when every handle has been lost for good, none of these had an on_state, the
+  /// engine has no log callback, and no task, alarm or open() waits: nothing could come any more, and nobody would know why.
   result<void> run();
   /// Takes events of all handles, fairly. See mode.hpp. Blocks only in modes `one` and `blocking`. Errors: try_again (one_nonblocking,
   /// nothing waits), stopped (also ends a blocked call, within 10 ms; a call that had run callbacks by then succeeds, and the next fails),

@@ -9,7 +9,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include <cpgring/error.hpp>
 #include <cpgring/log.hpp>
@@ -32,12 +34,20 @@ struct embedded_service_options {
   /// Bytes of events kept for one member that does not read, beyond its ring. 0: nothing beyond the ring.
   std::size_t member_backlog_bytes_max = std::size_t{64} << 20;
   slow_member_policy slow_member = slow_member_policy::disconnect;
-  /// Also let clients of other users in (default: only root and the user that runs the service).
-  bool any_user = false;
+  /// Clients are processes of root and of the user that runs the service, and with this also processes in this group, which that user must
+  /// be in. WHOEVER IS LET IN IS TRUSTED: client and service share memory, so a client can do whatever the service can do. Therefore a
+  /// service whose effective user is root refuses this option, unless `user` makes it another.
+  std::optional<std::uint32_t> allow_gid;
+  /// Of the processes in that group, only those of these users. Empty: all of them.
+  std::vector<std::uint32_t> allow_uid;
+  /// For a process whose effective user is root: once the name is bound, the WHOLE PROCESS becomes this user for good, with the ids and
+  /// groups that the system's user database gives it, and without capabilities. Empty: it stays what it is.
+  std::string user;
   /// What it does wrong on purpose from the start on; see also inject().
   service_faults faults;
-  /// Gets a line for each refusal, each disconnected member, start and stop; at level debug for each injected fault. On the service's
-  /// thread. An exception that it throws is swallowed and counted in embedded_service_stats::log_failures.
+  /// Gets lines about refusals, disconnected members, start and stop; at level debug for each injected fault. Of what clients can cause any
+  /// number of times, the first is told at once, further ones are summed up every 10 s. On the service's thread. An exception that it
+  /// throws is swallowed and counted in embedded_service_stats::log_failures.
   log_callback log;
 };
 
@@ -61,9 +71,11 @@ struct embedded_service_stats {
 class embedded_service {
  public:
   /// Binds the name and starts the thread; when it returns, clients can connect.
-  /// Throws std::system_error: errc::exist when the name is taken, errc::invalid_param, or an errno.
+  /// Throws std::system_error: errc::exist when the name is taken, errc::invalid_param (an option out of its range, or rules that can let
+  /// nobody in), errc::name_not_found or errc::access for options.user, or an errno; what() says what was wrong and what to do.
   explicit embedded_service(embedded_service_options options = {});
-  /// Stops (see stop()) and joins the thread. In a child process (fork) it leaves the parent's service as it is.
+  /// Stops (see stop()) and joins the thread. In a child process (fork) it leaves the parent's service as it is; the child's copies of the
+  /// service's sockets are closed by fork() itself, so that the child holds neither its clients nor its name.
   ~embedded_service();
   embedded_service(const embedded_service&) = delete;
   embedded_service& operator=(const embedded_service&) = delete;

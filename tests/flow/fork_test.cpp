@@ -1,9 +1,13 @@
 // A child process inherits an engine: every call there is refused, its destructor leaves the parent's alone, and the parent goes on.
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cstring>
+#include <utility>
+
+#include <fmt/format.h>
 
 #include "support/world.hpp"
 
@@ -102,6 +106,94 @@ TEST_P(flow_fork, an_engine_with_threads_of_its_own_goes_on) {
     }
     EXPECT_TRUE(eventually([&] { return got == 2; })) << got;
   }
+}
+
+/// A process that sets itself up with `begin`, forks a helper that does nothing, and says the helper's pid.
+template <class Begin>
+std::pair<pid_t, pid_t> program_with_a_helper(Begin begin) {
+  int ends[2];
+  EXPECT_EQ(::pipe(ends), 0);
+  const pid_t program = ::fork();
+  if (program == 0) {
+    begin([&] {
+      const pid_t helper = ::fork();
+      if (helper == 0) {
+        ::pause();
+        ::_exit(0);
+      }
+      static_cast<void>(!::write(ends[1], &helper, sizeof helper));
+    });
+    ::_exit(0);
+  }
+  pid_t helper = -1;
+  EXPECT_EQ(::read(ends[0], &helper, sizeof helper), static_cast<ssize_t>(sizeof helper));
+  ::close(ends[0]);
+  ::close(ends[1]);
+  return {program, helper};
+}
+
+void kill_and_wait(pid_t program) {
+  ::kill(program, SIGKILL);
+  ::waitpid(program, nullptr, 0);
+}
+
+TEST(flow_fork_helper, holds_neither_the_clients_nor_the_name_of_a_service_that_died) {
+  const std::string name = world::fresh_group("forked");
+  const auto [program, helper] = program_with_a_helper([&](const auto& fork_helper) {
+    embedded_service_options o;
+    o.name = name;
+    const embedded_service service(o);
+    fork_helper();
+    ::pause();
+  });
+  {
+    world w;
+    witness client;
+    auto options = w.options("g");
+    options.service = name;
+    ASSERT_TRUE(w.loop().open(options, client.record()));
+    ASSERT_TRUE(w.until([&] { return client.is(handle_state::joined); }));
+    kill_and_wait(program);
+    EXPECT_TRUE(w.until([&] { return client.is(handle_state::lost); }));
+    embedded_service_options o;
+    o.name = name;
+    const embedded_service successor(o);
+    witness next;
+    ASSERT_TRUE(w.loop().open(options, next.record()));
+    EXPECT_TRUE(w.until([&] { return next.is(handle_state::joined); }));
+  }
+  ::kill(helper, SIGKILL);
+}
+
+TEST_P(flow_fork, a_helper_does_not_keep_a_member_that_died) {
+  const auto group = world::fresh_group();
+  constexpr std::uint32_t pid = 4711;
+  world w;
+  witness stays;
+  open_joined(w, stays, group);
+  const auto [program, helper] = program_with_a_helper([&, backend = GetParam()](const auto& fork_helper) {
+    engine_options options;
+    options.wakeup_backend = backend;
+    engine loop(options);
+    auto h = w.options(group);
+    h.pid = pid;
+    callbacks calls;
+    calls.on_state = [&](handle&, const state_change& change) {
+      if (change.to == handle_state::joined) {
+        fork_helper();
+      }
+    };
+    if (loop.open(h, calls)) {
+      static_cast<void>(loop.run());
+    }
+  });
+  const auto told = [&](const std::string& sign) {
+    return [&stays, sign] { return !stays.views.empty() && stays.views.back().find(sign) != std::string::npos; };
+  };
+  ASSERT_TRUE(w.until(told(fmt::format("+{}", pid))));
+  kill_and_wait(program);
+  EXPECT_TRUE(w.until(told(fmt::format("-{}", pid))));
+  ::kill(helper, SIGKILL);
 }
 
 }  // namespace

@@ -1,10 +1,14 @@
-// A program's log callback and its signals stay the program's own affair.
+// A program hears of losses, not too often and not too seldom; its log callback and its signals stay its own affair.
 #include <signal.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <stdexcept>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "support/world.hpp"
 
@@ -29,6 +33,97 @@ TEST(flow_log, lines_below_the_level_are_left_out) {
   witness a;
   open_joined(w, a, world::fresh_group());  // says at level info which backend was chosen
   EXPECT_TRUE(lines.empty()) << lines.front();
+}
+
+TEST(flow_log, many_losses_of_one_cause_are_one_line_and_a_sum) {
+  world w;
+  auto service = std::make_unique<embedded_service>();
+  constexpr std::size_t count = 200;
+  std::vector<witness> handles(count);
+  for (auto& one : handles) {
+    auto options = w.options(world::fresh_group());
+    options.service = service->name();
+    options.max_message_size = 16384;
+    ASSERT_TRUE(w.loop().open(options, one.record()));
+  }
+  const auto all = [&](handle_state state) {
+    return [&handles, state] { return std::all_of(handles.begin(), handles.end(), [state](const witness& one) { return one.is(state); }); };
+  };
+  ASSERT_TRUE(w.until(all(handle_state::joined)));
+  service.reset();
+  ASSERT_TRUE(w.until(all(handle_state::lost)));
+  ASSERT_TRUE(w.until([&] { return w.said("199 more handles on"); }));
+  const auto lines = w.log();
+  EXPECT_EQ(std::count_if(lines.begin(), lines.end(), [](const std::string& line) { return line.starts_with("error:"); }), 2);
+}
+
+/// A program that opens a handle and hears of messages alone.
+result<void> run_deaf(engine& loop, const std::string& service) {
+  handle_options h;
+  h.service = service;
+  h.group = "g";
+  callbacks calls;
+  calls.on_message = [](handle&, const message&) {};
+  if (auto opened = loop.open(h, calls); !opened) {
+    return fail(opened.error());
+  }
+  return loop.run();
+}
+
+TEST(flow_run, ends_with_the_error_when_nothing_can_come_and_nobody_was_told) {
+  engine loop;
+  const auto ran = run_deaf(loop, "no-such-service");
+  ASSERT_FALSE(ran);
+  EXPECT_EQ(ran.error(), errc::service_absent);
+  // The next call says so again, and not only run().
+  const auto did = loop.dispatch(mode::blocking);
+  ASSERT_FALSE(did);
+  EXPECT_EQ(did.error(), errc::service_absent);
+}
+
+TEST(flow_run, ends_with_the_loss_of_the_last_handle) {
+  embedded_service service;
+  engine loop;
+  handle_options h;
+  h.service = service.name();
+  h.group = "g";
+  callbacks calls;
+  calls.on_view = [&](handle&, const view&) { service.stop(); };
+  ASSERT_TRUE(loop.open(h, calls));
+  const auto ran = loop.run();
+  ASSERT_FALSE(ran);
+  EXPECT_EQ(ran.error(), errc::service_lost);
+}
+
+TEST(flow_run, goes_on_while_something_can_come) {
+  engine loop;
+  int ticks = 0;
+  std::function<void()> tick = [&] {
+    if (++ticks == 5) {
+      loop.stop();
+    } else {
+      ASSERT_TRUE(loop.after(std::chrono::milliseconds(1), tick));
+    }
+  };
+  ASSERT_TRUE(loop.after(std::chrono::milliseconds(1), tick));
+  EXPECT_TRUE(run_deaf(loop, "no-such-service"));
+  EXPECT_EQ(ticks, 5);
+}
+
+TEST(flow_run, goes_on_when_somebody_was_told) {
+  engine loop;
+  handle_options h;
+  h.service = "no-such-service";
+  callbacks calls;
+  std::thread other;
+  calls.on_state = [&](handle&, const state_change& change) {
+    if (change.to == handle_state::lost) {
+      other = std::thread([&] { loop.stop(); });
+    }
+  };
+  ASSERT_TRUE(loop.open(h, calls));
+  EXPECT_TRUE(loop.run());
+  other.join();
 }
 
 /// The value of a line of /proc/PID/status.

@@ -30,9 +30,10 @@ constexpr std::size_t request_bytes_max = 8192;
 constexpr std::string_view honest_text = "honest";
 
 struct world {
-  world() : server(options, "fuzz", loop, counters) {
+  world() : server(options, "fuzz", loop, log, counters) {
     options.member_backlog_bytes_max = 1 << 16;
     loop.enter();
+    server.open_to(gate);
     demand(server.listen().has_value(), "it does not listen");
     qb.on_response = [](qb_ipcs_connection&, std::span<const std::byte> response) {
       demand(response.size() >= cpg::wire::response_header_bytes, "an answer without a header");
@@ -67,6 +68,8 @@ struct world {
   embedded_service_options options;
   service::event_loop loop;
   service::server_counters counters;
+  service::service_log log{{}, loop};
+  service::client_gate gate{*service::admission::make(options, {}), loop, log};
   service::cpg_server server;
   fuzz::fake_qb_server& qb = fuzz::fake_qb_server::instance();
   qb_ipcs_connection* honest = nullptr;

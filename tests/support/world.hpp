@@ -72,7 +72,7 @@ struct witness {
   std::vector<error> causes;
   std::vector<std::string> aborted;
   std::size_t writable = 0;
-  std::size_t ring_nodes = 0;      // of the last view
+  std::size_t ring_nodes = 0;    // of the last view
   std::vector<std::string> all;  // everything, in order
   handle self;
 

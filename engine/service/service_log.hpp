@@ -1,0 +1,48 @@
+// The log of the service's thread, with what clients can cause limited; see base/limited_log.hpp.
+#pragma once
+
+#include <chrono>
+#include <string_view>
+#include <utility>
+
+#include "base/clock.hpp"
+#include "base/limited_log.hpp"
+#include "service/event_loop.hpp"
+
+namespace cpgring::service {
+
+class service_log {
+ public:
+  static constexpr std::chrono::seconds period{10};
+
+  /// `loop` outlives this by no turn: sums are told from its ticks.
+  service_log(log_callback to, event_loop& loop) : log_(std::move(to), period), loop_(loop) {}
+
+  void say(log_level level, std::string_view text) const { log_.say(level, text); }
+  void say(log_level level, base::limited_log::cause why, std::string_view text) {
+    log_.say(level, std::move(why), text, base::clock::now());
+    arm();
+  }
+  /// What has been counted, now; for the end.
+  void finish() { log_.sum_up(base::time_point::max()); }
+
+ private:
+  void arm() {
+    const auto due = log_.due();
+    if (armed_ || !due) {
+      return;
+    }
+    armed_ = true;
+    loop_.tick_after(*due - base::clock::now(), [this] {
+      armed_ = false;
+      log_.sum_up(base::clock::now());
+      arm();
+    });
+  }
+
+  base::limited_log log_;
+  event_loop& loop_;
+  bool armed_ = false;
+};
+
+}  // namespace cpgring::service
