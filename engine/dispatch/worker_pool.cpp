@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "base/limits.hpp"
+
 namespace cpgring::dispatch {
 
 worker_pool::worker_pool(shape wanted) : shape_(std::move(wanted)), told_(shape_.reactors) {
@@ -31,7 +33,7 @@ result<void> worker_pool::start() {
   } catch (const std::system_error& e) {
     threads_.clear();
     started_ = false;
-    return fail_errno(e.code().value(), fmt::format("starting {} worker threads", shape_.workers));
+    return fail(base::thread_refused(e.code().value(), fmt::format("starting {} worker threads", shape_.workers)));
   }
   return {};
 }

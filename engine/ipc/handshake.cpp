@@ -54,7 +54,15 @@ error refusal(std::string_view service, std::int32_t code) {
     case ENFILE:
       return {errc::no_descriptors, fmt::format("service '{}' is out of file descriptors; raise the service's RLIMIT_NOFILE", service)};
     case ENOSYS: return {errc::service_absent, fmt::format("the process behind '{}' has no such service", service)};
-    case ENOMEM: return {errc::no_memory, fmt::format("service '{}' is out of memory", service)};
+    case EFBIG:
+      return {errc::no_space,
+              fmt::format("service '{}' may not make files as large as the rings; raise the service's RLIMIT_FSIZE (ulimit -f, "
+                          "LimitFSIZE= of a systemd unit) or use a smaller max_message_size",
+                          service)};
+    case ENOMEM:
+      return {errc::no_memory, fmt::format("service '{}' is out of memory, address space or mappings; raise the service's RLIMIT_AS or "
+                                           "vm.max_map_count, or use a smaller max_message_size",
+                                           service)};
     default: break;
   }
   return fail_errno(-code, fmt::format("service '{}' refused the connection", service)).value();

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "base/checked_read.hpp"
+#include "base/limits.hpp"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -44,15 +45,7 @@ result<opened_file> open_file(const std::string& path) {
   return file;
 }
 
-result<void> map_failed(const std::string& path) {
-  const int why = errno;
-  if (why == ENOMEM) {
-    return fail(
-        errc::no_mappings,
-        fmt::format("mapping {}: out of memory mappings or address space; raise vm.max_map_count (9 for each handle) or RLIMIT_AS", path));
-  }
-  return fail_errno(why, fmt::format("mapping {}", path));
-}
+tl::unexpected<error> map_failed(std::size_t bytes, const std::string& path) { return fail(base::mapping_refused(errno, bytes, path)); }
 
 result<void> touch(void* at, std::size_t size, const std::string& path) {
   if (::madvise(at, size, MADV_POPULATE_WRITE) == 0 || errno == EINVAL) {
@@ -83,12 +76,12 @@ result<void> check_size(const std::string& base, std::uint32_t words, std::size_
 result<base::unique_mapping> map_twice(const opened_file& file, const std::string& path) {
   void* reserved = ::mmap(nullptr, 2 * file.size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (reserved == MAP_FAILED) {
-    return fail(map_failed(path).error());
+    return map_failed(2 * file.size, path);
   }
   base::unique_mapping data(reserved, 2 * file.size);
   for (std::size_t half = 0; half < 2; ++half) {
     if (::mmap(data.data() + half * file.size, file.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file.fd.get(), 0) == MAP_FAILED) {
-      return fail(map_failed(path).error());
+      return map_failed(file.size, path);
     }
   }
   return data;
@@ -113,7 +106,7 @@ result<shared_ring> shared_ring::open(const std::string& base, std::uint32_t max
   // No more of the header than is known, however long the file is.
   void* header_at = ::mmap(nullptr, chunk_format::header_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, header_file->fd.get(), 0);
   if (header_at == MAP_FAILED) {
-    return fail(map_failed(header_path).error());
+    return map_failed(chunk_format::header_bytes, header_path);
   }
   base::unique_mapping header(header_at, chunk_format::header_bytes);
   if (prefault) {

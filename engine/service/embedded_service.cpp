@@ -16,6 +16,7 @@
 
 #include "base/fork_guard.hpp"
 #include "base/guarded_log.hpp"
+#include "base/limits.hpp"
 #include "base/own_thread.hpp"
 #include "base/throw_error.hpp"
 #include "service/admission.hpp"
@@ -126,7 +127,12 @@ embedded_service::embedded_service(embedded_service_options options) {
   impl_ = std::make_unique<impl>(std::move(options));
   std::promise<result<void>> started;
   auto outcome = started.get_future();
-  impl_->thread = base::start_own_thread([this, started = std::move(started)]() mutable { impl_->run(std::move(started)); });
+  try {
+    impl_->thread = base::start_own_thread([this, started = std::move(started)]() mutable { impl_->run(std::move(started)); });
+  } catch (const std::system_error& e) {
+    const error why = base::thread_refused(e.code().value(), "starting the service's thread");
+    throw std::system_error(why.code, why.message());
+  }
   if (auto ok = outcome.get(); !ok) {
     impl_->thread.join();
     base::throw_error(std::move(ok.error()));

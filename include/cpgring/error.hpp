@@ -51,18 +51,18 @@ enum class errc : int {
   service_lost,           ///< the service hung up; what was in the event ring has been delivered
   malformed,              ///< foreign bytes broke the protocol; the text names the field; this connection ended
   no_descriptors,         ///< out of file descriptors; remedy: raise RLIMIT_NOFILE (ours or the service's: see the text)
-  no_mappings,            ///< out of memory mappings; remedy: raise vm.max_map_count (9 for each handle)
-  not_joined,             ///< the handle is not (or no longer) in a group
-  spent,                  ///< the handle has left its group; a stock service never lets it join again: open a new one
-  closed,                 ///< closed by the user
-  stopped,                ///< the engine was stopped
-  wrong_thread,           ///< the engine is driven by another thread
-  wrong_state,            ///< the call does not fit the state of handle or engine; the text names the state
-  callback_threw,         ///< a callback threw; its handle was ended, others go on
-  ring_too_small,         ///< max_message_size does not hold what was asked for
-  unsupported_kernel,     ///< the kernel lacks what was forced by an option; the text names the option
-  forked,                 ///< the engine belongs to the parent process
-  overloaded,             ///< a consumer fell behind and its limit was reached; the text names the limit
+  no_mappings,  ///< out of memory mappings or address space; remedy: raise vm.max_map_count (9 for each handle) or RLIMIT_AS (see the text)
+  not_joined,   ///< the handle is not (or no longer) in a group
+  spent,        ///< the handle has left its group; a stock service never lets it join again: open a new one
+  closed,       ///< closed by the user
+  stopped,      ///< the engine was stopped
+  wrong_thread,        ///< the engine is driven by another thread
+  wrong_state,         ///< the call does not fit the state of handle or engine; the text names the state
+  callback_threw,      ///< a callback threw; its handle was ended, others go on
+  ring_too_small,      ///< max_message_size does not hold what was asked for
+  unsupported_kernel,  ///< the kernel lacks or refuses what was forced by an option; the text names the option or the system call
+  forked,              ///< the engine belongs to the parent process
+  overloaded,          ///< a consumer fell behind and its limit was reached; the text names the limit
 };
 
 }  // namespace cpgring

@@ -9,20 +9,24 @@
 #include <exception>
 
 namespace cpgring::test {
-namespace {
 
-bool refuse_io_uring(int errno_value) {
+bool refuse_io_uring(io_uring_call which, int errno_value) {
+  const int number = which == io_uring_call::setup   ? SCMP_SYS(io_uring_setup)
+                     : which == io_uring_call::enter ? SCMP_SYS(io_uring_enter)
+                                                     : SCMP_SYS(io_uring_register);
   scmp_filter_ctx filter = ::seccomp_init(SCMP_ACT_ALLOW);
-  const bool ok = filter != nullptr &&
-                  ::seccomp_rule_add(filter, SCMP_ACT_ERRNO(static_cast<std::uint16_t>(errno_value)), SCMP_SYS(io_uring_setup), 0) == 0 &&
+  const bool ok = filter != nullptr && ::seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) == 0 &&
+                  ::seccomp_rule_add(filter, SCMP_ACT_ERRNO(static_cast<std::uint16_t>(errno_value)), number, 0) == 0 &&
                   ::seccomp_load(filter) == 0;
   ::seccomp_release(filter);
   return ok;
 }
 
-}  // namespace
+std::string with_io_uring_refused(int errno_value, const std::function<std::string()>& body, io_uring_call which) {
+  return in_a_child([&] { return refuse_io_uring(which, errno_value) ? body() : std::string("the filter was not taken"); });
+}
 
-std::string with_io_uring_refused(int errno_value, const std::function<std::string()>& body) {
+std::string in_a_child(const std::function<std::string()>& body) {
   int pipe[2];
   if (::pipe(pipe) != 0) {
     return "no pipe";
@@ -31,7 +35,7 @@ std::string with_io_uring_refused(int errno_value, const std::function<std::stri
   if (child == 0) {
     std::string outcome;
     try {
-      outcome = refuse_io_uring(errno_value) ? body() : "the filter was not taken";
+      outcome = body();
     } catch (const std::exception& e) {
       outcome = e.what();
     }
