@@ -32,6 +32,7 @@ std::string first_line(const char* path) {
 }  // namespace
 
 result<std::unique_ptr<wake_backend>> choose_backend(wakeup wanted, std::uint32_t expected_sources, const log_callback& log) {
+  // Each is tried with a real event before it is taken: a sandbox may let an io_uring be made and then refuse to enter it.
   const bool any = wanted == wakeup::automatic;
   for (const wakeup kind : {wakeup::futex, wakeup::socket}) {
     if (!any && wanted != kind) {
@@ -76,11 +77,18 @@ probe_report probe() {
       add("  for the best set-up: Linux 6.1 or newer (DEFER_TASKRUN)");
     }
     const std::string why = wake_uring::futex_self_test(**ring);
-    report.backend = why.empty() ? wakeup::futex : wakeup::socket;
     add(why.empty() ? std::string("futex wait on a semaphore: works, tried with a real sem_post") : "futex wait on a semaphore: " + why);
+    if (why.empty()) {
+      report.backend = wakeup::futex;
+    } else if (const auto other = wake_uring::create(wakeup::socket, 64)) {
+      report.backend = wakeup::socket;
+    } else {
+      report.backend = wakeup::epoll;
+      add("receive with a provided buffer: " + other.error().message());
+    }
     add(fmt::format("backend: {}", to_string(report.backend)));
-    if (report.backend == wakeup::socket) {
-      add("  for the futex backend: Linux 6.7 or newer and glibc");
+    if (report.backend != wakeup::futex) {
+      add("  for the futex backend: Linux 6.7 or newer and glibc, and no filter in the way");
     }
   }
   rlimit files{};

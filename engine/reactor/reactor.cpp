@@ -9,6 +9,7 @@
 #include "base/check.hpp"
 #include "base/relax.hpp"
 #include "reactor/probe.hpp"
+#include "reactor/wake_epoll.hpp"
 
 namespace cpgring::reactor {
 namespace {
@@ -29,7 +30,12 @@ result<std::unique_ptr<reactor>> reactor::create(reactor_options options) {
 }
 
 reactor::reactor(reactor_options options, std::unique_ptr<wake_backend> backend)
-    : options_(std::move(options)), backend_(std::move(backend)), idle_(options_.idle_strategy), now_(base::clock::now()) {}
+    : options_(std::move(options)),
+      backend_(std::move(backend)),
+      wake_fd_(backend_->wake_fd()),
+      backend_counters_(backend_->counters()),
+      idle_(options_.idle_strategy),
+      now_(base::clock::now()) {}
 
 reactor::~reactor() { active_.clear(); }
 
@@ -101,6 +107,7 @@ result<void> reactor::watch(watcher& who, int fd) {
     return ok;
   }
   slots_[index].who = &who;
+  slots_[index].watched_fd = fd;
   who.slot_ = index;
   return {};
 }
@@ -167,8 +174,37 @@ void reactor::reap() {
 void reactor::wake() noexcept {
   if (sleeping_.must_wake()) {
     const std::uint64_t one = 1;
-    [[maybe_unused]] const auto written = ::write(backend_->wake_fd(), &one, sizeof one);
+    [[maybe_unused]] const auto written = ::write(wake_fd_, &one, sizeof one);
   }
+}
+
+result<void> reactor::fall_back() {
+  const error why = backend_->why_refused();
+  if (options_.backend != wakeup::automatic || backend_->kind() == wakeup::epoll) {
+    return fail(why);
+  }
+  backend_ = wake_epoll::succeed(backend_->give_up());
+  if (backend_->refused()) {
+    return fail(error(why.code, why.message() + "; " + backend_->why_refused().message()));
+  }
+  if (options_.log) {
+    options_.log(log_level::warning, "wake-up backend epoll from now on: " + why.message());
+  }
+  for (std::uint32_t index = 0; index < slots_.size(); ++index) {
+    const slot& s = slots_[index];
+    result<void> ok;
+    if (s.what != nullptr) {
+      s.what->events_armed_ = s.what->answers_armed_ = false;
+      ok = backend_->add(index, s.what->target_);
+      activate(*s.what);  // what was reported last may have been lost
+    } else if (s.who != nullptr) {
+      ok = backend_->watch(index, s.watched_fd);
+    }
+    if (!ok) {
+      return ok;
+    }
+  }
+  return {};
 }
 
 // --- serving --------------------------------------------------------------------------------------------------------------------

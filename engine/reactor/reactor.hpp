@@ -100,12 +100,20 @@ class reactor {
   [[nodiscard]] base::time_point now() const noexcept { return now_; }
   [[nodiscard]] wakeup backend() const noexcept { return backend_->kind(); }
   [[nodiscard]] const reactor_counters& counters() const noexcept { return counters_; }
-  [[nodiscard]] const wake_counters& backend_counters() const noexcept { return backend_->counters(); }
+  /// Any thread.
+  [[nodiscard]] const wake_counters& backend_counters() const noexcept { return *backend_counters_; }
+
+  /// What the backend stands on is refused since it was chosen: nothing is reported any more. To be looked at once a turn.
+  [[nodiscard]] bool refused() const noexcept { return backend_->refused(); }
+  /// Goes on with epoll where any backend would do: sources, watchers and both descriptors stay. Errors: unsupported_kernel, with what is
+  /// refused and the cure.
+  result<void> fall_back();
 
  private:
   struct slot {
     source* what = nullptr;
     watcher* who = nullptr;
+    int watched_fd = -1;
   };
   reactor(reactor_options options, std::unique_ptr<wake_backend> backend);
 
@@ -122,6 +130,8 @@ class reactor {
 
   const reactor_options options_;
   std::unique_ptr<wake_backend> backend_;
+  const int wake_fd_;  // the same for every backend of this reactor
+  const std::shared_ptr<wake_counters> backend_counters_;
   base::idle_policy idle_;
   timer_queue timers_;
   intake intake_;

@@ -1,5 +1,8 @@
 #include "reactor/uring.hpp"
 
+#include <signal.h>
+#include <time.h>
+
 #include <array>
 #include <cerrno>
 #include <string_view>
@@ -23,6 +26,11 @@ constexpr std::array<rung, 3> ladder{{
     {IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP, "plain"},
 }};
 
+// Memory that is short, or a full completion queue, mend themselves. So many waits refused in a row, a pause behind each, take some
+// seconds.
+constexpr unsigned refused_in_a_row_max = 5000;
+constexpr timespec pause_when_refused{0, 1000000};
+
 }  // namespace
 
 result<std::unique_ptr<uring>> uring::create(unsigned entries, unsigned completions) {
@@ -35,10 +43,10 @@ result<std::unique_ptr<uring>> uring::create(unsigned entries, unsigned completi
     why = -::io_uring_queue_init_params(entries, &made->ring_, &params);
     if (why == 0) {
       made->setup_ = r.name;
-      made->defer_ = (r.flags & IORING_SETUP_DEFER_TASKRUN) != 0;
+      made->wait_flags_ = (params.features & abi::feature_no_iowait) != 0 ? abi::enter_no_iowait : 0;
       ::io_uring_ring_dontfork(&made->ring_);
       made->ring_in_child_ = base::closed_in_child(made->ring_.ring_fd);
-      ::io_uring_register_ring_fd(&made->ring_);  // saves a look-up in each call; its failure costs nothing else
+      made->registered_ = ::io_uring_register_ring_fd(&made->ring_) == 1;  // saves a look-up in each call; its failure costs nothing else
       made->probe_ = ::io_uring_get_probe_ring(&made->ring_);
       return made;
     }
@@ -65,11 +73,11 @@ bool uring::supports(std::uint8_t opcode) const noexcept { return probe_ != null
 
 io_uring_sqe* uring::next_sqe() noexcept {
   io_uring_sqe* sqe = ::io_uring_get_sqe(&ring_);
-  while (sqe == nullptr) {
-    ::io_uring_submit(&ring_);
+  while (sqe == nullptr && fault_ == 0) {
+    submit();
     sqe = ::io_uring_get_sqe(&ring_);
   }
-  return sqe;
+  return sqe != nullptr ? sqe : ring_.sq.sqes;
 }
 
 bool uring::quiet() const noexcept {
@@ -86,22 +94,82 @@ bool uring::overflowed() const noexcept {
   return (__atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED) & IORING_SQ_CQ_OVERFLOW) != 0;
 }
 
+/// Makes what was prepared visible to the kernel; how many entries. Done here because liburing 2.3 passes on no flag of ours.
+unsigned uring::flush() noexcept {
+  auto& queue = ring_.sq;
+  for (; queue.sqe_head != queue.sqe_tail; ++queue.sqe_head) {
+    queue.array[queue.sqe_head & queue.ring_mask] = queue.sqe_head & queue.ring_mask;
+  }
+  // Relaxed: the kernel reads it in a system call of this very thread.
+  __atomic_store_n(queue.ktail, queue.sqe_tail, __ATOMIC_RELAXED);
+  return queue.sqe_tail - __atomic_load_n(queue.khead, __ATOMIC_RELAXED);
+}
+
+int uring::call_enter(unsigned wait_for, unsigned flags, const __kernel_timespec* limit) noexcept {
+  if (fault_ != 0) {
+    return -fault_;
+  }
+  const auto fd = static_cast<unsigned>(ring_.enter_ring_fd);
+  const unsigned all_flags = flags | (registered_ ? IORING_ENTER_REGISTERED_RING : 0U);
+  if (limit == nullptr) {
+    return ::io_uring_enter2(fd, flush(), wait_for, all_flags, nullptr, _NSIG / 8);
+  }
+  io_uring_getevents_arg more{};
+  more.sigmask_sz = _NSIG / 8;
+  more.ts = reinterpret_cast<std::uint64_t>(limit);
+  return ::io_uring_enter2(fd, flush(), wait_for, all_flags | IORING_ENTER_EXT_ARG, reinterpret_cast<sigset_t*>(&more), sizeof more);
+}
+
+void uring::judge(int outcome, bool waited) noexcept {
+  switch (-outcome) {
+    case EINTR:
+    case ETIME: return;
+    case EAGAIN:
+    case EBUSY:
+    case ENOMEM:
+      if (!waited || ::io_uring_cq_ready(&ring_) != 0) {
+        return;
+      }
+      if (++refused_in_a_row_ < refused_in_a_row_max) {
+        ::nanosleep(&pause_when_refused, nullptr);
+        return;
+      }
+      break;
+    default:
+      if (outcome >= 0) {
+        refused_in_a_row_ = 0;
+        return;
+      }
+  }
+  fault_ = fault_ != 0 ? fault_ : -outcome;
+}
+
+void uring::submit() noexcept {
+  if (::io_uring_sq_ready(&ring_) != 0) {
+    judge(call_enter(0, 0, nullptr), false);
+  }
+}
+
 void uring::enter() noexcept {
-  ::io_uring_submit_and_get_events(&ring_);
+  judge(call_enter(0, IORING_ENTER_GETEVENTS, nullptr), false);
   look_for_stale_flag();
 }
 
 void uring::wait(std::optional<base::nanoseconds> timeout) noexcept {
   // Interrupted, timed out, busy: the caller looks at the queue in any case.
-  io_uring_cqe* cqe = nullptr;
   if (!timeout) {
-    ::io_uring_submit_and_wait(&ring_, 1);
+    judge(call_enter(1, IORING_ENTER_GETEVENTS | wait_flags_, nullptr), true);
     look_for_stale_flag();
     return;
   }
   const auto count = timeout->count() > 0 ? timeout->count() : 0;
-  __kernel_timespec ts{count / 1000000000, count % 1000000000};
-  ::io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &ts, nullptr);
+  __kernel_timespec limit{count / 1000000000, count % 1000000000};
+  if ((ring_.features & IORING_FEAT_EXT_ARG) != 0) {
+    judge(call_enter(1, IORING_ENTER_GETEVENTS | wait_flags_, &limit), true);
+  } else {  // before Linux 5.11 the limit is an entry of its own
+    io_uring_cqe* cqe = nullptr;
+    judge(::io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &limit, nullptr), true);
+  }
   look_for_stale_flag();
 }
 

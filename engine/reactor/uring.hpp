@@ -29,7 +29,7 @@ class uring {
   [[nodiscard]] const std::string& setup() const noexcept { return setup_; }
   [[nodiscard]] bool supports(std::uint8_t opcode) const noexcept;
 
-  /// Never null: a full submission queue is submitted first.
+  /// Never null: a full submission queue is submitted first. After a fault: an entry that nobody submits.
   io_uring_sqe* next_sqe() noexcept;
   /// Nothing to submit, nothing completed, no work of the kernel's waiting to be run: entering would be for nothing.
   [[nodiscard]] bool quiet() const noexcept;
@@ -39,8 +39,14 @@ class uring {
   [[nodiscard]] bool stale() const noexcept { return stale_; }
   /// Submits and lets the kernel post completions; does not block.
   void enter() noexcept;
-  /// The same, then waits for a completion or `timeout` (none: no limit).
+  /// The same, then waits for a completion or `timeout` (none: no limit). Where the kernel can tell the difference, the wait counts as
+  /// idleness and not as waiting for I/O.
   void wait(std::optional<base::nanoseconds> timeout) noexcept;
+  /// Submits, no more.
+  void submit() noexcept;
+  /// 0, or the errno with which the kernel refuses io_uring_enter for good. From then on it is not called any more: nothing is submitted,
+  /// nothing completes, wait() comes back at once.
+  [[nodiscard]] int fault() const noexcept { return fault_; }
   [[nodiscard]] bool overflowed() const noexcept;
 
  private:
@@ -50,11 +56,19 @@ class uring {
   io_uring_probe* probe_ = nullptr;
   std::string setup_;
   void look_for_stale_flag() noexcept;
-  bool defer_ = false;
+  unsigned flush() noexcept;
+  int call_enter(unsigned wait_for, unsigned flags, const __kernel_timespec* limit) noexcept;
+  void judge(int outcome, bool waited) noexcept;
+  unsigned wait_flags_ = 0;        // of each call that waits
+  unsigned refused_in_a_row_ = 0;  // waits
+  int fault_ = 0;
+  bool registered_ = false;
   bool stale_ = false;
 };
 
 /// What an errno of io_uring_setup means here, and what to do.
 error uring_refused(int errno_value);
+/// The same for io_uring_enter.
+error uring_enter_refused(int errno_value);
 
 }  // namespace cpgring::reactor

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -66,11 +67,27 @@ class wake_backend {
   [[nodiscard]] virtual wakeup kind() const noexcept = 0;
   /// The eventfd that wakes the reactor from other threads; reported as `cross`.
   [[nodiscard]] int wake_fd() const noexcept { return wake_fd_.get(); }
-  [[nodiscard]] const wake_counters& counters() const noexcept { return counters_; }
+  /// May be read by any thread.
+  [[nodiscard]] const std::shared_ptr<wake_counters>& counters() const noexcept { return counters_; }
+
+  /// The kernel refuses for good what this stands on: a sandbox that was closed after the start, most likely. Nothing is reported any more,
+  /// and sleep() comes back at once.
+  [[nodiscard]] bool refused() const noexcept { return refused_; }
+  /// What is refused, and the cure. Only when refused().
+  [[nodiscard]] virtual error why_refused() const = 0;
+  /// What the successor of a refused backend goes on with: outside, both descriptors are known by their numbers.
+  struct inheritance {
+    base::unique_fd wake_fd;
+    base::unique_fd pollable;  // an epoll instance without entries
+    std::shared_ptr<wake_counters> counters;
+  };
+  /// The end of it but for the destructor: the kernel holds neither descriptors nor memory of the sources any more.
+  virtual inheritance give_up() = 0;
 
  protected:
   base::unique_fd wake_fd_;
-  wake_counters counters_;
+  std::shared_ptr<wake_counters> counters_ = std::make_shared<wake_counters>();
+  bool refused_ = false;
 };
 
 }  // namespace cpgring::reactor

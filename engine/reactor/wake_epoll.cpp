@@ -1,5 +1,6 @@
 #include "reactor/wake_epoll.hpp"
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -8,7 +9,9 @@
 
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <ctime>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -46,17 +49,61 @@ result<std::unique_ptr<wake_epoll>> wake_epoll::create() {
   std::unique_ptr<wake_epoll> made(new wake_epoll);
   made->epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
   made->wake_fd_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  made->timer_.reset(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
-  if (!made->epoll_ || !made->wake_fd_ || !made->timer_) {
+  if (!made->epoll_ || !made->wake_fd_) {
     return fail_errno(errno, "making an epoll");
   }
-  for (auto ok : {made->control(EPOLL_CTL_ADD, made->wake_fd_.get(), EPOLLIN, data_cross),
-                  made->control(EPOLL_CTL_ADD, made->timer_.get(), EPOLLIN, data_timer)}) {
-    if (!ok) {
-      return fail(ok.error());
-    }
+  if (auto ok = made->set_up(); !ok) {
+    return fail(ok.error());
   }
   return made;
+}
+
+std::unique_ptr<wake_epoll> wake_epoll::succeed(inheritance from) {
+  std::unique_ptr<wake_epoll> made(new wake_epoll);
+  made->epoll_ = std::move(from.pollable);
+  made->wake_fd_ = std::move(from.wake_fd);
+  made->counters_ = std::move(from.counters);
+  // Under its number, which other threads write to, another eventfd: the predecessor may still be about to read the old one.
+  const base::unique_fd fresh(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!fresh || ::dup3(fresh.get(), made->wake_fd_.get(), O_CLOEXEC) < 0) {
+    made->refuse(fail_errno(errno, "making an eventfd").value());
+  } else if (auto ok = made->set_up(); !ok) {
+    made->refuse(ok.error());
+  }
+  return made;
+}
+
+void wake_epoll::refuse(error why) {
+  why_ = std::move(why);
+  refused_ = true;
+}
+
+result<void> wake_epoll::set_up() {
+  timer_.reset(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!timer_) {
+    return fail_errno(errno, "making a timer");
+  }
+  for (auto ok : {control(EPOLL_CTL_ADD, wake_fd_.get(), EPOLLIN, data_cross), control(EPOLL_CTL_ADD, timer_.get(), EPOLLIN, data_timer)}) {
+    if (!ok) {
+      return ok;
+    }
+  }
+  return self_test();
+}
+
+result<void> wake_epoll::self_test() {
+  const std::uint64_t one = 1;
+  if (::write(wake_fd_.get(), &one, sizeof one) != sizeof one) {
+    return fail_errno(errno, "writing to an eventfd");
+  }
+  take(0, base::nanoseconds(1000000));
+  if (refused_) {
+    return fail(why_);
+  }
+  if (std::exchange(early_, {}).empty()) {
+    return fail(errc::unsupported_kernel, "epoll does not report an eventfd that is readable");
+  }
+  return {};
 }
 
 result<void> wake_epoll::control(int operation, int fd, std::uint32_t events, std::uint64_t data) {
@@ -101,7 +148,7 @@ void wake_epoll::arm_event(std::uint32_t slot) {
     return;
   }
   s.armed = true;
-  counters_.arms.add();
+  counters_->arms.add();
   const std::uint64_t bytes = empty_socket(s.fd);
   if (s.bytes_read != nullptr) {
     *s.bytes_read += bytes;
@@ -120,17 +167,27 @@ void wake_epoll::unwatch(std::uint32_t slot) { remove(slot); }
 
 void wake_epoll::take(int timeout_ms, std::optional<base::nanoseconds> timeout) {
   std::array<epoll_event, events_at_once> events;
-  counters_.enters.add();
+  counters_->enters.add();
   int got = 0;
-  if (timeout && *timeout > base::nanoseconds(0)) {
+  if (refused_) {
+    return;
+  }
+  const bool limited = timeout && *timeout > base::nanoseconds(0);
+  if (limited && !whole_milliseconds_) {
     const timespec ts = to_timespec(*timeout);
     got = ::epoll_pwait2(epoll_.get(), events.data(), static_cast<int>(events.size()), &ts, nullptr);
-    if (got < 0 && errno == ENOSYS) {  // before Linux 5.11: whole milliseconds, rounded up
-      const auto ms = std::chrono::ceil<std::chrono::milliseconds>(*timeout).count();
-      got = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), ms > 60000 ? 60000 : static_cast<int>(ms));
-    }
-  } else {
+    whole_milliseconds_ = got < 0 && errno != EINTR;
+  }
+  if (limited && whole_milliseconds_) {  // rounded up
+    const auto ms = std::chrono::ceil<std::chrono::milliseconds>(*timeout).count();
+    got = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), ms > 60000 ? 60000 : static_cast<int>(ms));
+  } else if (!limited) {
     got = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout ? 0 : timeout_ms);
+  }
+  if (got < 0 && errno != EINTR) {
+    refuse({errc::unsupported_kernel, fmt::format("epoll_wait fails with {} ({}): a seccomp filter, most likely; let epoll_wait and "
+                                                  "epoll_pwait2 through",
+                                                  errno, std::strerror(errno))});
   }
   for (int i = 0; i < got; ++i) {
     const epoll_event& e = events[static_cast<std::size_t>(i)];

@@ -13,7 +13,10 @@ namespace cpgring::reactor {
 
 class wake_epoll final : public wake_backend {
  public:
+  /// Tried with a real event before it is handed out. Errors: unsupported_kernel (a system call is refused), no_descriptors.
   static result<std::unique_ptr<wake_epoll>> create();
+  /// In the place of a backend that is refused: under the same descriptor numbers. Where that can't be, it is refused as well.
+  static std::unique_ptr<wake_epoll> succeed(inheritance from);
 
   result<void> add(std::uint32_t slot, const wake_target& where) override;
   void remove(std::uint32_t slot) override;
@@ -29,6 +32,8 @@ class wake_epoll final : public wake_backend {
   [[nodiscard]] int pollable_fd() const noexcept override { return epoll_.get(); }
   void prepare_foreign_wait(std::optional<base::time_point> until, bool at_once) override;
   [[nodiscard]] wakeup kind() const noexcept override { return wakeup::epoll; }
+  [[nodiscard]] error why_refused() const override { return why_; }
+  inheritance give_up() override { return {}; }  // nothing could succeed it
 
  private:
   struct slot_state {
@@ -42,6 +47,9 @@ class wake_epoll final : public wake_backend {
   };
 
   wake_epoll() = default;
+  result<void> set_up();
+  result<void> self_test();
+  void refuse(error why);
   slot_state& at(std::uint32_t slot);
   result<void> control(int operation, int fd, std::uint32_t events, std::uint64_t data);
   void take(int timeout_ms, std::optional<base::nanoseconds> timeout);
@@ -49,7 +57,9 @@ class wake_epoll final : public wake_backend {
   base::unique_fd epoll_;
   base::unique_fd timer_;
   std::vector<slot_state> slots_;
-  std::vector<completion> early_;  // found while sleeping, reported by the next reap
+  std::vector<completion> early_;    // found while sleeping, reported by the next reap
+  bool whole_milliseconds_ = false;  // no epoll_pwait2: Linux before 5.11, or a seccomp filter that is older
+  error why_{errc::unsupported_kernel};
 };
 
 }  // namespace cpgring::reactor

@@ -24,6 +24,7 @@ constexpr unsigned buffer_bytes = 4096;  // more than a socket holds of one-byte
 constexpr std::uint16_t buffer_group = 1;
 constexpr unsigned submission_entries = 1024;
 constexpr std::uint32_t fixed_files_max = 32768;
+constexpr std::chrono::milliseconds self_test_patience{1000};
 
 std::uint32_t* value_word(std::uint64_t* semaphore) noexcept { return reinterpret_cast<std::uint32_t*>(semaphore); }
 
@@ -35,6 +36,13 @@ void raise_waiters(std::uint64_t* semaphore) noexcept {
 void lower_waiters(std::uint64_t* semaphore) noexcept {
   // SYNC semaphore_waiters: what was posted before is seen by the look that follows.
   __atomic_fetch_sub(semaphore, waiter, __ATOMIC_ACQ_REL);
+}
+
+/// Into a provided buffer.
+void prepare_receive(io_uring_sqe* sqe, int fd) noexcept {
+  ::io_uring_prep_recv(sqe, fd, nullptr, buffer_bytes, 0);
+  sqe->flags |= IOSQE_BUFFER_SELECT;
+  sqe->buf_group = buffer_group;
 }
 
 }  // namespace
@@ -57,6 +65,8 @@ result<std::unique_ptr<wake_uring>> wake_uring::create(wakeup kind, std::uint32_
     }
   } else if (auto ok = made->provide_buffers(); !ok) {
     return fail(ok.error());
+  } else if (std::string why = made->socket_self_test(); !why.empty()) {
+    return fail(errc::unsupported_kernel, "the socket backend does not work here: " + why);
   }
   made->fixed_files_ = std::min(expected + 64, fixed_files_max);
   if (::io_uring_register_files_sparse(made->ring_->get(), made->fixed_files_) != 0) {
@@ -106,6 +116,14 @@ result<void> wake_uring::provide_buffers() {
 }
 
 wake_uring::~wake_uring() {
+  lower_all_waiters();
+  ring_.reset();
+  if (buffers_ != nullptr) {
+    ::munmap(buffers_, buffer_ring_bytes_);
+  }
+}
+
+void wake_uring::lower_all_waiters() noexcept {
   for (auto& s : slots_) {
     if (s.used && s.event_waits && kind_ == wakeup::futex) {
       lower_waiters(s.where.events);
@@ -114,10 +132,51 @@ wake_uring::~wake_uring() {
       lower_waiters(s.where.answers);
     }
   }
-  ring_.reset();
-  if (buffers_ != nullptr) {
-    ::munmap(buffers_, buffer_ring_bytes_);
+  slots_.clear();
+}
+
+error wake_uring::why_refused() const { return uring_enter_refused(ring_->fault()); }
+
+wake_backend::inheritance wake_uring::give_up() {
+  for (const int fd : {announcements_.get(), wake_fd_.get()}) {
+    ::epoll_ctl(pollable_.get(), EPOLL_CTL_DEL, fd, nullptr);
   }
+  lower_all_waiters();
+  ring_.reset();
+  return {std::move(wake_fd_), std::move(pollable_), counters_};
+}
+
+void wake_uring::enter() noexcept {
+  ring_->enter();
+  refused_ = ring_->fault() != 0;
+  counters_->enters.add();
+}
+
+std::string wake_uring::socket_self_test() {
+  int pair[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+    return "no pair of sockets to try it with";
+  }
+  const base::unique_fd here(pair[0]), there(pair[1]);
+  io_uring_sqe* sqe = ring_->next_sqe();
+  prepare_receive(sqe, here.get());
+  ring_->enter();
+  const char byte = 0;
+  const bool sent = ::send(there.get(), &byte, 1, MSG_NOSIGNAL) == 1;
+  ring_->wait(self_test_patience);
+  if (ring_->fault() != 0) {
+    return uring_enter_refused(ring_->fault()).message();
+  }
+  io_uring_cqe* cqe = nullptr;
+  if (!sent || ::io_uring_cq_ready(ring_->get()) == 0 || ::io_uring_peek_cqe(ring_->get(), &cqe) != 0) {
+    return "an io_uring receive did not complete within a second";
+  }
+  const int code = cqe->res;
+  if ((cqe->flags & IORING_CQE_F_BUFFER) != 0) {
+    give_back(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
+  }
+  ::io_uring_cqe_seen(ring_->get(), cqe);
+  return code == 1 ? std::string() : fmt::format("an io_uring receive with a provided buffer gave {}", code);
 }
 
 std::string wake_uring::futex_self_test(uring& ring) {
@@ -140,9 +199,12 @@ std::string wake_uring::futex_self_test(uring& ring) {
   ::sem_post(semaphore);
   // SYNC semaphore_waiters: what sem_post left behind.
   const std::uint64_t after = __atomic_load_n(word, __ATOMIC_ACQUIRE);
-  ring.wait(std::chrono::milliseconds(1000));
+  ring.wait(self_test_patience);
+  if (ring.fault() != 0) {
+    return uring_enter_refused(ring.fault()).message();
+  }
   io_uring_cqe* cqe = nullptr;
-  if (::io_uring_peek_cqe(ring.get(), &cqe) != 0) {
+  if (::io_uring_cq_ready(ring.get()) == 0 || ::io_uring_peek_cqe(ring.get(), &cqe) != 0) {
     return "sem_post of this C library did not wake an io_uring futex wait within a second";
   }
   const int code = cqe->res;
@@ -229,8 +291,7 @@ void wake_uring::remove(std::uint32_t slot) {
   if (waited) {
     // Submitted and run through at once, so that the kernel lets go of socket and memory now; what completes is ignored by its old
     // generation.
-    ring_->enter();
-    counters_.enters.add();
+    enter();
   }
 }
 
@@ -239,7 +300,7 @@ void wake_uring::wait_for(std::uint64_t* semaphore, std::uint64_t user_data) noe
   io_uring_sqe* sqe = ring_->next_sqe();
   abi::prepare_futex_wait(sqe, value_word(semaphore));
   ::io_uring_sqe_set_data64(sqe, user_data);
-  counters_.arms.add();
+  counters_->arms.add();
 }
 
 void wake_uring::arm_event(std::uint32_t slot) {
@@ -254,12 +315,10 @@ void wake_uring::arm_event(std::uint32_t slot) {
     return;
   }
   io_uring_sqe* sqe = ring_->next_sqe();
-  ::io_uring_prep_recv(sqe, s.where.fd, nullptr, buffer_bytes, 0);
+  prepare_receive(sqe, s.where.fd);
   set_file(sqe, s, slot);
-  sqe->flags |= IOSQE_BUFFER_SELECT;
-  sqe->buf_group = buffer_group;
   ::io_uring_sqe_set_data64(sqe, user_data);
-  counters_.arms.add();
+  counters_->arms.add();
 }
 
 bool wake_uring::arm_answer(std::uint32_t slot) {
@@ -288,8 +347,7 @@ void wake_uring::unwatch(std::uint32_t slot) {
   slot_state& s = at(slot);
   if (s.watched) {
     cancel(tag(operation::watch, slot, s.generation));
-    ring_->enter();
-    counters_.enters.add();
+    enter();
   }
   const std::uint32_t next = s.generation + 1;
   s = {};
@@ -366,11 +424,10 @@ void wake_uring::reap(std::vector<completion>& into) {
     return;
   }
   if (ring_->overflowed()) {
-    counters_.overflows.add();
+    counters_->overflows.add();
   }
-  ring_->enter();
+  enter();
   looks_ = 0;
-  counters_.enters.add();
   io_uring_cqe* cqe = nullptr;
   unsigned head = 0, seen = 0;
   io_uring_for_each_cqe(ring_->get(), head, cqe) {
@@ -383,20 +440,20 @@ void wake_uring::reap(std::vector<completion>& into) {
 bool wake_uring::look() noexcept {
   // The first look makes sure: what came before it would else be found only as many looks later as lie between two system calls.
   if (ring_->quiet() && ring_->stale() && looks_++ % looks_between == 0) {
-    ring_->enter();
-    counters_.enters.add();
+    enter();
   }
   return !ring_->quiet();
 }
 
 void wake_uring::sleep(std::optional<base::time_point> until) {
   looks_ = 0;
-  counters_.enters.add();
+  counters_->enters.add();
   if (until) {
     ring_->wait(*until - base::clock::now());
   } else {
     ring_->wait(std::nullopt);
   }
+  refused_ = ring_->fault() != 0;
 }
 
 void wake_uring::prepare_foreign_wait(std::optional<base::time_point> until, bool at_once) {
@@ -417,11 +474,12 @@ void wake_uring::prepare_foreign_wait(std::optional<base::time_point> until, boo
   if (ring_->stale()) {
     ring_->enter();  // the sign does not tell whether work came before the read above; what comes from here on is announced
   } else {
-    ::io_uring_submit(ring_->get());
+    ring_->submit();
   }
-  counters_.enters.add();
+  refused_ = ring_->fault() != 0;
+  counters_->enters.add();
   // What completed before the read above has been announced before it, and is not announced again.
-  if (at_once || !ring_->quiet()) {
+  if (at_once || refused_ || !ring_->quiet()) {
     count = 1;
     [[maybe_unused]] const auto written = ::write(announcements_.get(), &count, sizeof count);
   }

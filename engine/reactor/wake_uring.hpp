@@ -33,6 +33,8 @@ class wake_uring final : public wake_backend {
   [[nodiscard]] int pollable_fd() const noexcept override { return pollable_.get(); }
   void prepare_foreign_wait(std::optional<base::time_point> until, bool at_once) override;
   [[nodiscard]] wakeup kind() const noexcept override { return kind_; }
+  [[nodiscard]] error why_refused() const override;
+  inheritance give_up() override;
   [[nodiscard]] const std::string& setup() const noexcept { return ring_->setup(); }
 
   /// Whether sem_post of this C library wakes a futex wait of this kernel, tried with a real one. Empty: it does; else why not.
@@ -61,6 +63,10 @@ class wake_uring final : public wake_backend {
   void complete(const io_uring_cqe& cqe, std::vector<completion>& into);
   void give_back(unsigned buffer) noexcept;
   result<void> provide_buffers();
+  /// The same for a receive with a provided buffer, tried with a real byte.
+  std::string socket_self_test();
+  void lower_all_waiters() noexcept;
+  void enter() noexcept;
 
   // A system call costs some hundred nanoseconds, a look some ten.
   static constexpr std::uint32_t looks_between = 64;

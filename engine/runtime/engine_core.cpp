@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/check.hpp"
+#include "base/limits.hpp"
 #include "base/own_thread.hpp"
 #include "base/settle_thread.hpp"
 #include "dispatch/deliver.hpp"
@@ -77,11 +78,32 @@ struct engine_core::losses_timer final : reactor::timer {
   engine_core& core;
 };
 
-engine_core::engine_core(engine_options options, std::uint32_t index, const std::shared_ptr<dispatch::worker_pool>& workers)
+void team::fail_all(const error& why) {
+  {
+    const std::lock_guard lock(lock_);
+    if (state_) {
+      state_ = fail(why);
+    }
+  }
+  for (const auto& member : members_) {
+    if (const auto one = member.lock()) {
+      one->stop();
+    }
+  }
+}
+
+result<void> team::state() const {
+  const std::lock_guard lock(lock_);
+  return state_;
+}
+
+engine_core::engine_core(engine_options options, std::uint32_t index, const std::shared_ptr<dispatch::worker_pool>& workers,
+                         std::shared_ptr<team> all)
     : options_(std::move(options)),
       index_(index),
       cpu_to_spare_(options_.workers + options_.reactors <= std::thread::hardware_concurrency()),
       handshakes_max_(std::max(options_.handshakes_max / options_.reactors, 1U)),
+      all_(std::move(all)),
       intake_(options_.intake_bytes),
       crew_(workers ? std::make_unique<crew>(workers, index, [this] { wake(); }) : nullptr),
       tasks_([this](const error& why) { log(log_level::error, fmt::format("a posted task: {}", why.message())); }),
@@ -100,6 +122,11 @@ result<void> engine_core::alive() const {
     return fail(errc::forked);
   }
   return shut_.load(std::memory_order_relaxed) ? gone() : result<void>();
+}
+
+tl::unexpected<error> engine_core::has_stopped() const {
+  const auto by_itself = all_->state();
+  return by_itself ? fail(errc::stopped) : fail(errc::stopped, "the engine has stopped: " + by_itself.error().message());
 }
 
 result<void> engine_core::gone() { return fail(errc::bad_handle, "the engine of this handle is gone"); }
@@ -258,10 +285,13 @@ result<dispatched> engine_core::dispatch(mode how, budget limit, endpoint* only)
       if (policy.done().events != 0) {
         break;
       }
-      return fail(errc::stopped);
+      return has_stopped();
     }
     flush_staged();
     reactor_->reap();
+    if (auto ok = keep_backend(); !ok) {
+      return fail(ok.error());
+    }
     bool more = false;
     endpoint* const live = only != nullptr ? &only->live() : nullptr;
     serve(policy, pass, live, more);
@@ -298,12 +328,22 @@ result<dispatched> engine_core::dispatch(mode how, budget limit, endpoint* only)
   }
   wait_for_workers();
   if (foreign_loop_) {
-    reactor_->prepare_foreign_wait();
+    reactor_->prepare_foreign_wait();  // where the backend is refused here, the descriptor is readable and the next call tells
   }
   if (policy.try_again_when_empty() && policy.done().events == 0) {
     return fail(errc::try_again);
   }
   return policy.done();
+}
+
+/// Errors: unsupported_kernel, where the backend is refused and no other may take its place.
+result<void> engine_core::keep_backend() {
+  if (!reactor_->refused()) [[likely]] {
+    return {};
+  }
+  auto ok = reactor_->fall_back();
+  backend_.store(reactor_->backend(), std::memory_order_relaxed);
+  return ok;
 }
 
 void engine_core::take_receipts() {
@@ -340,6 +380,9 @@ void engine_core::wait_for_workers() {
   }
   while (crew_->under_way() != 0 && !stop_requested()) {
     reactor_->reap();
+    if (!keep_backend()) {
+      return;
+    }
     flush_staged();
     if (crew_->under_way() != 0) {
       rest(base::time_point::max(), &tasks_, true);
@@ -386,7 +429,7 @@ result<void> engine_core::start() {
   }
   const std::lock_guard lock(life_);
   if (stop_requested()) {
-    return fail(errc::stopped);
+    return has_stopped();
   }
   if (thread_.joinable()) {
     return fail(errc::wrong_state, "the engine has been started already");
@@ -399,7 +442,7 @@ result<void> engine_core::start() {
   try {
     thread_ = base::start_own_thread([this, &bound] { own_thread(bound); });
   } catch (const std::system_error& e) {
-    return fail_errno(e.code().value(), "starting the reactor's thread");
+    return fail(base::thread_refused(e.code().value(), "starting the reactor's thread"));
   }
   auto ok = outcome.get();
   if (!ok) {
@@ -423,7 +466,10 @@ void engine_core::own_thread(std::promise<result<void>>& bound) {
   const bool usable = ok.has_value();
   bound.set_value(std::move(ok));
   if (usable) {
-    static_cast<void>(dispatch(mode::blocking, {}, nullptr));  // ends with errc::stopped, and with nothing else
+    if (auto ended = dispatch(mode::blocking, {}, nullptr); !ended && ended.error() != errc::stopped) {
+      log(log_level::error, "the engine stops: " + ended.error().message());
+      all_->fail_all(ended.error());
+    }
   }
 }
 
@@ -439,7 +485,7 @@ result<void> engine_core::after(std::chrono::nanoseconds delay, std::function<vo
     return fail(errc::invalid_param, fmt::format("a delay of {} ns is in the past", delay.count()));
   }
   if (stop_requested()) {
-    return fail(errc::stopped);
+    return has_stopped();
   }
   const auto at = base::later(base::clock::now(), delay);
   return cross([this, at, task = std::move(task)]() mutable {

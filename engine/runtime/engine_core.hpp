@@ -45,10 +45,27 @@ class endpoint;
 /// Sums up, but for what is a maximum.
 void add_to(handle_stats& sum, const handle_stats& one) noexcept;
 
+/// The reactors of one engine as each of them knows the others: where one cannot go on, none does. Any thread.
+class team {
+ public:
+  /// Before any of them is driven.
+  void add(const std::shared_ptr<engine_core>& one) { members_.push_back(one); }
+  /// Keeps the first error, and stops all.
+  void fail_all(const error& why);
+  /// What fail_all() kept.
+  [[nodiscard]] result<void> state() const;
+
+ private:
+  std::vector<std::weak_ptr<engine_core>> members_;
+  mutable std::mutex lock_;
+  result<void> state_;
+};
+
 class engine_core final : public std::enable_shared_from_this<engine_core> {
  public:
   /// Number `index` of options.reactors. `workers`: null where callbacks run inline.
-  engine_core(engine_options options, std::uint32_t index, const std::shared_ptr<dispatch::worker_pool>& workers);
+  engine_core(engine_options options, std::uint32_t index, const std::shared_ptr<dispatch::worker_pool>& workers,
+              std::shared_ptr<team> all);
   ~engine_core();
 
   // --- any thread ------------------------------------------------------------------------------------------------------------
@@ -62,6 +79,8 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   /// Refuses calls of a child process and of handles that outlived the engine.
   result<void> alive() const;
   static result<void> gone();
+  /// errc::stopped, with the reason where the engine has stopped by itself.
+  tl::unexpected<error> has_stopped() const;
   result<void> post(std::function<void()> task);
   /// Runs `task` on the driving thread, ahead of events, not counted as one.
   result<void> cross(std::function<void()> task);
@@ -200,6 +219,7 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   result<void> enter();
   result<void> bind();
   void own_thread(std::promise<result<void>>& bound);
+  result<void> keep_backend();
   void serve(dispatch::mode_policy& policy, std::uint64_t pass, endpoint* only, bool& more);
   void take_receipts();
   void rest(base::time_point until, const reactor::source* only, bool for_all_receipts = false);
@@ -211,6 +231,7 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   const std::uint32_t index_;
   const bool cpu_to_spare_;             // while workers are busy
   const std::uint32_t handshakes_max_;  // of this reactor
+  const std::shared_ptr<team> all_;
   base::fork_guard fork_guard_;
   dispatch::intake_queue intake_;
 

@@ -63,7 +63,7 @@ result<void> engine_core::post(std::function<void()> task) {
     return ok;
   }
   if (stop_requested()) {
-    return fail(errc::stopped);
+    return has_stopped();
   }
   return cross([this, task = std::move(task)]() mutable { add_task(0, std::move(task)); });
 }
@@ -114,7 +114,7 @@ result<std::shared_ptr<endpoint>> engine_core::open(std::uint64_t id, handle_opt
     return fail(ok.error());
   }
   if (stop_requested()) {
-    return fail(errc::stopped);
+    return has_stopped();
   }
   if (auto ok = options.validate(); !ok) {
     return fail(ok.error());

@@ -38,7 +38,8 @@ void add(engine_stats& sum, const engine_stats& one) noexcept {
 fleet::fleet(engine_options options) : workers_(workers_of(options)) {
   options.log = base::guarded_log(std::move(options.log), options.log_level, log_failures_);
   for (std::uint32_t i = 0; i < options.reactors; ++i) {
-    cores_.push_back(std::make_shared<engine_core>(options, i, workers_));
+    cores_.push_back(std::make_shared<engine_core>(options, i, workers_, team_));
+    team_->add(cores_.back());
   }
 }
 
@@ -82,7 +83,7 @@ result<void> fleet::run() {
     }
     return fail(ended.error());
   }
-  return {};
+  return team_->state();
 }
 
 result<dispatched> fleet::dispatch(mode how, budget limit) {

@@ -48,6 +48,7 @@ class fleet {
 
   const base::log_failures log_failures_ = std::make_shared<std::atomic<std::uint64_t>>(0);
   const std::shared_ptr<dispatch::worker_pool> workers_;
+  const std::shared_ptr<team> team_ = std::make_shared<team>();
   std::vector<std::shared_ptr<engine_core>> cores_;
   std::atomic<std::uint64_t> next_id_{1};
   bool closed_ = false;

@@ -76,7 +76,8 @@ class engine {
   /// Thousands may be opened one after the other. Any thread. Errors: invalid_param, stopped, forked.
   result<handle> open(handle_options options, callbacks calls);
 
-  /// Starts a thread of the engine's own for each reactor, which drives it until stop(). Errors: wrong_state, unsupported_kernel, stopped,
+  /// Starts a thread of the engine's own for each reactor, which drives it until stop(). Where a forced backend is refused later the engine
+  /// stops: the log says why, and so does the text of errc::stopped, in later calls. Errors: wrong_state, unsupported_kernel, stopped,
   /// and what the system says where a thread or an io_uring is one too many: with several reactors the engine is stopped then.
   result<void> start();
   /// Drives the engine on this thread until stop(); then success. With one reactor the same as dispatch(mode::blocking). Errors: as

@@ -16,7 +16,9 @@ namespace cpgring {
 
 class message;
 
-/// How a reactor learns that an event arrived. Leave it on `automatic`: the best that works here is probed at start.
+/// How a reactor learns that an event arrived. Leave it on `automatic`: the best that works here is found at start, with a real event.
+/// Where io_uring is refused later (a seccomp filter that is loaded then), `automatic` goes on with epoll; a forced backend ends what
+/// drives the engine with errc::unsupported_kernel.
 enum class wakeup {
   automatic,
   futex,   ///< io_uring waits on the event ring's semaphore; the socket is read once in 8192 events (Linux 6.7+, glibc's 64-bit sem_t)

@@ -1,7 +1,10 @@
 // The whole engine, and the command, where io_uring is refused: slower, and nothing else.
 #include "support/refused_io_uring.hpp"
 
+#include <atomic>
 #include <cerrno>
+#include <cstring>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -62,6 +65,142 @@ TEST_P(flow_refused_io_uring, the_command_loads_and_probes) {
                                                       probe.status == 0 && probe.out.find("refused") != std::string::npos;
                                     return good ? std::string() : fmt::format("{} {} {} {}", load.status, load.out, load.err, probe.out);
                                   }),
+            "");
+}
+
+// --- io_uring_enter is refused while the engine runs --------------------------------------------------------------------------------
+
+/// Handles that echo "ping" as long as they are driven; any thread.
+struct echoes {
+  std::atomic<int> got{0};
+
+  bool open(engine& loop, const world& w, int handles, const std::string& group) {
+    for (int i = 0; i < handles; ++i) {
+      callbacks calls;
+      calls.on_state = [](handle& h, const state_change& s) {
+        if (s.to == handle_state::joined) {
+          static_cast<void>(h.multicast("ping"));
+        }
+      };
+      calls.on_message = [this](handle& h, const message&) {
+        ++got;
+        static_cast<void>(h.multicast("ping"));
+      };
+      if (!loop.open(w.options(group + std::to_string(i)), calls)) {
+        return false;
+      }
+    }
+    return true;
+  }
+  /// Each handle goes on by itself: so many more.
+  bool go_on() {
+    const int before = got;
+    return eventually([&] { return got >= before + 100; });
+  }
+};
+
+class flow_closed_later : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(with, flow_closed_later, testing::Values(EPERM, ENOSYS, EACCES, ENXIO),
+                         [](const auto& info) { return std::string(::strerrorname_np(info.param)); });
+
+TEST_P(flow_closed_later, a_driven_engine_goes_on_with_epoll_and_rests) {
+  EXPECT_EQ(in_a_child([code = GetParam()]() -> std::string {
+              world w;
+              witness a;
+              open_joined(w, a, world::fresh_group());
+              if (testing::Test::HasFailure() || !refuse_io_uring(io_uring_call::enter, code) || !a.self.multicast("through") ||
+                  !w.until([&] { return a.messages.size() == 1; })) {
+                return "no message came";
+              }
+              if (w.loop().stats().backend != wakeup::epoll || !w.said("let io_uring_enter through")) {
+                return "it did not say what it does";
+              }
+              const auto turns = w.loop().stats().enters;
+              budget limit;
+              limit.time = std::chrono::milliseconds(300);
+              static_cast<void>(w.loop().dispatch(mode::blocking, limit));
+              const auto more = w.loop().stats().enters - turns;
+              return more < 1000 ? "" : fmt::format("it entered the kernel {} times for nothing", more);
+            }),
+            "");
+}
+
+TEST_P(flow_closed_later, threads_of_several_reactors_go_on) {
+  EXPECT_EQ(in_a_child([code = GetParam()]() -> std::string {
+              world w(wakeup::automatic, [](engine_options& o) {
+                o.reactors = 3;
+                o.workers = 1;
+              });
+              echoes all;
+              if (!all.open(w.loop(), w, 6, world::fresh_group()) || !w.loop().start() || !all.go_on()) {
+                return "it does not start";
+              }
+              if (!refuse_io_uring(io_uring_call::enter, code) || !all.go_on()) {
+                return "it does not go on";
+              }
+              return w.loop().stats().backend == wakeup::epoll ? "" : "not epoll";
+            }),
+            "");
+}
+
+TEST_P(flow_closed_later, a_forced_backend_ends_dispatch) {
+  EXPECT_EQ(in_a_child([code = GetParam()]() -> std::string {
+              world w(wakeup::futex);
+              witness a;
+              open_joined(w, a, world::fresh_group());
+              if (testing::Test::HasFailure() || !refuse_io_uring(io_uring_call::enter, code)) {
+                return "no handle or no filter";
+              }
+              for (const mode how : {mode::blocking, mode::blocking}) {
+                const auto ended = w.loop().dispatch(how);
+                if (ended || ended.error() != errc::unsupported_kernel ||
+                    ended.error().message().find("let io_uring_enter through") == std::string::npos) {
+                  return ended ? "it came back without an error" : ended.error().message();
+                }
+              }
+              return {};
+            }),
+            "");
+}
+
+TEST_P(flow_closed_later, a_forced_backend_stops_an_engine_with_threads_of_its_own) {
+  EXPECT_EQ(in_a_child([code = GetParam()]() -> std::string {
+              world w(wakeup::socket, [](engine_options& o) { o.reactors = 2; });
+              echoes all;
+              if (!all.open(w.loop(), w, 4, world::fresh_group()) || !w.loop().start() || !all.go_on() ||
+                  !refuse_io_uring(io_uring_call::enter, code) || !eventually([&] { return w.loop().stopped(); })) {
+                return "it does not stop";
+              }
+              const auto refused = w.loop().post([] {});
+              return !refused && refused.error() == errc::stopped &&
+                             refused.error().message().find("let io_uring_enter through") != std::string::npos && w.said("the engine stops")
+                         ? ""
+                         : "nobody says why";
+            }),
+            "");
+}
+
+TEST_P(flow_closed_later, a_forced_backend_ends_run_with_several_reactors) {
+  EXPECT_EQ(in_a_child([code = GetParam()]() -> std::string {
+              world w(wakeup::futex, [](engine_options& o) { o.reactors = 2; });
+              echoes all;
+              if (!all.open(w.loop(), w, 4, world::fresh_group())) {
+                return "nothing is opened";
+              }
+              std::atomic<bool> closed{false};
+              std::thread sandbox([&] {
+                closed = all.go_on() && refuse_io_uring(io_uring_call::enter, code);
+                if (!closed) {
+                  w.loop().stop();
+                }
+              });
+              const auto ended = w.loop().run();
+              sandbox.join();
+              if (!closed || ended) {
+                return "it came back without an error";
+              }
+              return ended.error() == errc::unsupported_kernel ? "" : ended.error().message();
+            }),
             "");
 }
 

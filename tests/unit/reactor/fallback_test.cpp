@@ -1,17 +1,31 @@
 // What is taken where io_uring is refused, and what is said about it.
+#include <poll.h>
+
 #include <cerrno>
+#include <cstring>
+#include <functional>
+#include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "reactor/probe.hpp"
+#include "reactor/reactor.hpp"
+#include "reactor/uring.hpp"
 #include "support/refused_io_uring.hpp"
+#include "unit/reactor/fake_source.hpp"
 
 namespace {
 
 using namespace cpgring;
+using cpgring::reactor::test::fake_source;
+using cpgring::reactor::test::patience;
+using cpgring::test::in_a_child;
+using cpgring::test::io_uring_call;
+using cpgring::test::refuse_io_uring;
 using cpgring::test::with_io_uring_refused;
 
 class fallback : public testing::TestWithParam<int> {};
@@ -77,6 +91,214 @@ TEST_P(fallback, is_what_a_probe_reports) {
                                                ? std::string()
                                                : all;
                                   }),
+            "");
+}
+
+// --- io_uring_setup is let through, and what comes behind it is not ---------------------------------------------------------------
+
+class half_refused : public testing::TestWithParam<std::tuple<io_uring_call, int>> {};
+INSTANTIATE_TEST_SUITE_P(call, half_refused,
+                         testing::Combine(testing::Values(io_uring_call::enter, io_uring_call::reg),
+                                          testing::Values(EPERM, ENOSYS, EACCES, ENXIO)),
+                         [](const auto& info) {
+                           return std::string(std::get<0>(info.param) == io_uring_call::enter ? "enter_" : "register_") +
+                                  ::strerrorname_np(std::get<1>(info.param));
+                         });
+
+TEST_P(half_refused, gives_epoll) {
+  const auto [which, code] = GetParam();
+  EXPECT_EQ(with_io_uring_refused(
+                code,
+                [which = which] {
+                  std::string said;
+                  auto backend = reactor::choose_backend(wakeup::automatic, 64,
+                                                         [&](log_level, std::string_view text) { said += fmt::format("{}\n", text); });
+                  if (!backend || (*backend)->kind() != wakeup::epoll) {
+                    return "not epoll: " + said;
+                  }
+                  return which == io_uring_call::reg || contains(said, "let io_uring_enter through") ? std::string() : said;
+                },
+                which),
+            "");
+}
+
+TEST_P(half_refused, is_an_error_where_io_uring_is_forced) {
+  const auto [which, code] = GetParam();
+  for (const wakeup forced : {wakeup::futex, wakeup::socket}) {
+    EXPECT_EQ(with_io_uring_refused(
+                  code,
+                  [forced] {
+                    auto backend = reactor::choose_backend(forced, 64, {});
+                    if (backend) {
+                      return std::string("it was made");
+                    }
+                    return backend.error() == errc::unsupported_kernel ? std::string() : backend.error().message();
+                  },
+                  which),
+              "");
+  }
+}
+
+TEST_P(half_refused, is_what_a_probe_reports) {
+  const auto [which, code] = GetParam();
+  EXPECT_EQ(with_io_uring_refused(
+                code,
+                [] {
+                  const auto report = reactor::probe();
+                  return report.backend == wakeup::epoll ? std::string() : std::string(to_string(report.backend));
+                },
+                which),
+            "");
+}
+
+// --- io_uring_enter is refused later: a sandbox that is closed after the start ------------------------------------------------------
+
+using loop = reactor::reactor;
+
+std::unique_ptr<loop> reactor_with(wakeup backend) {
+  reactor::reactor_options options;
+  options.backend = backend;
+  options.expected_sources = 16;
+  auto made = loop::create(options);
+  return made ? std::move(*made) : nullptr;
+}
+
+/// As an engine does it. Not so long as anything else happens: it ends when a backend is refused and none takes its place.
+std::string drive(loop& r, const std::function<bool()>& done) {
+  const auto end = base::clock::now() + patience;
+  while (base::clock::now() < end) {
+    r.reap();
+    if (r.refused()) {
+      if (auto ok = r.fall_back(); !ok) {
+        return ok.error().message();
+      }
+    }
+    const auto served = r.serve({});
+    if (done()) {
+      return {};
+    }
+    if (!served.more) {
+      r.rest(end);
+    }
+  }
+  return "it does not come";
+}
+
+class closed_later : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(refused_with, closed_later, testing::Values(EPERM, ENOSYS, EACCES, ENXIO),
+                         [](const auto& info) { return std::string(::strerrorname_np(info.param)); });
+
+TEST_P(closed_later, goes_on_with_epoll) {
+  EXPECT_EQ(in_a_child([code = GetParam()]() -> std::string {
+              const auto r = reactor_with(wakeup::automatic);
+              fake_source before, later;
+              if (!r || !r->add(before)) {
+                return "no reactor";
+              }
+              before.service.post();
+              if (auto why = drive(*r, [&] { return before.taken == 1; }); !why.empty()) {
+                return "before: " + why;
+              }
+              if (!refuse_io_uring(io_uring_call::enter, code)) {
+                return "no filter";
+              }
+              std::thread service([&] { before.service.post(); });
+              // An event that is found before the reactor sleeps needs no system call.
+              auto why = drive(*r, [&] { return before.taken == 2 && r->backend() == wakeup::epoll; });
+              service.join();
+              if (!why.empty()) {
+                return "behind: " + why;
+              }
+              if (!r->add(later)) {
+                return "nothing more can be added";
+              }
+              later.service.hang_up();
+              why = drive(*r, [&] { return later.hang_ups == 1; });
+              r->remove(later);
+              r->remove(before);
+              return why.empty() && before.service.waiters() == 0 ? why : "a new source: " + why;
+            }),
+            "");
+}
+
+TEST_P(closed_later, keeps_the_way_in_for_other_threads_and_the_descriptor_for_a_foreign_loop) {
+  EXPECT_EQ(in_a_child([code = GetParam()]() -> std::string {
+              const auto r = reactor_with(wakeup::automatic);
+              fake_source one;
+              if (!r || !r->add(one)) {
+                return "no reactor";
+              }
+              r->reap();
+              static_cast<void>(r->serve({}));
+              r->prepare_foreign_wait();
+              const int fd = r->pollable_fd();
+              if (!refuse_io_uring(io_uring_call::enter, code)) {
+                return "no filter";
+              }
+              const auto turn = [&] {
+                r->reap();
+                if (r->refused() && !r->fall_back()) {
+                  return false;
+                }
+                static_cast<void>(r->serve({}));
+                r->prepare_foreign_wait();
+                return !r->refused();
+              };
+              const auto readable = [fd] {
+                pollfd p{fd, POLLIN, 0};
+                return ::poll(&p, 1, 60000) == 1;
+              };
+              one.service.post();
+              for (int i = 0; i < 10 && one.taken == 0 && readable(); ++i) {
+                if (!turn() && !turn()) {
+                  return "the turn fails";
+                }
+              }
+              if (one.taken != 1 || r->pollable_fd() != fd || r->backend() != wakeup::epoll) {
+                return fmt::format("taken {}, descriptor {} was {}", one.taken, r->pollable_fd(), fd);
+              }
+              r->wake();
+              const bool woken = readable();
+              r->remove(one);
+              return woken ? "" : "nobody is woken";
+            }),
+            "");
+}
+
+TEST_P(closed_later, is_an_error_where_io_uring_is_forced_and_stays_one) {
+  for (const wakeup forced : {wakeup::futex, wakeup::socket}) {
+    EXPECT_EQ(in_a_child([code = GetParam(), forced]() -> std::string {
+                const auto r = reactor_with(forced);
+                fake_source one;
+                if (!r || !r->add(one) || !refuse_io_uring(io_uring_call::enter, code)) {
+                  return "no reactor or no filter";
+                }
+                for (int i = 0; i < 2; ++i) {
+                  one.service.post();
+                  const std::string why = drive(*r, [] { return false; });
+                  if (!contains(why, "let io_uring_enter through")) {
+                    return why;
+                  }
+                }
+                r->remove(one);
+                return {};
+              }),
+              "");
+  }
+}
+
+TEST_P(closed_later, lets_a_ring_be_filled_without_end) {
+  EXPECT_EQ(in_a_child([code = GetParam()]() -> std::string {
+              auto ring = reactor::uring::create(8, 16);
+              if (!ring || !refuse_io_uring(io_uring_call::enter, code)) {
+                return "no ring or no filter";
+              }
+              for (int i = 0; i < 100; ++i) {
+                ::io_uring_prep_nop((*ring)->next_sqe());
+              }
+              (*ring)->wait(std::nullopt);
+              return (*ring)->fault() == code ? "" : fmt::format("the fault is {}", (*ring)->fault());
+            }),
             "");
 }
 

@@ -232,7 +232,7 @@ TEST_P(wake_backends, what_does_not_fit_into_the_completion_queue_is_told_all_th
   }
   EXPECT_EQ(events, std::vector<int>(sources, 1));
   EXPECT_EQ(hang_ups, std::vector<int>(sources, 1));
-  EXPECT_EQ(backend->counters().overflows.get() > 0, GetParam() != wakeup::epoll) << "the queue was large enough: this test shows nothing";
+  EXPECT_EQ(backend->counters()->overflows.get() > 0, GetParam() != wakeup::epoll) << "the queue was large enough: this test shows nothing";
   EXPECT_EQ(leftover(completion_kind::event) + leftover(completion_kind::hang_up), 0U);
   // And it goes on as if nothing had been.
   for (std::uint32_t i = 0; i < sources; ++i) {
