@@ -1,8 +1,9 @@
 // One handle of libcpg: a connection, its requests, its events. What the C functions in libcpg.cpp stand on.
 //
-// Any thread. Invariants: I1 one thread at a time writes requests and reads answers (requests_). I2 one thread at a time takes events and
-// runs callbacks (turn_), but for a callback that dispatches its own handle. Neither lock is held while a thread waits for events. I3 the
-// socket is readable while events wait that were not yet handed out, and not much longer: bytes are read for what has been.
+// Any thread. Invariants: I1 one thread at a time writes requests and reads answers (requests_). I2 one thread at a time takes an event
+// from the ring (turn_). I3 while a callback runs its thread holds no lock, nothing of the ring, and nothing on its stack that has to be
+// released: it may call anything, be cancelled, throw, or leave by longjmp(). I4 the socket is readable while events wait that were not yet
+// handed out, and not much longer: bytes are read for what has been.
 #pragma once
 
 #include <corosync/cpg.h>
@@ -14,14 +15,15 @@
 #include <mutex>
 #include <optional>
 #include <span>
-#include <thread>
 #include <unordered_map>
 #include <vector>
 
 #include <cpgring/error.hpp>
 
 #include "base/clock.hpp"
+#include "compat/request_lock.hpp"
 #include "compat/settings.hpp"
+#include "compat/visits.hpp"
 #include "cpg/codec.hpp"
 #include "cpg/fragment_assembler.hpp"
 #include "cpg/wire_format.hpp"
@@ -74,11 +76,13 @@ class client : public std::enable_shared_from_this<client> {
   cs_error_t multicast_buffer(void* buffer, std::size_t size);
 
   // --- events: client_dispatch.cpp -------------------------------------------------------------------------------------------
-  cs_error_t dispatch(int how);
+  /// `here` keeps this client.
+  cs_error_t dispatch(int how, visit& here);
 
  private:
   enum class membership_state { none, joined, left };
-  enum class served { event, none, failed };
+  enum class taken { event, none, failed, no_memory };
+  struct arrival;
   struct request_text {  // bytes of a request and what its answer is to be
     std::vector<std::byte> bytes;
     wire_response answer_id;
@@ -98,12 +102,13 @@ class client : public std::enable_shared_from_this<client> {
   void forget_late_answers();
   void poke();
 
-  served serve(bool byte_first);
-  served run(std::byte* data, std::uint32_t size);
-  void run_configuration(const cpg::configuration& c);
-  void run_totem(const cpg::totem_configuration& t);
-  void run_fragment(const cpg::fragment& piece);
-  void call_deliver(std::uint32_t node, std::uint32_t pid, std::byte* data, std::size_t size) const;
+  taken take(arrival& into, visit& here, bool one);
+  taken copy(const ipc::frame& from, arrival& into, visit& here);
+  void copy_configuration(const cpg::configuration& c, arrival& into, visit& here);
+  void copy_totem(const cpg::totem_configuration& t, arrival& into, visit& here);
+  void copy_fragment(const cpg::fragment& piece, arrival& into, visit& here);
+  void call(arrival& what) const;
+  [[nodiscard]] bool anything_left();
   void reclaim(bool all);
   bool read_bytes();
   bool read_byte_ahead();
@@ -115,18 +120,16 @@ class client : public std::enable_shared_from_this<client> {
   ipc::connection connection_;
   std::atomic<bool> finalized_{false};
 
-  std::mutex requests_;
+  request_lock requests_;
   std::atomic<membership_state> state_{membership_state::none};
   cpg_name joined_{};
   std::uint64_t next_token_ = 1;
   std::unordered_map<void*, std::vector<std::byte>> buffers_;
 
   std::mutex turn_;
-  std::atomic<std::thread::id> in_turn_;  // whose callbacks run
-  std::uint32_t in_place_ = 0;            // callbacks that run on chunks of the ring; above 1: one inside the other
-  bool copies_ = false;                   // a callback has dispatched: chunks are copied, so that the ring goes on under it
-  cpg_name group_{};                      // that events come for
-  std::uint32_t finished_ = 0;            // chunks whose callbacks have run, not yet given back
+  cpg_name group_{};            // that events come for
+  ipc::frame leased_;           // taken, and there was no memory for it: tried again
+  std::uint32_t finished_ = 0;  // chunks that have been copied, not yet given back
   std::uint32_t finished_bytes_ = 0;
   std::int64_t owed_bytes_ = 0;  // events taken, doorbell bytes not yet read
   bool at_end_ = false;          // of the byte stream

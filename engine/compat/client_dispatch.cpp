@@ -1,5 +1,6 @@
-// Events in place: from the ring to the program's callbacks, under the modes of cpg_dispatch(3).
+// Events on their way from the ring to the program's callbacks, under the modes of cpg_dispatch(3).
 //
+// Each event is copied before its callback runs: see I3 in client.hpp.
 // Doorbell bytes are read for events that have been handed out, in bulk where a call hands out many, so that the socket stays readable for
 // whoever polls it as long as there is something to dispatch. A byte can come a little behind its event: then one wake-up finds nothing,
 // and a dispatch that was called for it returns as if it had handed out an event that nobody listens to.
@@ -11,6 +12,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "compat/cancellation.hpp"
 #include "compat/client.hpp"
 
 namespace cpgring::compat {
@@ -31,59 +33,57 @@ void set_name(cpg_name& to, std::string_view from) {
 
 cpg_address address_of(const member& m) { return {m.node_id, m.pid, static_cast<std::uint32_t>(m.why)}; }
 
+// What the copy of an event may take of the caller's stack.
+constexpr std::size_t on_the_stack_max = 4096;
+
 }  // namespace
 
-cs_error_t client::dispatch(int how) {
+/// One event, as its callback gets it. Nothing in it has to be released.
+struct client::arrival {
+  enum class of { nobody, message, change, ring };
+  of kind;
+  cpg_name group;
+  std::uint32_t node, pid;  // message
+  std::uint32_t members, left, joined;
+  cpg_ring_id ring;
+  std::uint32_t ring_nodes;
+  std::size_t size;
+  std::byte* data;  // in `near`, or in the visit
+  alignas(16) std::array<std::byte, on_the_stack_max> near;
+
+  void place(std::size_t bytes, visit& here) {
+    size = bytes;
+    data = bytes <= near.size() ? near.data() : here.room(bytes);
+  }
+};
+
+cs_error_t client::dispatch(int how, visit& here) {
   const bool one = how == CS_DISPATCH_ONE || how == CS_DISPATCH_ONE_NONBLOCKING;
   const bool waits = how != CS_DISPATCH_ALL && how != CS_DISPATCH_ONE_NONBLOCKING;  // anything else blocks, as in stock libcpg
-  const auto me = std::this_thread::get_id();
-  bool readable = false;
+  bool readable = false, any = false;
+  arrival next;
   for (;;) {
-    {
-      // A callback of this very thread dispatches its own handle: it goes on under the same turn.
-      const bool nested = in_turn_.load(std::memory_order_relaxed) == me;
-      std::unique_lock lock(turn_, std::defer_lock);
-      if (!nested) {
-        // As in stock libcpg: a call that must not wait does not wait for another thread's callback either.
-        if (waits) {
-          lock.lock();
-        } else if (!lock.try_lock()) {
-          return how == CS_DISPATCH_ALL ? CS_OK : CS_ERR_TRY_AGAIN;
-        }
-        in_turn_.store(me, std::memory_order_relaxed);
-      } else {
-        copies_ = true;
-      }
-      struct leave_turn {
-        client& self;
-        bool nested;
-        ~leave_turn() {
-          if (!nested) {
-            self.in_turn_.store(std::thread::id(), std::memory_order_relaxed);
-          }
-        }
-      } guard{*this, nested};
-      bool any = false;
-      for (;;) {
-        if (finalized()) {
-          return CS_ERR_BAD_HANDLE;
-        }
-        const served got = serve(one);
-        if (got == served::failed) {
-          return CS_ERR_LIBRARY;
-        }
-        if (got == served::none) {
-          break;
-        }
-        any = true;
+    ::pthread_testcancel();
+    if (finalized()) {
+      return CS_ERR_BAD_HANDLE;
+    }
+    switch (take(next, here, one)) {
+      case taken::failed: return CS_ERR_LIBRARY;
+      case taken::no_memory: return CS_ERR_NO_MEMORY;
+      case taken::event:
+        call(next);
         if (finalized()) {
           return CS_ERR_BAD_HANDLE;
         }
         if (one) {
-          reclaim(true);
           return CS_OK;
         }
-      }
+        any = true;
+        continue;
+      case taken::none: break;
+    }
+    {
+      const std::lock_guard lock(turn_);
       reclaim(true);
       if (connection_.events().nearly_full_seen()) {
         poke();
@@ -108,61 +108,62 @@ cs_error_t client::dispatch(int how) {
     // Hung up, and all that had been delivered before has been handed out: looked for in this order, so that nothing slips between.
     const short found = wait(waits ? -1 : 0);
     readable = (found & POLLIN) != 0;
-    if ((found & (POLLHUP | POLLRDHUP | POLLERR)) != 0 && connection_.events().waiting() == 0) {
+    if ((found & (POLLHUP | POLLRDHUP | POLLERR)) != 0 && !anything_left()) {
       return finalized() ? CS_ERR_BAD_HANDLE : CS_ERR_LIBRARY;
     }
     if (finalized()) {
       return CS_ERR_BAD_HANDLE;
     }
-    if (!waits && connection_.events().waiting() == 0) {
+    if (!waits && !anything_left()) {
       return how == CS_DISPATCH_ALL ? CS_OK : CS_ERR_TRY_AGAIN;
     }
   }
 }
 
-/// What poll(2) says of the socket, 0 for nothing.
+/// What poll(2) says of the socket, 0 for nothing. A thread may be cancelled here.
 short client::wait(int wait_ms) const {
   pollfd socket{connection_.fd(), static_cast<short>(POLLRDHUP | (wait_ms != 0 ? POLLIN : 0)), 0};
   return ::poll(&socket, 1, wait_ms) <= 0 ? short{0} : socket.revents;
 }
 
-/// One event; `byte_first`: its doorbell byte is read before its callback runs.
-client::served client::serve(bool byte_first) {
-  auto& ring = connection_.events();
-  if (ring.ready() == 0 && ring.collect() == 0) {
-    return served::none;
-  }
-  ipc::frame frame;
-  if (ring.next(frame) != ipc::look::frame) {
-    return served::failed;
-  }
-  ++owed_bytes_;
-  if (byte_first || owed_bytes_ >= unread_bytes_most) {
-    read_bytes();
-  }
-  if (copies_) {
-    std::vector<std::byte> copy(frame.data, frame.data + frame.size);
-    ++finished_;
-    reclaim(true);
-    return run(copy.data(), frame.size);
-  }
-  struct in_place {  // an exception of a C++ callback passes through
-    client& self;
-    std::uint32_t bytes;
-    in_place(client& c, std::uint32_t size) : self(c), bytes(size) { ++self.in_place_; }
-    ~in_place() {
-      --self.in_place_;
-      ++self.finished_;
-      self.finished_bytes_ += bytes;
-      self.reclaim(false);
-    }
-  } guard(*this, frame.size);
-  return run(frame.data, frame.size);
+/// Also what another thread has counted and not yet taken.
+bool client::anything_left() {
+  const std::lock_guard lock(turn_);
+  return connection_.events().ready() != 0 || connection_.events().waiting() != 0;
 }
 
-/// Chunks whose callbacks still run in place are older than those that were finished inside them, and go first.
+/// One event; `one`: it is the only one of this call, so its chunk and its doorbell byte go before its callback runs.
+client::taken client::take(arrival& into, visit& here, bool one) {
+  const std::lock_guard lock(turn_);
+  auto& ring = connection_.events();
+  if (leased_.data == nullptr) {
+    if (ring.ready() == 0 && ring.collect() == 0) {
+      return taken::none;
+    }
+    if (ring.next(leased_) != ipc::look::frame) {
+      leased_ = {};
+      return taken::failed;
+    }
+  }
+  taken got = taken::failed;
+  try {
+    got = copy(leased_, into, here);
+  } catch (const std::bad_alloc&) {
+    return taken::no_memory;
+  }
+  ++owed_bytes_;
+  ++finished_;
+  finished_bytes_ += leased_.size;
+  leased_ = {};
+  reclaim(one);
+  if (one || owed_bytes_ >= unread_bytes_most) {
+    read_bytes();
+  }
+  return got;
+}
+
 void client::reclaim(bool all) {
-  if (in_place_ == 0 && finished_ != 0 && (all || finished_bytes_ >= reclaim_bytes)) {
+  if (finished_ != 0 && (all || finished_bytes_ >= reclaim_bytes)) {
     connection_.events().reclaim(finished_);
     finished_ = finished_bytes_ = 0;
   }
@@ -170,6 +171,7 @@ void client::reclaim(bool all) {
 
 /// True: some were there.
 bool client::read_bytes() {
+  const uncancelled off;
   bool any = false;
   std::array<char, 4096> bytes;
   while (owed_bytes_ > 0 && !at_end_) {
@@ -192,6 +194,7 @@ bool client::read_bytes() {
 
 /// One more than is owed, which is then owed less for the next event. True: it was there.
 bool client::read_byte_ahead() {
+  const uncancelled off;
   char byte = 0;
   if (::recv(connection_.fd(), &byte, 1, MSG_DONTWAIT) != 1) {
     return false;
@@ -200,75 +203,95 @@ bool client::read_byte_ahead() {
   return true;
 }
 
-client::served client::run(std::byte* data, std::uint32_t size) {
-  switch (cpg::decode(data, size, decoded_)) {
+// --- from the ring -------------------------------------------------------------------------------------------------------------
+
+client::taken client::copy(const ipc::frame& from, arrival& into, visit& here) {
+  here.drop_kept();
+  into.kind = arrival::of::nobody;
+  switch (cpg::decode(from.data, from.size, decoded_)) {
     case cpg::event_kind::deliver: {
-      const cpg::deliver d = decoded_.message;
-      call_deliver(d.node, d.pid, d.data, d.size);
-      return served::event;
+      const cpg::deliver& d = decoded_.message;
+      if (calls_.deliver != nullptr) {
+        into.place(d.size, here);
+        std::memcpy(into.data, d.data, d.size);
+        into.kind = arrival::of::message;
+        into.node = d.node;
+        into.pid = d.pid;
+      }
+      break;
     }
-    case cpg::event_kind::configuration: run_configuration(decoded_.membership); return served::event;
-    case cpg::event_kind::totem_configuration: run_totem(decoded_.ring); return served::event;
-    case cpg::event_kind::fragment: run_fragment(decoded_.piece); return served::event;
-    case cpg::event_kind::broken: break;
+    case cpg::event_kind::configuration: copy_configuration(decoded_.membership, into, here); break;
+    case cpg::event_kind::totem_configuration: copy_totem(decoded_.ring, into, here); break;
+    case cpg::event_kind::fragment: copy_fragment(decoded_.piece, into, here); break;
+    case cpg::event_kind::broken: return taken::failed;
   }
-  return served::failed;
+  into.group = group_;
+  return taken::event;
 }
 
-void client::call_deliver(std::uint32_t node, std::uint32_t pid, std::byte* data, std::size_t size) const {
-  if (calls_.deliver == nullptr) {
-    return;
-  }
-  // In the ring a payload is 4-byte aligned. libcpg's callers get theirs at a multiple of 8: what stands ahead of it has been read already.
-  if (reinterpret_cast<std::uintptr_t>(data) % 8 != 0) {
-    std::memmove(data - 4, data, size);
-    data -= 4;
-  }
-  calls_.deliver(number_, &group_, node, pid, data, size);
-}
-
-void client::run_configuration(const cpg::configuration& c) {
+void client::copy_configuration(const cpg::configuration& c, arrival& into, visit& here) {
+  into.place((std::size_t{c.members} + c.left + c.joined) * sizeof(cpg_address), here);
   set_name(group_, c.group);
   // Changes come to members only: a join whose answer came too late has been carried out.
   auto none = membership_state::none;
   state_.compare_exchange_strong(none, membership_state::joined, std::memory_order_relaxed);
-  std::vector<cpg_address> all(std::size_t{c.members} + c.left + c.joined);
-  cpg_address* to = all.data();
-  cpg_address* const members = to;
+  auto* to = reinterpret_cast<cpg_address*>(into.data);
   for (std::uint32_t i = 0; i < c.members; ++i) {
     *to++ = address_of(c.member_at(i));
   }
-  cpg_address* const left = to;
   for (std::uint32_t i = 0; i < c.left; ++i) {
     *to = address_of(c.left_at(i));
     static_cast<void>(fragments_.left(to->nodeid, to->pid));
     ++to;
   }
-  cpg_address* const joined = to;
   for (std::uint32_t i = 0; i < c.joined; ++i) {
     *to++ = address_of(c.joined_at(i));
   }
-  if (calls_.confchg != nullptr) {
-    calls_.confchg(number_, &group_, members, c.members, left, c.left, joined, c.joined);
-  }
+  into.members = c.members;
+  into.left = c.left;
+  into.joined = c.joined;
+  into.kind = arrival::of::change;
 }
 
-void client::run_totem(const cpg::totem_configuration& t) {
-  if (calls_.totem_confchg == nullptr) {
-    return;
-  }
-  std::vector<std::uint32_t> nodes(t.count);
+void client::copy_totem(const cpg::totem_configuration& t, arrival& into, visit& here) {
+  into.place(std::size_t{t.count} * sizeof(std::uint32_t), here);
+  auto* const nodes = reinterpret_cast<std::uint32_t*>(into.data);
   for (std::uint32_t i = 0; i < t.count; ++i) {
     nodes[i] = t.node_at(i);
   }
-  calls_.totem_confchg(number_, {t.ring.node_id, t.ring.sequence}, t.count, nodes.data());
+  into.ring = {t.ring.node_id, t.ring.sequence};
+  into.ring_nodes = t.count;
+  into.kind = arrival::of::ring;
 }
 
-void client::run_fragment(const cpg::fragment& piece) {
-  const std::uint32_t node = piece.node, pid = piece.pid;
+void client::copy_fragment(const cpg::fragment& piece, arrival& into, visit& here) {
+  into.node = piece.node;
+  into.pid = piece.pid;
   auto outcome = fragments_.push(piece);
   if (outcome.message && calls_.deliver != nullptr) {
-    calls_.deliver(number_, &group_, node, pid, outcome.message->data(), outcome.message->size());
+    into.size = outcome.message->size();
+    into.data = here.keep(std::move(*outcome.message));
+    into.kind = arrival::of::message;
+  }
+}
+
+/// The program's callback, which need not come back.
+void client::call(arrival& what) const {
+  switch (what.kind) {
+    case arrival::of::nobody: return;
+    case arrival::of::message: calls_.deliver(number_, &what.group, what.node, what.pid, what.data, what.size); return;
+    case arrival::of::change:
+      if (calls_.confchg != nullptr) {
+        const auto* const members = reinterpret_cast<const cpg_address*>(what.data);
+        const auto* const left = members + what.members;
+        calls_.confchg(number_, &what.group, members, what.members, left, what.left, left + what.left, what.joined);
+      }
+      return;
+    case arrival::of::ring:
+      if (calls_.totem_confchg != nullptr) {
+        calls_.totem_confchg(number_, what.ring, what.ring_nodes, reinterpret_cast<const std::uint32_t*>(what.data));
+      }
+      return;
   }
 }
 

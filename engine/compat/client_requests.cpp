@@ -1,5 +1,5 @@
-// What a handle asks of the service. Each call that waits for an answer does so up to the deadline; an answer that comes later is thrown
-// away by the next call.
+// What a handle asks of the service. Each call that waits for an answer does so up to the deadline; an answer that comes later, or for a
+// thread that was cancelled, is thrown away by the next call. Whoever calls these is uncancelled.
 #include <poll.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -8,6 +8,7 @@
 #include <cstring>
 #include <thread>
 
+#include "compat/cancellation.hpp"
 #include "compat/client.hpp"
 #include "compat/codes.hpp"
 #include "cpg/encode.hpp"
@@ -63,6 +64,12 @@ class gather {
   std::size_t index_ = 0, at_ = 0;
 };
 
+/// A thread may be cancelled here.
+template <class Duration>
+void pause_for(Duration pause) {
+  cancellably([pause] { std::this_thread::sleep_for(pause); });
+}
+
 cs_error_t error_in(const std::vector<std::byte>& answer) {
   return static_cast<cs_error_t>(base::read_once_i32(answer.data() + w::header_error));
 }
@@ -93,12 +100,12 @@ result<std::shared_ptr<client>> client::open(const callback_set& calls, void* co
       return fail(errc::timeout);
     }
     if (*step == ipc::handshake::step::retry_connect) {
-      std::this_thread::sleep_for(milliseconds(1));
+      pause_for(milliseconds(1));
       continue;
     }
     pollfd readable{begun->fd(), POLLIN, 0};
     const auto left = std::chrono::duration_cast<milliseconds>(until - base::clock::now()).count();
-    ::poll(&readable, 1, s.deadline.count() == 0 ? -1 : static_cast<int>(std::max<std::int64_t>(left, 0)));
+    cancellably([&] { ::poll(&readable, 1, s.deadline.count() == 0 ? -1 : static_cast<int>(std::max<std::int64_t>(left, 0))); });
   }
   auto connection = begun->finish();
   if (!connection) {
@@ -132,7 +139,7 @@ cs_error_t client::wait_writable(const std::optional<base::time_point>& until) {
     if (over(until)) {
       return CS_ERR_TIMEOUT;
     }
-    std::this_thread::sleep_for(pause);
+    pause_for(pause);
     pause = std::min(pause * 2, std::chrono::microseconds(2000));
   }
 }
@@ -149,7 +156,7 @@ cs_error_t client::wait_room_for(std::size_t bytes, const std::optional<base::ti
     if (over(until)) {
       return CS_ERR_TIMEOUT;
     }
-    std::this_thread::sleep_for(std::chrono::microseconds(100));
+    pause_for(std::chrono::microseconds(100));
   }
 }
 
@@ -207,7 +214,7 @@ cs_error_t client::await(std::uint64_t token, const std::optional<base::time_poi
     if (until) {
       longest = std::min(longest, std::max(base::nanoseconds(0), *until - base::clock::now()));
     }
-    ipc::wait_for_count(connection_.responses(), longest);
+    cancellably([&] { ipc::wait_for_count(connection_.responses(), longest); });
     if (connection_.responses().waiting() == 0) {
       if (connection_.hung_up() && connection_.responses().waiting() == 0) {
         return CS_ERR_LIBRARY;
@@ -227,6 +234,7 @@ void client::forget_late_answers() {
 
 /// An idle service that met a full event ring looks at its queue again only every 50 ms, unless a request comes.
 void client::poke() {
+  const uncancelled off;
   const std::unique_lock lock(requests_, std::try_to_lock);
   if (!lock || finalized()) {
     return;  // then another thread's request does it
@@ -255,7 +263,7 @@ cs_error_t client::ask_until_not_busy(const request_text& what) {
     if (said != CS_ERR_BUSY || base::clock::now() >= end || state_.load(std::memory_order_relaxed) == membership_state::left) {
       return said;
     }
-    std::this_thread::sleep_for(pause);
+    pause_for(pause);
   }
 }
 
@@ -326,7 +334,7 @@ cs_error_t client::multicast_whole(std::span<const iovec> pieces, std::size_t to
   // So many small requests are under way that their bytes might not fit into the socket. Stock libcpg would wait in send().
   const auto end = may == ipc::writable::outstanding ? base::clock::now() + milliseconds(20) : base::time_point();
   while (may == ipc::writable::outstanding && base::clock::now() < end) {
-    std::this_thread::sleep_for(std::chrono::microseconds(20));
+    pause_for(std::chrono::microseconds(20));
     may = connection_.writable();
   }
   if (may == ipc::writable::hung_up || !connection_.fault()) {
@@ -361,7 +369,7 @@ cs_error_t client::multicast_in_fragments(std::span<const iovec> pieces, std::si
     cs_error_t said = CS_ERR_TRY_AGAIN;
     for (int attempt = 0; attempt < 100 && said == CS_ERR_TRY_AGAIN; ++attempt) {
       if (attempt != 0) {
-        std::this_thread::sleep_for(milliseconds(10));
+        pause_for(milliseconds(10));
       }
       std::vector<std::byte> answer;
       if (const cs_error_t e = ask(r, answer); e != CS_OK) {
@@ -486,16 +494,19 @@ cs_error_t client::end_iteration(std::uint64_t iteration) {
 cs_error_t client::finalize() {
   const request_text ask_for{cpg::make_request(wire_request::finalize, w::finalize_request::bytes), wire_response::finalize,
                              w::response_header_bytes};
+  struct last_steps {  // of a thread that is cancelled too
+    client& self;
+    ~last_steps() {
+      self.finalized_.store(true, std::memory_order_relaxed);
+      self.connection_.abandon_files();
+      self.connection_.hang_up();  // wakes whoever waits in dispatch(), and the service counts this member out at once
+    }
+  } const guard{*this};
   std::vector<std::byte> answer;
-  cs_error_t outcome = CS_OK;
-  {
-    const std::lock_guard lock(requests_);
-    // Answered: everything that was multicast before has been taken.
-    outcome = ask(ask_for, answer);
-    finalized_.store(true, std::memory_order_relaxed);
-  }
-  connection_.abandon_files();
-  connection_.hang_up();  // wakes whoever waits in dispatch(), and the service counts this member out at once
+  const std::lock_guard lock(requests_);
+  // Answered: everything that was multicast before has been taken.
+  const cs_error_t outcome = ask(ask_for, answer);
+  finalized_.store(true, std::memory_order_relaxed);
   return outcome == CS_OK ? error_in(answer) : outcome;
 }
 

@@ -1,17 +1,21 @@
 // The functions of <corosync/cpg.h>, over client.hpp. What each does is in its man page; where ours differs, in docs/libcpg.md.
 //
 // Nothing of ours is thrown across this border: memory that runs out is CS_ERR_NO_MEMORY. What a callback of a C++ program throws comes out
-// of cpg_dispatch, as it does from stock libcpg.
+// of cpg_dispatch, as it does from stock libcpg. A thread that is cancelled unwinds through all of these, so none of them is noexcept.
 #include <corosync/cpg.h>
+#include <cxxabi.h>
+#include <pthread.h>
 
 #include <memory>
 #include <new>
 #include <span>
 #include <system_error>
 
+#include "compat/cancellation.hpp"
 #include "compat/client.hpp"
 #include "compat/codes.hpp"
 #include "compat/handle_table.hpp"
+#include "compat/visits.hpp"
 
 namespace {
 
@@ -37,27 +41,47 @@ handle_table<iteration>& iterations() {
 #define CPGRING_ANY_ENUM __attribute__((no_sanitize("enum")))
 
 template <class Call>
-cs_error_t guarded(Call&& call) noexcept {
+cs_error_t guarded(Call&& call) {
+  const uncancelled inside;
   try {
     return call();
   } catch (const std::bad_alloc&) {
     return CS_ERR_NO_MEMORY;
+  } catch (const abi::__forced_unwind&) {
+    throw;  // the thread is being cancelled
   } catch (...) {
     return CS_ERR_LIBRARY;
   }
 }
 
-/// Calls call(client&) for a handle that is open in this process.
+/// The same for what may wait: a thread that is cancelled ends here, ahead of everything, or where it waits.
 template <class Call>
-cs_error_t with(cpg_handle_t handle, Call&& call) noexcept {
-  return guarded([&] {
-    const auto found = handles().find(handle);
-    return found == nullptr ? CS_ERR_BAD_HANDLE : call(*found);
-  });
+cs_error_t guarded_wait(Call&& call) {
+  ::pthread_testcancel();
+  return guarded(std::forward<Call>(call));
 }
 
-cs_error_t open(cpg_handle_t* handle, const callback_set& calls, void* context) noexcept {
-  return guarded([&] {
+/// call(client&) for a handle that is open in this process.
+template <class Call>
+auto on(cpg_handle_t handle, Call&& call) {
+  return [handle, call = std::forward<Call>(call)] {
+    const auto found = handles().find(handle);
+    return found == nullptr ? CS_ERR_BAD_HANDLE : call(*found);
+  };
+}
+
+template <class Call>
+cs_error_t with(cpg_handle_t handle, Call&& call) {
+  return guarded(on(handle, std::forward<Call>(call)));
+}
+
+template <class Call>
+cs_error_t wait_with(cpg_handle_t handle, Call&& call) {
+  return guarded_wait(on(handle, std::forward<Call>(call)));
+}
+
+cs_error_t open(cpg_handle_t* handle, const callback_set& calls, void* context) {
+  return guarded_wait([&] {
     if (handle == nullptr) {
       return CS_ERR_INVALID_PARAM;
     }
@@ -100,7 +124,9 @@ CPGRING_ANY_ENUM cs_error_t cpg_model_initialize(cpg_handle_t* handle, cpg_model
 }
 
 cs_error_t cpg_finalize(cpg_handle_t handle) {
-  return guarded([&] {
+  const void* const frame = __builtin_frame_address(0);
+  return guarded_wait([&] {
+    visits::of_this_thread().sweep(frame);  // callbacks that were left by longjmp() keep the handle
     const auto taken = handles().take(handle);
     return taken == nullptr ? CS_ERR_BAD_HANDLE : taken->finalize();
   });
@@ -145,28 +171,47 @@ cs_error_t cpg_context_set(cpg_handle_t handle, void* context) {
 
 CPGRING_ANY_ENUM cs_error_t cpg_dispatch(cpg_handle_t handle, cs_dispatch_flags_t dispatch_types) {
   const int how = static_cast<int>(dispatch_types);
-  std::shared_ptr<client> found;
-  if (const cs_error_t e = with(handle, [&](client& c) { return found = c.shared_from_this(), CS_OK; }); e != CS_OK) {
+  const void* const frame = __builtin_frame_address(0);
+  client* of = nullptr;
+  visit* here = nullptr;
+  const cs_error_t e = guarded_wait([&] {
+    auto found = handles().find(handle);
+    if (found == nullptr) {
+      return CS_ERR_BAD_HANDLE;
+    }
+    of = found.get();
+    here = &visits::of_this_thread().begin(frame, std::move(found));
+    return CS_OK;
+  });
+  if (e != CS_OK) {
     return e;
   }
-  return found->dispatch(how);
+  // Not for a callback that leaves by longjmp(): the thread's next call does it then.
+  const struct end_of_visit {
+    visit& which;
+    ~end_of_visit() noexcept(false) {
+      const uncancelled off;
+      visits::of_this_thread().end(which);
+    }
+  } guard{*here};
+  return of->dispatch(how, *here);
 }
 
 cs_error_t cpg_join(cpg_handle_t handle, const struct cpg_name* group) {
-  return with(handle, [&](client& c) { return group == nullptr ? CS_ERR_INVALID_PARAM : c.join(*group); });
+  return wait_with(handle, [&](client& c) { return group == nullptr ? CS_ERR_INVALID_PARAM : c.join(*group); });
 }
 
 cs_error_t cpg_leave(cpg_handle_t handle, const struct cpg_name* group) {
-  return with(handle, [&](client& c) { return group == nullptr ? CS_ERR_INVALID_PARAM : c.leave(*group); });
+  return wait_with(handle, [&](client& c) { return group == nullptr ? CS_ERR_INVALID_PARAM : c.leave(*group); });
 }
 
 cs_error_t cpg_mcast_joined(cpg_handle_t handle, cpg_guarantee_t /* all are agreed */, const struct iovec* iovec, unsigned int iov_len) {
-  return with(handle,
-              [&](client& c) { return iovec == nullptr && iov_len != 0 ? CS_ERR_INVALID_PARAM : c.multicast(std::span(iovec, iov_len)); });
+  return wait_with(
+      handle, [&](client& c) { return iovec == nullptr && iov_len != 0 ? CS_ERR_INVALID_PARAM : c.multicast(std::span(iovec, iov_len)); });
 }
 
 cs_error_t cpg_membership_get(cpg_handle_t handle, struct cpg_name* group, struct cpg_address* member_list, int* member_list_entries) {
-  return with(handle, [&](client& c) {
+  return wait_with(handle, [&](client& c) {
     return group == nullptr || member_list == nullptr || member_list_entries == nullptr
                ? CS_ERR_INVALID_PARAM
                : c.membership(*group, member_list, *member_list_entries);
@@ -174,7 +219,7 @@ cs_error_t cpg_membership_get(cpg_handle_t handle, struct cpg_name* group, struc
 }
 
 cs_error_t cpg_local_get(cpg_handle_t handle, unsigned int* local_nodeid) {
-  return with(handle, [&](client& c) { return local_nodeid == nullptr ? CS_ERR_INVALID_PARAM : c.local_node(*local_nodeid); });
+  return wait_with(handle, [&](client& c) { return local_nodeid == nullptr ? CS_ERR_INVALID_PARAM : c.local_node(*local_nodeid); });
 }
 
 cs_error_t cpg_flow_control_state_get(cpg_handle_t handle, cpg_flow_control_state_t* flow_control_enabled) {
@@ -202,7 +247,7 @@ cs_error_t cpg_zcb_free(cpg_handle_t handle, void* buffer) {
 }
 
 cs_error_t cpg_zcb_mcast_joined(cpg_handle_t handle, cpg_guarantee_t /* all are agreed */, void* msg, size_t msg_len) {
-  return with(handle, [&](client& c) {
+  return wait_with(handle, [&](client& c) {
     constexpr size_t stock_max = 1048576;
     return msg_len > stock_max ? CS_ERR_TOO_BIG : c.multicast_buffer(msg, msg_len);
   });
@@ -211,7 +256,7 @@ cs_error_t cpg_zcb_mcast_joined(cpg_handle_t handle, cpg_guarantee_t /* all are 
 CPGRING_ANY_ENUM cs_error_t cpg_iteration_initialize(cpg_handle_t handle, cpg_iteration_type_t iteration_type, const struct cpg_name* group,
                                                      cpg_iteration_handle_t* cpg_iteration_handle) {
   const int type = static_cast<int>(iteration_type);
-  return guarded([&] {
+  return guarded_wait([&] {
     const auto of = handles().find(handle);
     if (of == nullptr) {
       return CS_ERR_BAD_HANDLE;
@@ -230,7 +275,7 @@ CPGRING_ANY_ENUM cs_error_t cpg_iteration_initialize(cpg_handle_t handle, cpg_it
 }
 
 cs_error_t cpg_iteration_next(cpg_iteration_handle_t handle, struct cpg_iteration_description_t* description) {
-  return guarded([&] {
+  return guarded_wait([&] {
     const auto found = iterations().find(handle);
     if (description == nullptr) {
       return CS_ERR_INVALID_PARAM;
@@ -240,7 +285,7 @@ cs_error_t cpg_iteration_next(cpg_iteration_handle_t handle, struct cpg_iteratio
 }
 
 cs_error_t cpg_iteration_finalize(cpg_iteration_handle_t handle) {
-  return guarded([&] {
+  return guarded_wait([&] {
     const auto taken = iterations().take(handle);
     return taken == nullptr ? CS_ERR_BAD_HANDLE : taken->of->end_iteration(taken->number);
   });

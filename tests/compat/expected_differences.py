@@ -6,6 +6,8 @@ VANISHES = "stock libcpg says CS_OK for a message that the service throws away, 
 WAKES = "finalize wakes whoever waits in cpg_dispatch, with CS_ERR_BAD_HANDLE; in stock libcpg it waits for ever"
 NAMELESS = "a member of the group without a name is never taken out again by a stock service; ours never asks for one"
 SPENT = "a service never lets a handle that has left join another group, and says CS_ERR_BUSY; stock libcpg asks again without end"
+STORM = "a signal that interrupts cpg_initialize fails it in stock libcpg; ours goes on waiting"
+JUMPED = "a callback that leaves by longjmp makes stock libcpg keep the handle for ever; ours gives all of it back with cpg_finalize"
 STOPPED = "a service that does not answer ends the call with CS_ERR_TIMEOUT at the deadline; stock libcpg waits for ever"
 
 DIFFERENCES = {
@@ -16,10 +18,12 @@ DIFFERENCES = {
     "fork/a_child_uses_its_parents_handle":
         "in a child process the parent's handle is CS_ERR_BAD_HANDLE; in stock libcpg both write into the same rings",
     "gone/five_wait": "what a service had delivered before it died is handed out, then CS_ERR_LIBRARY; stock libcpg throws it away",
+    "initialize/under_a_storm_of_signals": STORM,
     "leave/another_groups_name":
         "cpg_leave(3) says that the name is ignored, and ours leaves the group that was joined; stock libcpg passes the wrong name on, and "
         "the handle is stuck",
     "leave/then_send": VANISHES,
+    "longjmp/and_finalize_gives_everything_back": JUMPED,
     "null/context_get": NULL,
     "null/fd_get": NULL,
     "null/flow_control_state_get": NULL,

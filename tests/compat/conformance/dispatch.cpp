@@ -72,6 +72,30 @@ void add_dispatch_cases() {
       other.join();
     });
   }
+  for (const auto how : {CS_DISPATCH_ALL, CS_DISPATCH_ONE_NONBLOCKING, CS_DISPATCH_ONE}) {
+    add("dispatch/the_next_beside_another_threads_callback_" + std::to_string(how), [how] {
+      const auto h = open_joined();
+      std::atomic<bool> inside{false}, over{false};
+      the.on_message = [&](cpg_handle_t, void*, std::size_t) {
+        if (inside.exchange(true)) {
+          over = true;
+          return;
+        }
+        while (!over) {
+          ::usleep(1000);
+        }
+      };
+      make_wait(h, 2);
+      std::thread other([&] { cpg_dispatch(h, CS_DISPATCH_ONE); });
+      while (!inside) {
+        ::usleep(1000);
+      }
+      say("%d", cpg_dispatch(h, how));
+      over = true;
+      other.join();
+      say("fd %s", state_of(fd_of(h)));
+    });
+  }
   add("dispatch/two_thousand_at_once", [] {
     const auto h = open_joined();
     the.loud = false;

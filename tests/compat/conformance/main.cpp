@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   add_groups();
   add_messages();
   add_dispatch();
+  add_leaving();
   add_questions();
   add_other_processes();
   if (argc == 2 && std::string(argv[1]) == "--list") {

@@ -78,6 +78,7 @@ void add_handles();
 void add_groups();
 void add_messages();
 void add_dispatch();
+void add_leaving();
 void add_questions();
 void add_other_processes();
 
