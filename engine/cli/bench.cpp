@@ -1,5 +1,5 @@
-// cpgring bench: hands its arguments to cpgring-bench, which stands beside this program where benchmarks were built. What measures rivals
-// needs their libraries; the command itself is to need none.
+// cpgring bench: hands its arguments to cpgring-bench, which stands beside this program where benchmarks were built; where it does not, as
+// in an installation, there is no such subcommand. What measures rivals needs their libraries; the command itself is to need none.
 #include <unistd.h>
 
 #include <cerrno>
@@ -16,10 +16,15 @@
 namespace cpgring::cli {
 namespace {
 
-outcome run_bench(std::vector<std::string> words) {
+/// Empty: it is not there.
+std::filesystem::path bench_program() {
   std::error_code failed;
   const auto self = std::filesystem::read_symlink("/proc/self/exe", failed);
-  const auto program = (failed ? std::filesystem::path() : self.parent_path()) / "cpgring-bench";
+  auto program = self.parent_path() / "cpgring-bench";
+  return !failed && ::access(program.c_str(), X_OK) == 0 ? program : std::filesystem::path();
+}
+
+outcome run_bench(const std::filesystem::path& program, std::vector<std::string> words) {
   words.insert(words.begin(), program.string());
   std::vector<char*> raw;
   for (auto& word : words) {
@@ -27,18 +32,22 @@ outcome run_bench(std::vector<std::string> words) {
   }
   raw.push_back(nullptr);
   ::execv(program.c_str(), raw.data());
-  complain(fmt::format("bench: can't run {}: {}; it is built with -DCPGRING_BENCH=ON, or by scripts/bench", program.string(),
-                       std::strerror(errno)));
+  complain(fmt::format("bench: can't run {}: {}", program.string(), std::strerror(errno)));
   return outcome::no_service;
 }
 
 }  // namespace
 
-void declare_bench(CLI::App& app, runner& run) {
+bool declare_bench(CLI::App& app, runner& run) {
+  const auto program = bench_program();
+  if (program.empty()) {
+    return false;
+  }
   auto* command = app.add_subcommand("bench", "measure against stock libcpg and others: 'cpgring bench --help' names the suites");
   command->set_help_flag();
   command->prefix_command();
-  command->callback([&run, command] { run = [words = command->remaining()] { return run_bench(words); }; });
+  command->callback([&run, command, program] { run = [words = command->remaining(), program] { return run_bench(program, words); }; });
+  return true;
 }
 
 }  // namespace cpgring::cli

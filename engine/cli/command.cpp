@@ -4,12 +4,14 @@
 
 #include <unistd.h>
 
-#include <cstdio>
 #include <memory>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "cli/log_writer.hpp"
+#include "cli/numbers.hpp"
+#include "cli/output.hpp"
 
 namespace cpgring::cli {
 namespace {
@@ -24,11 +26,10 @@ const std::map<std::string, idle> strategies{
 void connection_options::declare(CLI::App& app) {
   app.add_option("-s,--service", service, "name of the service's socket; 'cpg' is corosync")->capture_default_str();
   app.add_option("--max-message-size", max_message_size, "largest message that can arrive; three rings of this size for the handle")
-      ->transform(CLI::AsSizeValue(false))
-      ->check(CLI::Range(max_message_size_min, max_message_size_max))
+      ->transform(byte_count(max_message_size_min, max_message_size_max))
       ->capture_default_str();
   app.add_option("--deadline", deadline_ms, "milliseconds for connecting and for each request")
-      ->check(CLI::Range(1, 3600000))
+      ->transform(whole_number(1, 3600000))
       ->capture_default_str();
 }
 
@@ -59,8 +60,11 @@ void declare_verbosity(CLI::App& app, int& verbosity) {
   app.add_flag("-v,--verbose", verbosity, "tell on stderr what was probed and chosen; twice: everything");
 }
 
-log_callback log_to_stderr(int verbosity, log_level usual) {
-  const auto from = verbosity >= 2 ? log_level::debug : verbosity == 1 ? log_level::info : usual;
+log_callback log_to_stderr(int verbosity, std::optional<log_level> usual) {
+  if (verbosity == 0 && !usual) {
+    return {};
+  }
+  const auto from = verbosity >= 2 ? log_level::debug : verbosity == 1 ? log_level::info : *usual;
   return [from, to = std::make_shared<log_writer>(STDERR_FILENO)](log_level level, std::string_view text) {
     if (level >= from) {
       to->write(fmt::format("cpgring: {}: {}\n", to_string(level), text));
@@ -68,7 +72,7 @@ log_callback log_to_stderr(int verbosity, log_level usual) {
   };
 }
 
-void print_error(std::string_view text) noexcept { std::fwrite(text.data(), 1, text.size(), stderr); }
+void print_error(std::string_view text) noexcept { static_cast<void>(write_all(STDERR_FILENO, text)); }
 
 void complain(std::string_view text) { print_error(fmt::format("cpgring: {}\n", text)); }
 
@@ -89,20 +93,6 @@ std::size_t raise_descriptor_limit() {
     }
   }
   return limit.rlim_cur;
-}
-
-std::string printable(std::string_view bytes) {
-  std::string text;
-  for (const char c : bytes) {
-    if (c == '\\') {
-      text += "\\\\";
-    } else if (c >= ' ' && c <= '~') {
-      text += c;
-    } else {
-      text += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    }
-  }
-  return text;
 }
 
 }  // namespace cpgring::cli

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,7 +17,7 @@ namespace cpgring::cli {
 /// What the command exits with; documented in --help.
 enum class outcome : int {
   done = 0,       ///< did what was asked, and all checks held
-  failed = 1,     ///< ran, but not everything arrived, or arrived wrong
+  failed = 1,     ///< ran, but not everything arrived, or arrived wrong; or a standard stream could not be read or written
   usage = 2,      ///< an option or argument that makes no sense
   no_service = 3  ///< could not run: service absent or lost, limits of this machine, a file that can't be written
 };
@@ -29,7 +30,8 @@ void declare_send(CLI::App& app, runner& run);
 void declare_groups(CLI::App& app, runner& run);
 void declare_serve(CLI::App& app, runner& run);
 void declare_probe(CLI::App& app, runner& run);
-void declare_bench(CLI::App& app, runner& run);
+/// False: it is not offered here.
+bool declare_bench(CLI::App& app, runner& run);
 
 /// Options of the connection that listen, send and groups have in common.
 struct connection_options {
@@ -60,10 +62,10 @@ void declare_choice(CLI::App& app, const std::string& flag, Value& into, const s
 void declare_engine(CLI::App& app, engine_options& into);
 /// Adds -v/--verbose: the library's log on stderr from info on, twice: from debug on.
 void declare_verbosity(CLI::App& app, int& verbosity);
-/// Without --verbose lines from `usual` on; commands that tell their errors themselves want only what these don't say.
-log_callback log_to_stderr(int verbosity, log_level usual = log_level::error);
+/// Without --verbose lines from `usual` on. Commands that tell their errors themselves want none then: each would be told twice.
+log_callback log_to_stderr(int verbosity, std::optional<log_level> usual = std::nullopt);
 
-/// On stderr as it is. A stderr that takes nothing ends nothing.
+/// On stderr as it is. Waits where that is a pipe that is full. A stderr that takes nothing ends nothing.
 void print_error(std::string_view text) noexcept;
 /// "cpgring: TEXT" on stderr.
 void complain(std::string_view text);
@@ -71,8 +73,5 @@ outcome complain(const error& e);
 
 /// Lets this process have as many descriptors as its hard limit allows; returns how many that are.
 std::size_t raise_descriptor_limit();
-
-/// `bytes` for a line on a terminal: what is not printable ASCII becomes \xNN, a backslash \\.
-std::string printable(std::string_view bytes);
 
 }  // namespace cpgring::cli

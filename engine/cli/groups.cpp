@@ -1,11 +1,16 @@
 // cpgring groups: who is in which group.
+#include <algorithm>
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "cli/command.hpp"
+#include "cli/output.hpp"
+#include "cli/text.hpp"
 
 namespace cpgring::cli {
 namespace {
@@ -15,24 +20,24 @@ struct groups_options {
   bool json = false;
 };
 
-void print(const std::vector<group_entry>& entries, bool as_json) {
+std::string groups_text(const std::vector<group_entry>& entries, bool as_json) {
   if (as_json) {
     auto list = nlohmann::json::array();
     for (const auto& e : entries) {
       list.push_back({{"group", e.group}, {"node_id", e.node_id}, {"pid", e.pid}});
     }
     // Names are bytes: what is no UTF-8 becomes the replacement character.
-    fmt::print("{}\n", list.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
-    return;
+    return without_raw_controls(list.dump(2, ' ', false, nlohmann::json::error_handler_t::replace)) + "\n";
   }
   std::size_t width = 5;
   for (const auto& e : entries) {
     width = std::max(width, printable(e.group).size());
   }
-  fmt::print("{:<{}}  {:>10}  {:>10}\n", "group", width, "node", "pid");
+  std::string text = fmt::format("{:<{}}  {:>10}  {:>10}\n", "group", width, "node", "pid");
   for (const auto& e : entries) {
-    fmt::print("{:<{}}  {:>10}  {:>10}\n", printable(e.group), width, e.node_id, e.pid);
+    text += fmt::format("{:<{}}  {:>10}  {:>10}\n", printable(e.group), width, e.node_id, e.pid);
   }
+  return text;
 }
 
 outcome groups(const groups_options& o) {
@@ -64,7 +69,7 @@ outcome groups(const groups_options& o) {
   if (!*answer) {
     return complain(answer->error());
   }
-  print(**answer, o.json);
+  standard_output().write(groups_text(**answer, o.json));
   return outcome::done;
 }
 

@@ -18,6 +18,10 @@ interrupts::interrupts(std::function<void(int count)> call) : call_(std::move(ca
   ::sigemptyset(&set);
   ::sigaddset(&set, SIGINT);
   ::sigaddset(&set, SIGTERM);
+  struct sigaction at_start {};
+  if (::sigaction(SIGHUP, nullptr, &at_start) == 0 && at_start.sa_handler != SIG_IGN) {  // nohup ignores it
+    ::sigaddset(&set, SIGHUP);
+  }
   ::pthread_sigmask(SIG_BLOCK, &set, &before_);
   signals_ = ::signalfd(-1, &set, SFD_CLOEXEC);
   end_ = ::eventfd(0, EFD_CLOEXEC);

@@ -1,13 +1,20 @@
 // cpgring listen GROUP: what is multicast there, on standard output.
-#include <cstdio>
+#include <unistd.h>
+
+#include <chrono>
 #include <memory>
 #include <optional>
+#include <stop_token>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "cli/command.hpp"
 #include "cli/interrupts.hpp"
+#include "cli/numbers.hpp"
+#include "cli/output.hpp"
+#include "cli/output_queue.hpp"
+#include "cli/text.hpp"
 
 namespace cpgring::cli {
 namespace {
@@ -16,71 +23,107 @@ struct listen_options {
   connection_options connection;
   std::string group;
   std::uint64_t count = 0;
+  std::size_t buffer = std::size_t{16} << 20;
   bool raw = false;
   bool views = false;
   bool json = false;
   int verbosity = 0;
 };
 
+/// The engine's thread never waits for the reader of standard output: a member that takes nothing makes the service's memory grow.
 class listener {
  public:
-  explicit listener(const listen_options& o) : o_(o), loop_(options()) {}
+  explicit listener(const listen_options& o)
+      : o_(o), escaped_(!o.raw && !o.json && ::isatty(STDOUT_FILENO) == 1), queue_(STDOUT_FILENO, STDERR_FILENO, o.buffer) {}
 
   outcome run() {
-    const interrupts watching([this](int) { loop_.stop(); });
+    hear();
+    // From here on it is in no group, so that waiting for a reader costs nobody but this process anything.
+    const bool in_a_hurry = interrupted_ || overflowed_;
+    if (overflowed_) {
+      complain(fmt::format("standard output is read too slowly: at most {} bytes may wait for it (--buffer); left the group '{}'",
+                           o_.buffer, printable(o_.group)));
+    } else if (failure_) {
+      how_ = complain(*failure_);
+    }
+    const bool all = queue_.finish(in_a_hurry ? std::optional(reader_patience) : std::nullopt);
+    if (overflowed_) {
+      return outcome::failed;
+    }
+    standard_output().fail(queue_.failure());  // main() tells it
+    if (!all && queue_.failure() == 0) {
+      complain(fmt::format("standard output takes nothing: {} bytes were not written", queue_.waiting()));
+    }
+    return all ? how_ : outcome::failed;
+  }
+
+ private:
+  /// How long a reader may take nothing, once this process has to end.
+  static constexpr std::chrono::milliseconds reader_patience{2000};
+
+  /// From opening to the end of the connection.
+  void hear() {
+    engine_options e;
+    e.log = log_to_stderr(o_.verbosity);
+    engine loop(e);
+    const interrupts watching([this, &loop](int) {
+      interrupted_ = true;
+      loop.stop();
+    });
+    const std::stop_callback unwritable(queue_.broken(), [&loop] { loop.stop(); });
     callbacks calls;
-    calls.on_message = [this](handle&, const message& m) { take(m); };
-    calls.on_view = [this](handle&, const view& v) { take(v); };
-    calls.on_aborted = [](handle&, const aborted_message& a) {
-      complain(fmt::format("a message of node {} pid {} was cut off after {} of {} bytes: {}", a.sender_node, a.sender_pid,
-                           a.bytes_received, a.bytes_announced, a.cause != nullptr ? a.cause->message() : std::string("its sender left")));
+    calls.on_message = [&](handle& h, const message& m) { take(loop, h, m); };
+    calls.on_view = [&](handle& h, const view& v) { take(loop, h, v); };
+    calls.on_aborted = [this](handle&, const aborted_message& a) {
+      static_cast<void>(queue_.add_error(fmt::format("cpgring: a message of node {} pid {} was cut off after {} of {} bytes: {}\n",
+                                                     a.sender_node, a.sender_pid, a.bytes_received, a.bytes_announced,
+                                                     a.cause != nullptr ? a.cause->message() : std::string("its sender left"))));
     };
-    calls.on_state = [this](handle&, const state_change& change) {
+    calls.on_state = [&](handle&, const state_change& change) {
       if (change.cause != nullptr) {
         failure_ = *change.cause;
-        loop_.stop();
+        loop.stop();
       }
     };
     auto h = o_.connection.for_handle();
     h.group = o_.group;
-    if (auto opened = loop_.open(h, calls); !opened) {
-      return complain(opened.error());
-    }
-    if (auto ran = loop_.run(); !ran) {
-      return complain(ran.error());
-    }
-    return failure_ ? complain(*failure_) : written_ ? outcome::done : outcome::no_service;
-  }
-
- private:
-  engine_options options() const {
-    engine_options e;
-    e.log = log_to_stderr(o_.verbosity);
-    return e;
-  }
-
-  void put(std::string_view bytes, bool newline) {
-    // Each message is seen at once by whoever reads the pipe.
-    if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size() || (newline && std::fputc('\n', stdout) == EOF) ||
-        std::fflush(stdout) != 0) {
-      if (written_) {
-        complain("standard output takes no more");
-      }
-      written_ = false;
-      loop_.stop();
+    if (auto opened = loop.open(h, calls); !opened) {
+      failure_ = opened.error();
+    } else if (auto ran = loop.run(); !ran) {
+      failure_ = ran.error();
     }
   }
 
-  void put(const nlohmann::json& line) { put(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), true); }
+  void put(engine& loop, handle& h, std::string_view bytes) { leave_unless(ended_ || queue_.add(bytes), loop, h); }
 
-  void take(const message& m) {
+  void leave_unless(bool added, engine& loop, handle& h) {
+    if (added) {
+      return;
+    }
+    ended_ = true;
+    overflowed_ = queue_.failure() == 0;
+    if (!h.leave([&loop](const result<void>&) { loop.stop(); })) {
+      loop.stop();
+    }
+  }
+
+  void put_json(engine& loop, handle& h, const nlohmann::json& line) {
+    put(loop, h, without_raw_controls(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)) + "\n");
+  }
+
+  void take(engine& loop, handle& h, const message& m) {
     if (o_.json) {
-      put({{"event", "message"}, {"node_id", m.sender_node()}, {"pid", m.sender_pid()}, {"sequence", m.sequence()}, {"payload", m.text()}});
+      put_json(
+          loop, h,
+          {{"event", "message"}, {"node_id", m.sender_node()}, {"pid", m.sender_pid()}, {"sequence", m.sequence()}, {"payload", m.text()}});
+    } else if (o_.raw) {
+      put(loop, h, m.text());
     } else {
-      put(m.text(), !o_.raw);
+      put(loop, h, (escaped_ ? printable_text(m.text()) : std::string(m.text())) + "\n");
     }
     if (m.sequence() == o_.count) {
-      loop_.stop();
+      ended_ = true;
+      loop.stop();
     }
   }
 
@@ -92,14 +135,15 @@ class listener {
     return list;
   }
 
-  void take(const view& v) {
+  void take(engine& loop, handle& h, const view& v) {
     if (o_.json && o_.views) {
-      put({{"event", "view"},
-           {"number", v.number},
-           {"nodes", v.ring_nodes},
-           {"members", list(v.members)},
-           {"joined", list(v.joined)},
-           {"left", list(v.left)}});
+      put_json(loop, h,
+               {{"event", "view"},
+                {"number", v.number},
+                {"nodes", v.ring_nodes},
+                {"members", list(v.members)},
+                {"joined", list(v.joined)},
+                {"left", list(v.left)}});
     } else if (o_.views) {
       std::string line = fmt::format("-- view {}: {} members", v.number, v.members.size());
       if (v.cause == view_cause::ring) {
@@ -111,14 +155,18 @@ class listener {
       for (const auto& one : v.left) {
         line += fmt::format(" -{}:{} ({})", one.node_id, one.pid, to_string(one.why));
       }
-      print_error(line + "\n");
+      leave_unless(ended_ || queue_.add_error(line + "\n"), loop, h);
     }
   }
 
   const listen_options& o_;
-  engine loop_;
+  const bool escaped_;
+  output_queue queue_;
   std::optional<error> failure_;
-  bool written_ = true;
+  outcome how_ = outcome::done;
+  bool ended_ = false;       // what comes now is not printed
+  bool overflowed_ = false;  // and that is why
+  bool interrupted_ = false;
 };
 
 }  // namespace
@@ -127,9 +175,15 @@ void declare_listen(CLI::App& app, runner& run) {
   auto* command = app.add_subcommand("listen", "join a group and print its messages on standard output, one a line");
   auto o = std::make_shared<listen_options>();
   declare_group(*command, o->group);
-  command->add_option("-c,--count", o->count, "end after so many messages");
+  command->add_option("-c,--count", o->count, "end after so many messages")->transform(whole_number(0));
+  command
+      ->add_option("--buffer", o->buffer,
+                   "bytes that may wait for the reader of standard output; beyond that it leaves the group and exits with 1")
+      ->transform(byte_count(1))
+      ->capture_default_str();
   command->add_flag("--views", o->views, "also tell on stderr (with --json: in the output) who joins and leaves");
-  auto* raw = command->add_flag("--raw", o->raw, "payloads as they are, no newline behind each");
+  auto* raw = command->add_flag("--raw", o->raw,
+                                "payloads as they are, no newline behind each; without it a terminal gets what it can't print as \\xNN");
   command->add_flag("--json", o->json, "one JSON object a line; payload bytes that are no UTF-8 are replaced")->excludes(raw);
   o->connection.declare(*command);
   declare_verbosity(*command, o->verbosity);

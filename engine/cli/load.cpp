@@ -14,6 +14,9 @@
 #include "cli/command.hpp"
 #include "cli/interrupts.hpp"
 #include "cli/load_run.hpp"
+#include "cli/numbers.hpp"
+#include "cli/output.hpp"
+#include "cli/text.hpp"
 
 namespace cpgring::cli {
 namespace {
@@ -60,13 +63,14 @@ std::string bytes_of(std::uint64_t bytes) {
   return bytes < (1U << 20) ? fmt::format("{:.1f} KiB", value / 1024) : fmt::format("{:.1f} MiB", value / (1 << 20));
 }
 
-void print_table(const load_options& o, const load_report& r) {
+std::string table_of(const load_options& o, const load_report& r) {
   const auto& l = r.latency;
-  const auto line = [](std::string_view name, const std::string& value, const std::string& more = {}) {
-    fmt::print("{:<22} {:>12}   {}\n", name, value, more);
+  std::string text;
+  const auto line = [&text](std::string_view name, const std::string& value, const std::string& more = {}) {
+    text += fmt::format("{:<22} {:>12}   {}\n", name, value, more);
   };
-  fmt::print("cpgring load: service {}, wake-up {}, mode {}, idle {}\n\n", r.service, to_string(r.backend), name_of(o.how),
-             to_string(o.engine.idle_strategy));
+  text += fmt::format("cpgring load: service {}, wake-up {}, mode {}, idle {}\n\n", r.service, to_string(r.backend), name_of(o.how),
+                      to_string(o.engine.idle_strategy));
   if (o.engine.reactors != 1) {
     line("reactors", fmt::format("{}", o.engine.reactors), "each with a thread of its own");
   }
@@ -93,17 +97,13 @@ void print_table(const load_options& o, const load_report& r) {
   line("        max", time_of(l.max()));
   line("shared memory", bytes_of(r.shm_bytes / o.handles), "for each handle");
   line("resident", bytes_of(r.rss_bytes), o.embedded() ? "shared memory and the embedded service included" : "shared memory included");
-  fmt::print("\n");
+  text += "\n";
   if (r.failure) {
-    fmt::print("ended early: {}\n", r.failure->message());
+    text += fmt::format("ended early: {}\n", r.failure->message());
   } else if (r.interrupted) {
-    fmt::print("interrupted\n");
+    text += "interrupted\n";
   }
-  if (r.good(o)) {
-    fmt::print("good: every message was delivered once, in order and intact\n");
-  } else {
-    fmt::print("NOT GOOD: see above\n");
-  }
+  return text + (r.good(o) ? "good: every message was delivered once, in order and intact\n" : "NOT GOOD: see above\n");
 }
 
 nlohmann::ordered_json json_of(const load_options& o, const load_report& r) {
@@ -152,7 +152,7 @@ nlohmann::ordered_json json_of(const load_options& o, const load_report& r) {
 
 result<void> write_file(const std::string& name, const std::string& text) {
   if (name == "-") {
-    fmt::print("{}", text);
+    standard_output().write(text);  // main() looks whether that worked
     return {};
   }
   std::ofstream file(name);
@@ -173,6 +173,10 @@ outcome load(load_options o) {
     if (!name->empty() && *name != "-" && !std::ofstream(*name, std::ios::app)) {
       return complain(fail_errno(errno, fmt::format("write {}", *name)).value());
     }
+  }
+  if (!standard_output().open_for_writing()) {
+    standard_output().fail(EBADF);
+    return outcome::failed;
   }
   std::atomic<load_run*> running{nullptr};
   const interrupts watching([&running](int count) {
@@ -198,9 +202,11 @@ outcome load(load_options o) {
   if (report.failure && report.sent == 0) {
     return complain(*report.failure);
   }
-  print_table(o, report);
-  for (const auto& [name, text] :
-       {std::pair{&o.json, json_of(o, report).dump(2) + "\n"}, std::pair{&o.hgrm, report.latency.to_hgrm(1000.0)}}) {
+  if (!o.prints_a_file()) {
+    standard_output().write(table_of(o, report));
+  }
+  const auto json = without_raw_controls(json_of(o, report).dump(2, ' ', false, nlohmann::json::error_handler_t::replace)) + "\n";
+  for (const auto& [name, text] : {std::pair{&o.json, json}, std::pair{&o.hgrm, report.latency.to_hgrm(1000.0)}}) {
     if (!name->empty()) {
       if (auto written = write_file(*name, text); !written) {
         return complain(written.error());
@@ -220,39 +226,42 @@ void declare_load(CLI::App& app, runner& run) {
   auto o = std::make_shared<load_options>();
   command->add_option("-s,--service", o->service, "'embedded': a CPG service inside this process; else the name of one, 'cpg' is corosync")
       ->capture_default_str();
-  command->add_option("-n,--handles", o->handles, "how many")->check(CLI::Range(1, 100000))->capture_default_str();
+  command->add_option("-n,--handles", o->handles, "how many")->transform(whole_number(1, 100000))->capture_default_str();
   command->add_option("-m,--messages", o->messages, "how many in all; 400000 at 20000 a second take 20 s")
-      ->check(CLI::PositiveNumber)
+      ->transform(whole_number(1))
       ->capture_default_str();
-  command->add_option("--size", o->size, "bytes of each message, 32 at least")
-      ->transform(CLI::AsSizeValue(false))
-      ->check(CLI::Range(1, 64 << 20))
+  command->add_option("--size", o->size, "bytes of each message")
+      ->transform(byte_count(ledger::payload_min, 64 << 20))
       ->capture_default_str();
   command->add_option("-r,--rate", o->rate, "messages a second, whatever the service does (open loop); 0: as fast as it goes")
+      ->transform(whole_number(0, 1000000000))
       ->capture_default_str();
   command->add_option("--window", o->window, "with --rate 0: messages under way at once; 0: 64 for each handle, 8192 at most")
+      ->transform(whole_number(0))
       ->capture_default_str();
   declare_choice(*command, "--mode", o->how, modes, "how events are dispatched, as cpg_dispatch(3) says; default blocking");
   declare_engine(*command, o->engine);
   command->add_option("--reactors", o->engine.reactors, "threads among which the handles are dealt out")
-      ->check(CLI::Range(1, 64))
+      ->transform(whole_number(1, 64))
       ->capture_default_str();
   command->add_option("-w,--workers", o->engine.workers, "threads that run the callbacks; 0: those that dispatch")
-      ->check(CLI::Range(0, 64))
+      ->transform(whole_number(0, 64))
       ->capture_default_str();
   declare_choice(*command, "--ordering", o->order, orderings, "which worker runs a message, and so what stays in order; default by_handle");
-  command->add_option("--work", o->work_ns, "nanoseconds spun in each callback")->check(CLI::Range(0, 1000000000))->capture_default_str();
+  command->add_option("--work", o->work_ns, "nanoseconds spun in each callback")
+      ->transform(whole_number(0, 1000000000))
+      ->capture_default_str();
   command->add_option("--retain", o->retain, "messages that each thread keeps beyond their callbacks, and checks when it lets them go")
-      ->check(CLI::Range(0, 1000000))
+      ->transform(whole_number(0, 1000000))
       ->capture_default_str();
   command->add_option("--max-message-size", o->max_message_size, "size of each of a handle's rings; 0: 64 KiB, or what --size needs")
-      ->transform(CLI::AsSizeValue(false))
-      ->check(CLI::Range(0U, max_message_size_max));
+      ->transform(byte_count(0, max_message_size_max));
   command->add_option("--patience", o->patience_s, "seconds without any arrival until what is missing counts as lost")
-      ->check(CLI::Range(1, 3600))
+      ->transform(whole_number(1, 3600))
       ->capture_default_str();
-  command->add_option("--json", o->json, "write the figures here as JSON; '-' is standard output");
-  command->add_option("--hgrm", o->hgrm, "write the latency distribution here, in microseconds, for HdrHistogram's plotters");
+  command->add_option("--json", o->json, "write the figures here as JSON; '-' is standard output, which then has nothing else");
+  command->add_option("--hgrm", o->hgrm,
+                      "write the latency distribution here, in microseconds, for HdrHistogram's plotters; '-' as with --json");
   declare_verbosity(*command, o->verbosity);
   command->callback([&run, o] { run = [o] { return load(*o); }; });
 }

@@ -37,6 +37,9 @@ result<void> load_options::settle() {
   if (size < ledger::payload_min) {
     return fail(errc::invalid_param, fmt::format("--size {}: {} bytes are needed for what is checked", size, ledger::payload_min));
   }
+  if (json == "-" && hgrm == "-") {
+    return fail(errc::invalid_param, "--json - and --hgrm -: standard output takes one of them; name a file for the other");
+  }
   if (max_message_size == 0) {
     max_message_size =
         std::clamp<std::uint32_t>(std::bit_ceil(static_cast<std::uint32_t>(std::min<std::size_t>(size, atomic_message_max)) + 1024),

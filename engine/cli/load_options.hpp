@@ -27,6 +27,8 @@ struct load_options {
   int verbosity = 0;
 
   [[nodiscard]] bool embedded() const noexcept { return service == "embedded"; }
+  /// JSON or a distribution goes to standard output, and so nothing else does.
+  [[nodiscard]] bool prints_a_file() const noexcept { return json == "-" || hgrm == "-"; }
   [[nodiscard]] std::uint64_t messages_under_way() const noexcept;
   /// Options that do not go together: what is wrong, and what to do.
   [[nodiscard]] result<void> settle();

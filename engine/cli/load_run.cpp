@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "cli/command.hpp"
+#include "cli/unique_name.hpp"
 
 namespace cpgring::cli {
 namespace {
@@ -49,7 +50,7 @@ load_run::load_run(const load_options& o, embedded_service* service)
     : o_(o),
       service_(service),
       ledger_(o.handles, o.messages, o.size, o.engine.workers != 0 ? o.engine.workers : o.engine.reactors),
-      terminal_(::isatty(STDERR_FILENO) == 1),
+      progress_(::isatty(STDERR_FILENO) == 1 ? std::make_unique<log_writer>(STDERR_FILENO) : nullptr),
       window_(o.messages_under_way()),
       window_step_(std::max<std::uint64_t>(window_ / 4, 1)),
       engine_([&o] {
@@ -76,8 +77,9 @@ load_report load_run::run() {
   if (sender_.joinable()) {
     sender_.join();
   }
-  if (terminal_) {
-    print_error("\r\x1b[K");
+  if (progress_) {
+    progress_->write("\r\x1b[K");
+    progress_.reset();  // which waits a moment: the table comes behind it
   }
   report_.service = service_ != nullptr ? "embedded" : o_.service;
   report_.sent = sent_.load(std::memory_order_relaxed);
@@ -116,8 +118,9 @@ result<void> load_run::open_handles() {
     std::memcpy(&first, m.bytes().data(), std::min(sizeof first, m.bytes().size()));
     return first;
   };
+  const auto stem = unique_name("cpgring-load");
   for (std::uint32_t i = 0; i < o_.handles; ++i) {
-    h.group = fmt::format("cpgring-load-{}-{}", ::getpid(), i);
+    h.group = fmt::format("{}-{}", stem, i);
     callbacks calls;
     calls.on_message = [this, i](handle&, const message& m) { arrived(i, m); };
     calls.on_writable = [this](handle&) { gate_.open(); };
@@ -274,14 +277,14 @@ void load_run::look_around() {
 }
 
 void load_run::show_progress() const {
-  if (!terminal_) {
+  if (!progress_) {
     return;
   }
   if (joined_ < o_.handles) {
-    print_error(fmt::format("\r\x1b[K{} of {} handles joined", joined_, o_.handles));
+    progress_->write(fmt::format("\r\x1b[K{} of {} handles joined", joined_, o_.handles));
   } else {
-    print_error(fmt::format("\r\x1b[K{:.1f} s   {} of {} messages delivered", std::chrono::duration<double>(now() - began_at_).count(),
-                            delivered_.load(std::memory_order_relaxed), o_.messages));
+    progress_->write(fmt::format("\r\x1b[K{:.1f} s   {} of {} messages delivered", std::chrono::duration<double>(now() - began_at_).count(),
+                                 delivered_.load(std::memory_order_relaxed), o_.messages));
   }
 }
 

@@ -6,6 +6,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <stop_token>
@@ -16,6 +17,7 @@
 #include "cli/gate.hpp"
 #include "cli/ledger.hpp"
 #include "cli/load_options.hpp"
+#include "cli/log_writer.hpp"
 
 namespace cpgring::cli {
 
@@ -78,7 +80,8 @@ class load_run {
   std::atomic<std::int64_t> last_arrival_{0};
   std::uint64_t arrivals_at_last_look_ = 0;
   nanoseconds moved_at_{0};
-  bool terminal_, over_ = false;
+  bool over_ = false;
+  std::unique_ptr<log_writer> progress_;  // on a terminal; a stopped one holds nothing up
 
   gate gate_;
   std::atomic<std::uint64_t> sent_{0}, delivered_{0};

@@ -1,16 +1,15 @@
 #include "cli/log_writer.hpp"
 
-#include <poll.h>
 #include <signal.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <chrono>
 #include <system_error>
 #include <thread>
 #include <utility>
 
 #include <fmt/format.h>
+
+#include "cli/output.hpp"
 
 namespace cpgring::cli {
 namespace {
@@ -58,21 +57,6 @@ std::uint64_t log_writer::dropped() const noexcept {
   return state_->dropped;
 }
 
-bool log_writer::write_all(const state& s, const std::string& line) noexcept {
-  for (std::size_t done = 0; done < line.size();) {
-    const auto written = ::write(s.fd, line.data() + done, line.size() - done);
-    if (written > 0) {
-      done += static_cast<std::size_t>(written);
-    } else if (written < 0 && errno == EAGAIN) {  // somebody made it non-blocking
-      pollfd room_again{s.fd, POLLOUT, 0};
-      ::poll(&room_again, 1, -1);
-    } else if (written >= 0 || errno != EINTR) {
-      return false;
-    }
-  }
-  return true;
-}
-
 void log_writer::run(const std::shared_ptr<state>& keep) {
   state& s = *keep;
   std::unique_lock lock(s.lock);
@@ -89,7 +73,7 @@ void log_writer::run(const std::shared_ptr<state>& keep) {
     if (missing != 0) {
       line = fmt::format("cpgring: warning: {} log lines were not written\n", missing) + line;
     }
-    const bool written = write_all(s, line);
+    const bool written = write_all(s.fd, line) == 0;
     lock.lock();
     s.bytes -= queued;
     if (written) {

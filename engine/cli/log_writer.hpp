@@ -43,7 +43,6 @@ class log_writer {
     bool ending = false, ended = false;
   };
   static void run(const std::shared_ptr<state>& s);
-  static bool write_all(const state& s, const std::string& line) noexcept;
 
   const std::shared_ptr<state> state_;
 };

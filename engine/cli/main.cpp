@@ -1,27 +1,35 @@
 // cpgring: the command. Each subcommand stands in a file of its own and uses the public API alone.
+#include <signal.h>
+
 #include <exception>
+#include <sstream>
+#include <string>
 
 #include <fmt/format.h>
 
 #include "cli/command.hpp"
+#include "cli/descriptors.hpp"
+#include "cli/output.hpp"
 
-int main(int argc, char** argv) {
-  using namespace cpgring::cli;
+namespace {
+
+using namespace cpgring::cli;
+
+extern "C" void take_no_notice(int) {}
+
+/// A reader that has gone is an error of writing, so that everything ends in order. Not SIG_IGN: a program that `bench` runs would inherit
+/// that.
+void survive_broken_pipes() {
+  if (::signal(SIGPIPE, take_no_notice) == SIG_IGN) {
+    ::signal(SIGPIPE, SIG_IGN);
+  }
+}
+
+outcome run_command(int argc, char** argv) {
   CLI::App app{"Closed process groups (CPG) of a corosync cluster from the command line, and a workload that checks what it measures."};
   app.name("cpgring");
   app.set_version_flag("--version", "cpgring " CPGRING_VERSION);
   app.require_subcommand(1);
-  app.footer(
-      "Try:\n"
-      "  cpgring load                       1000 handles, each in a group of its own, no daemon needed\n"
-      "  cpgring load --service cpg         the same against corosync (as root)\n"
-      "  cpgring serve                      an embedded CPG service; --name cpg lets libcpg programs in\n"
-      "  cpgring listen chat                print what is multicast in the group 'chat', one message a line\n"
-      "  echo hello | cpgring send chat     multicast each line of standard input\n"
-      "  cpgring groups                     who is in which group\n"
-      "  cpgring probe                      what this machine offers, and how to get more\n"
-      "  cpgring bench pingpong             measured against stock libcpg; scripts/bench runs all of it\n\n"
-      "Exit codes: 0 done, 1 something was lost or wrong, 2 usage, 3 no service or a limit of this machine");
 
   runner run;
   declare_load(app, run);
@@ -30,17 +38,53 @@ int main(int argc, char** argv) {
   declare_groups(app, run);
   declare_serve(app, run);
   declare_probe(app, run);
-  declare_bench(app, run);
+  const bool bench = declare_bench(app, run);
+  app.footer(
+      "Try:\n"
+      "  cpgring load                       1000 handles, each in a group of its own, no daemon needed\n"
+      "  cpgring load --service cpg         the same against corosync (as root)\n"
+      "  cpgring serve                      an embedded CPG service; --name cpg lets libcpg programs in\n"
+      "  cpgring listen chat                print what is multicast in the group 'chat', one message a line\n"
+      "  echo hello | cpgring send chat     multicast each line of standard input\n"
+      "  cpgring groups                     who is in which group\n"
+      "  cpgring probe                      what this machine offers, and how to get more\n" +
+      std::string(bench ? "  cpgring bench pingpong             measured against stock libcpg; scripts/bench runs all of it\n" : "") +
+      "\nExit codes: 0 done; 1 something was lost or wrong, or standard input or output failed; 2 usage; 3 no service or a limit of this "
+      "machine");
 
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? static_cast<int>(outcome::done) : static_cast<int>(outcome::usage);
+    std::ostringstream out, err;
+    const int code = app.exit(e, out, err);
+    standard_output().write(out.str());
+    print_error(err.str());
+    return code == 0 ? outcome::done : outcome::usage;
   }
   try {
-    return static_cast<int>(run());
+    return run();
   } catch (const std::exception& e) {
     complain(e.what());
+    return outcome::no_service;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (!open_missing_descriptors()) {
+    complain("/dev/null can't be opened in place of a standard stream that is closed");
     return static_cast<int>(outcome::no_service);
   }
+  survive_broken_pipes();
+  auto how = run_command(argc, argv);
+  auto& out = standard_output();
+  if (out.failure() == 0) {
+    out.close();
+  }
+  if (out.failure() != 0) {
+    complain(fmt::format("standard output: {}", stream_failure_text(out.failure())));
+    how = how == outcome::done ? outcome::failed : how;
+  }
+  return static_cast<int>(how);
 }

@@ -1,10 +1,13 @@
 // cpgring probe: what this machine offers to an engine, and what to change for a better rung.
 #include <memory>
+#include <string>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "cli/command.hpp"
+#include "cli/output.hpp"
+#include "cli/text.hpp"
 
 namespace cpgring::cli {
 
@@ -16,16 +19,16 @@ void declare_probe(CLI::App& app, runner& run) {
     run = [as_json] {
       const auto report = engine::probe();
       if (*as_json) {
-        fmt::print(
-            "{}\n",
-            nlohmann::json{{"wakeup_backend", to_string(report.backend)}, {"ring_setup", report.ring_setup}, {"findings", report.lines}}
-                .dump(2));
+        const nlohmann::json found{
+            {"wakeup_backend", to_string(report.backend)}, {"ring_setup", report.ring_setup}, {"findings", report.lines}};
+        standard_output().write(without_raw_controls(found.dump(2)) + "\n");
         return outcome::done;
       }
-      fmt::print("wake-up backend  {}\nio_uring set-up  {}\n", to_string(report.backend), report.ring_setup);
+      std::string text = fmt::format("wake-up backend  {}\nio_uring set-up  {}\n", to_string(report.backend), report.ring_setup);
       for (const auto& line : report.lines) {
-        fmt::print("  {}\n", line);
+        text += fmt::format("  {}\n", line);
       }
+      standard_output().write(text);
       return outcome::done;
     };
   });

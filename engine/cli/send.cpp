@@ -1,8 +1,7 @@
 // cpgring send GROUP: standard input (or arguments) into a group; ends when all of it has come back in total order.
+#include <unistd.h>
+
 #include <algorithm>
-#include <cstdio>
-#include <iostream>
-#include <iterator>
 #include <memory>
 #include <optional>
 
@@ -10,6 +9,8 @@
 
 #include "cli/command.hpp"
 #include "cli/gate.hpp"
+#include "cli/input.hpp"
+#include "cli/output.hpp"
 
 namespace cpgring::cli {
 namespace {
@@ -28,6 +29,9 @@ class sender {
   explicit sender(const send_options& o) : o_(o), loop_(options()) {}
 
   outcome run() {
+    if (reads_input() && input_.failure() != 0) {
+      return unreadable();
+    }
     callbacks calls;
     calls.on_message = [this](handle& h, const message& m) {
       if (m.sender_pid() == h.pid() && m.sender_node() == h.local_node()) {
@@ -45,6 +49,7 @@ class sender {
       if (change.cause != nullptr) {
         failure_ = *change.cause;
         end_.request_stop();
+        input_.stop();
       }
       gate_.open();
     };
@@ -60,10 +65,12 @@ class sender {
     }
     const bool all = wait([this] { return joined_; }) && send_all() && wait([this] { return returned_ >= sent_; });
     loop_.stop();
-    return all ? outcome::done : tell();
+    return !all ? tell() : reads_input() && input_.failure() != 0 ? unreadable() : outcome::done;
   }
 
  private:
+  bool reads_input() const { return o_.texts.empty(); }
+
   engine_options options() const {
     engine_options e;
     e.log = log_to_stderr(o_.verbosity);
@@ -87,18 +94,22 @@ class sender {
   }
 
   bool send_all() {
-    if (!o_.texts.empty()) {
+    if (!reads_input()) {
       return std::all_of(o_.texts.begin(), o_.texts.end(), [this](const std::string& text) { return send(text); });
     }
+    // What is longer than a message may be is read no further than that: it is refused anyway.
+    const std::size_t most = handle_options().large_message_max + 1;
+    std::string text;
     if (o_.whole) {
-      return send(std::string(std::istreambuf_iterator<char>(std::cin), {}));
+      return input_.all(text, most) ? send(text) : input_.failure() != 0;
     }
-    for (std::string line; std::getline(std::cin, line);) {
-      if (!send(line)) {
+    while (input_.line(text, most)) {
+      if (!send(text)) {
         return false;
       }
     }
-    return true;
+    // What was read before standard input failed has been sent, and is waited for.
+    return !end_.stop_requested();
   }
 
   bool send(std::string_view text) {
@@ -124,15 +135,21 @@ class sender {
 
   outcome tell() {
     const std::lock_guard lock(lock_);
-    const auto how = complain(*failure_);
-    if (sent_ > 0) {
-      complain(fmt::format("{} of {} messages came back; whether the others were delivered is not known", returned_, sent_));
-      return outcome::failed;
+    if (sent_ == 0) {
+      return complain(*failure_);
     }
-    return how;
+    complain(fmt::format("{}; {} of {} messages came back, whether the others were delivered is not known", failure_->message(), returned_,
+                         sent_));
+    return outcome::failed;
+  }
+
+  outcome unreadable() const {
+    complain(fmt::format("standard input: {}; {} messages were sent", stream_failure_text(input_.failure()), sent_));
+    return outcome::failed;
   }
 
   const send_options& o_;
+  input input_{STDIN_FILENO};
   handle handle_;
   gate gate_;
   std::stop_source end_;

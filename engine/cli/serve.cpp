@@ -1,8 +1,10 @@
-// cpgring serve: the embedded CPG service in a process of its own, until SIGINT or SIGTERM.
-#include <signal.h>
+// cpgring serve: the embedded CPG service in a process of its own, until SIGINT, SIGTERM or SIGHUP.
+#include <unistd.h>
 
-#include <cstdio>
+#include <cerrno>
+#include <chrono>
 #include <future>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +14,9 @@
 #include "cli/command.hpp"
 #include "cli/inject_option.hpp"
 #include "cli/interrupts.hpp"
+#include "cli/numbers.hpp"
+#include "cli/output.hpp"
+#include "cli/output_queue.hpp"
 
 namespace cpgring::cli {
 namespace {
@@ -21,14 +26,10 @@ struct serve_options {
   int verbosity = 0;
 };
 
-/// On standard output. The service goes on whether that takes it or not.
-void say(const std::string& text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
-}
+constexpr std::size_t said_bytes_max = std::size_t{64} << 10;
+constexpr std::chrono::milliseconds said_patience{1000};
 
 outcome serve(serve_options o) {
-  ::signal(SIGPIPE, SIG_IGN);  // whoever reads our output may go; the clients stay
   const auto descriptors = raise_descriptor_limit();
   std::promise<void> asked;
   const interrupts watching([&asked](int count) {
@@ -36,6 +37,13 @@ outcome serve(serve_options o) {
       asked.set_value();
     }
   });
+  // The service goes on whether standard output takes what is said here or not. A daemon may be started without one.
+  output_queue out(STDOUT_FILENO, STDERR_FILENO, said_bytes_max);
+  const auto say = [&out, wanted = standard_output().open_for_writing()](const std::string& text) {
+    if (wanted) {
+      static_cast<void>(out.add(text));
+    }
+  };
   o.service.log = log_to_stderr(o.verbosity, log_level::warning);
   std::unique_ptr<embedded_service> service;
   try {
@@ -58,6 +66,13 @@ outcome serve(serve_options o) {
   if (!o.service.faults.none()) {
     say(fmt::format("faults on purpose: {}\n", committed_text(s.injected)));
   }
+  if (!out.finish(said_patience) && out.failure() == 0) {
+    complain(fmt::format("standard output takes nothing: {} bytes were not written", out.waiting()));
+    return outcome::failed;
+  }
+  if (out.failure() != EPIPE) {  // whoever started it may have read the first line and gone
+    standard_output().fail(out.failure());
+  }
   return outcome::done;
 }
 
@@ -68,11 +83,13 @@ void declare_serve(CLI::App& app, runner& run) {
   auto o = std::make_shared<serve_options>();
   o->service.name = "cpgring";
   command->add_option("-n,--name", o->service.name, "name of the socket; 'cpg' lets unmodified libcpg programs in")->capture_default_str();
-  command->add_option("--node-id", o->service.node_id, "the node id that members see")->check(CLI::PositiveNumber)->capture_default_str();
+  command->add_option("--node-id", o->service.node_id, "the node id that members see")
+      ->transform(whole_number(1, std::numeric_limits<std::uint32_t>::max()))
+      ->capture_default_str();
   command
       ->add_option("--member-backlog", o->service.member_backlog_bytes_max,
                    "bytes of events kept for a member that does not read, beyond its ring")
-      ->transform(CLI::AsSizeValue(false))
+      ->transform(byte_count(0))
       ->capture_default_str();
   declare_choice<slow_member_policy>(
       *command, "--slow-member", o->service.slow_member,
@@ -100,7 +117,9 @@ void declare_serve(CLI::App& app, runner& run) {
               fault_kinds_text())
       ->delimiter(',')
       ->type_name("KIND=RATE[:N],...");
-  command->add_option("--seed", o->service.faults.seed, "of the faults: the same seed, the same choices")->capture_default_str();
+  command->add_option("--seed", o->service.faults.seed, "of the faults: the same seed, the same choices")
+      ->transform(whole_number(0))
+      ->capture_default_str();
   declare_verbosity(*command, o->verbosity);
   command->callback([&run, o] { run = [o] { return serve(*o); }; });
 }

@@ -50,13 +50,23 @@ void remove_rings_of(pid_t service) {
 
 }  // namespace
 
-child::child(const std::vector<std::string>& arguments, std::string_view input) : out_(temporary_file()), err_(temporary_file()) {
+child::child(const std::vector<std::string>& arguments, std::string_view input, streams instead)
+    : out_(temporary_file()), err_(temporary_file()) {
   const auto in = temporary_file(input);
   posix_spawn_file_actions_t files;
   ::posix_spawn_file_actions_init(&files);
-  ::posix_spawn_file_actions_addopen(&files, 0, in.c_str(), O_RDONLY, 0);
-  ::posix_spawn_file_actions_addopen(&files, 1, out_.c_str(), O_WRONLY, 0);
-  ::posix_spawn_file_actions_addopen(&files, 2, err_.c_str(), O_WRONLY, 0);
+  const auto give = [&files](int fd, int wanted, const std::string& file, int flags) {
+    if (wanted == streams::usual) {
+      ::posix_spawn_file_actions_addopen(&files, fd, file.c_str(), flags, 0);
+    } else if (wanted == streams::closed) {
+      ::posix_spawn_file_actions_addclose(&files, fd);
+    } else {
+      ::posix_spawn_file_actions_adddup2(&files, wanted, fd);
+    }
+  };
+  give(0, instead.in, in, O_RDONLY);
+  give(1, instead.out, out_, O_WRONLY);
+  give(2, instead.err, err_, O_WRONLY);
   std::vector<std::string> copies(arguments);
   std::vector<char*> argv;
   for (auto& one : copies) {
@@ -125,8 +135,8 @@ std::vector<std::string> cpgring_line(std::vector<std::string> arguments) {
   return arguments;
 }
 
-ended cpgring_command(std::vector<std::string> arguments, std::string_view input) {
-  return child(cpgring_line(std::move(arguments)), input).wait();
+ended cpgring_command(std::vector<std::string> arguments, std::string_view input, streams instead) {
+  return child(cpgring_line(std::move(arguments)), input, instead).wait();
 }
 
 }  // namespace cpgring::test

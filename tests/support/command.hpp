@@ -15,11 +15,17 @@ struct ended {
   std::string out, err;
 };
 
+/// What a child gets in place of the usual standard streams: a descriptor of this process, or none at all.
+struct streams {
+  static constexpr int usual = -1, closed = -2;
+  int in = usual, out = usual, err = usual;
+};
+
 /// A child process; its output is collected. Killed when this goes while it still runs.
 class child {
  public:
   /// Starts `arguments[0]` (a path, or found in PATH) with `input` as its standard input.
-  explicit child(const std::vector<std::string>& arguments, std::string_view input = {});
+  explicit child(const std::vector<std::string>& arguments, std::string_view input = {}, streams instead = {});
   ~child();
   child(const child&) = delete;
   child& operator=(const child&) = delete;
@@ -39,7 +45,7 @@ class child {
 };
 
 /// Runs `cpgring ARGUMENTS...` to its end.
-ended cpgring_command(std::vector<std::string> arguments, std::string_view input = {});
+ended cpgring_command(std::vector<std::string> arguments, std::string_view input = {}, streams instead = {});
 /// The same, going on beside the test.
 std::vector<std::string> cpgring_line(std::vector<std::string> arguments);
 

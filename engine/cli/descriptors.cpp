@@ -1,0 +1,22 @@
+#include "cli/descriptors.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <initializer_list>
+
+namespace cpgring::cli {
+
+bool open_missing_descriptors() noexcept {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(fd, F_GETFD) < 0) {
+      // The lowest number that is free is this one: those below are open by now.
+      if (::open("/dev/null", fd == STDOUT_FILENO ? O_RDONLY : O_WRONLY) != fd) {  // NOLINT: not close-on-exec, as standard ones are
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+}  // namespace cpgring::cli

@@ -1,0 +1,114 @@
+// Standard output behind a thread: bounded, in order, and seen to fail.
+#include "cli/output_queue.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <semaphore>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "unit/cli/pipe.hpp"
+
+namespace cpgring::cli {
+namespace {
+
+using test::test_pipe;
+
+constexpr std::chrono::milliseconds none{0};
+constexpr std::size_t plenty = std::size_t{1} << 30;
+
+/// Fills the pipe and the queue until that refuses; returns what both took.
+std::string fill_up(output_queue& queue, std::size_t size) {
+  std::string all;
+  for (int i = 0;; ++i) {
+    auto message = std::to_string(i);
+    message.resize(size - 1, '.');
+    message += '\n';
+    if (!queue.add(message)) {
+      return all;
+    }
+    all += message;
+  }
+}
+
+TEST(output_queue, writes_messages_in_order_those_for_standard_error_included) {
+  const test_pipe both;
+  output_queue queue(both.writer(), ::dup(both.writer()), plenty);
+  ASSERT_TRUE(queue.add("one\n"));
+  ASSERT_TRUE(queue.add_error("-- a view\n"));
+  ASSERT_TRUE(queue.add("two\n"));
+  EXPECT_TRUE(queue.finish({}));
+  EXPECT_EQ(queue.waiting(), 0U);
+  EXPECT_EQ(both.take(18), "one\n-- a view\ntwo\n");
+}
+
+TEST(output_queue, refuses_what_exceeds_its_limit_and_loses_nothing_of_what_it_took) {
+  const test_pipe pipe;
+  constexpr std::size_t limit = 100000;
+  output_queue queue(pipe.writer(), -1, limit);
+  const auto taken = fill_up(queue, 100);
+  EXPECT_GT(taken.size(), limit - 100);
+  EXPECT_LE(queue.waiting(), limit);
+  EXPECT_FALSE(queue.finish(none)) << "nobody reads";
+  EXPECT_TRUE(pipe.take(taken.size()) == taken);
+  EXPECT_TRUE(queue.finish({}));
+}
+
+TEST(output_queue, that_is_given_up_has_written_whole_messages) {
+  static test_pipe pipe;  // the thread that was given up still has it
+  std::string taken;
+  {
+    output_queue queue(pipe.writer(), -1, 300000);
+    taken = fill_up(queue, 100);
+    ASSERT_EQ(pipe.take(200), taken.substr(0, 200)) << "so it is being written";
+  }
+  // What has been written is in the pipe, or still being written until that is empty: whole messages, as far as they are there.
+  pipe.make_non_blocking(pipe.reader());
+  const auto got = pipe.take_all();
+  EXPECT_EQ(got.size() % 100, 0U);
+  EXPECT_TRUE(taken.substr(200).starts_with(got));
+}
+
+TEST(output_queue, takes_one_message_of_any_size_when_it_is_empty) {
+  test_pipe pipe;
+  output_queue queue(pipe.writer(), -1, 10);
+  const std::string large(200000, 'x');
+  ASSERT_TRUE(queue.add(large));
+  EXPECT_FALSE(queue.add("y"));
+  EXPECT_TRUE(pipe.take(large.size()) == large);
+  EXPECT_TRUE(queue.finish({}));
+  EXPECT_TRUE(queue.add("z"));
+  EXPECT_EQ(pipe.take(1), "z");
+}
+
+TEST(output_queue, tells_at_once_that_the_reader_has_gone) {
+  test_pipe pipe;
+  output_queue queue(pipe.writer(), -1, plenty);
+  std::binary_semaphore told(0);
+  const std::stop_callback when_broken(queue.broken(), [&told] { told.release(); });
+  pipe.close_reader();
+  ASSERT_TRUE(queue.add("to nobody"));
+  told.acquire();
+  EXPECT_EQ(queue.failure(), EPIPE);
+  EXPECT_FALSE(queue.add("more"));
+  EXPECT_FALSE(queue.finish({}));
+}
+
+TEST(output_queue, goes_on_when_standard_error_fails) {
+  const test_pipe pipe;
+  const int full = ::open("/dev/full", O_WRONLY | O_CLOEXEC);
+  output_queue queue(pipe.writer(), full, plenty);
+  ASSERT_TRUE(queue.add_error("lost\n"));
+  ASSERT_TRUE(queue.add("kept\n"));
+  EXPECT_TRUE(queue.finish({}));
+  EXPECT_EQ(queue.failure(), 0);
+  EXPECT_EQ(pipe.take(5), "kept\n");
+  ::close(full);
+}
+
+}  // namespace
+}  // namespace cpgring::cli
