@@ -1,24 +1,35 @@
 // cpgring-bench: each suite is a subcommand; `cpgring bench` runs this program.
+#include <signal.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <csignal>
-#include <cstdio>
 #include <exception>
 #include <fstream>
 #include <iterator>
+#include <sstream>
+#include <string>
+#include <string_view>
 
 #include <fmt/format.h>
 #include <cpgring/service.hpp>
 
+#include "cli/descriptors.hpp"
+#include "cli/numbers.hpp"
+#include "cli/output.hpp"
 #include "suites/suite.hpp"
 #include "support/results.hpp"
 
 namespace {
 
 using namespace cpgring::bench;
+using cpgring::cli::standard_output, cpgring::cli::whole_number, cpgring::cli::byte_count, cpgring::cli::real_number;
 
-enum outcome : int { done = 0, missed = 1, usage = 2, could_not_run = 3 };
+enum outcome : int { done = 0, failed = 1, usage = 2, could_not_run = 3 };
+
+void complain(std::string_view text) {
+  static_cast<void>(cpgring::cli::write_all(STDERR_FILENO, fmt::format("cpgring-bench: {}\n", text)));
+}
 
 void raise_descriptor_limit() {
   rlimit limit{};
@@ -32,18 +43,20 @@ void declare(CLI::App& command, settings& s, bool& strict) {
   command.add_option("-s,--service", s.service, "the service that both sides talk to; libcpg knows 'cpg' alone")->capture_default_str();
   command.add_flag("-q,--quick", s.quick, "fewer cases and repetitions: for a look, not for a claim");
   command.add_option("-r,--repetitions", s.repetitions, "of each side of each case; default: what the suite finds enough")
-      ->check(CLI::Range(1, 10000));
+      ->transform(whole_number(1, 10000));
   command.add_option("--only", s.only, "cases whose names contain this");
-  command.add_option("-n,--handles", s.handles, "numbers of handles, with commas between")->delimiter(',')->check(CLI::Range(1, 100000));
+  command.add_option("-n,--handles", s.handles, "numbers of handles, with commas between")
+      ->delimiter(',')
+      ->transform(whole_number(1, 100000));
   command.add_option("--burst", s.bursts, "how many events wait for each handle, with commas between")
       ->delimiter(',')
-      ->check(CLI::Range(1, 4000));
-  command.add_option("--size", s.sizes, "message sizes in bytes, with commas between")->delimiter(',')->check(CLI::Range(8, 16 << 20));
-  command.add_option("--rate", s.rates, "openloop: messages a second, with commas between")->delimiter(',')->check(CLI::Range(1.0, 1e8));
+      ->transform(whole_number(1, 4000));
+  command.add_option("--size", s.sizes, "message sizes in bytes, with commas between")->delimiter(',')->transform(byte_count(8, 16 << 20));
+  command.add_option("--rate", s.rates, "openloop: messages a second, with commas between")->delimiter(',')->transform(real_number(1, 1e8));
   command
       .add_option_function<int>(
           "--length-ms", [&s](int ms) { s.length = std::chrono::milliseconds(ms); }, "openloop, scale: milliseconds of one timed run")
-      ->check(CLI::Range(1, 3600000));
+      ->transform(whole_number(1, 3600000));
   command.add_option("--out", s.out, "folder for SUITE.json and latency distributions (.hgrm); it must be there")
       ->check(CLI::ExistingDirectory);
   command.add_flag("--strict", strict, "exit with 1 if a ratio is below what is wanted of it");
@@ -55,12 +68,15 @@ int serve(const std::string& name) {
   sigemptyset(&ends);
   sigaddset(&ends, SIGTERM);
   sigaddset(&ends, SIGINT);
+  struct sigaction at_start {};
+  if (::sigaction(SIGHUP, nullptr, &at_start) == 0 && at_start.sa_handler != SIG_IGN) {
+    sigaddset(&ends, SIGHUP);
+  }
   ::pthread_sigmask(SIG_BLOCK, &ends, nullptr);  // in the service's thread too
   cpgring::embedded_service_options o;
   o.name = name;
   const cpgring::embedded_service service(o);
-  fmt::print("serving {}\n", service.name());
-  std::fflush(stdout);
+  standard_output().print("serving {}\n", service.name());
   int which = 0;
   ::sigwait(&ends, &which);
   return done;
@@ -73,14 +89,14 @@ int run(const suite& which, const settings& s, bool strict) {
   try {
     which.run(s, found);
   } catch (const std::exception& e) {
-    fmt::print(stderr, "cpgring-bench {}: {}\n", which.name, e.what());
-    found.note(fmt::format("ended early: {}", e.what()));
+    complain(fmt::format("{}: {}", which.name, e.what()));
+    found.note_silently(fmt::format("ended early: {}", e.what()));
     status = could_not_run;
   }
   if (!found.rows().empty()) {
     found.print_table();
   } else if (status == done) {
-    fmt::print(stderr, "cpgring-bench {}: no case has '{}' in its name\n", which.name, s.only);
+    complain(fmt::format("{}: no case has '{}' in its name", which.name, s.only));
     status = usage;
   }
   if (!s.out.empty()) {
@@ -89,27 +105,25 @@ int run(const suite& which, const settings& s, bool strict) {
     file << found.json();
     file.close();
     if (!file) {
-      fmt::print(stderr, "cpgring-bench: can't write {}\n", path.string());
+      complain(fmt::format("can't write {}", path.string()));
       status = could_not_run;
     }
   }
   if (status == done && strict) {
     for (const row& r : found.rows()) {
-      status = r.missed() ? missed : status;
+      status = r.missed() ? failed : status;
     }
   }
   return status;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run_command(int argc, char** argv) {
   CLI::App app{"Measures cpgring against its peers in one run: both sides alternate, medians, CPU time as well as wall time."};
   app.name("cpgring bench");
   app.require_subcommand(1);
   app.footer(
       "All of them in one report: scripts/bench. Against corosync of its own: scripts/with-corosync -- cpgring bench SUITE.\n"
-      "Exit codes: 0 done, 1 a ratio is below what is wanted (--strict), 2 usage, 3 could not run");
+      "Exit codes: 0 done, 1 a ratio is below what is wanted (--strict) or standard output failed, 2 usage, 3 could not run");
   settings s;
   bool strict = false;
   int status = usage;
@@ -125,10 +139,29 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? done : usage;
+    std::ostringstream out, err;
+    const int code = app.exit(e, out, err);
+    standard_output().write(out.str());
+    static_cast<void>(cpgring::cli::write_all(STDERR_FILENO, err.str()));
+    return code == 0 ? done : usage;
   } catch (const std::exception& e) {
-    fmt::print(stderr, "cpgring-bench: {}\n", e.what());
+    complain(e.what());
     return could_not_run;
+  }
+  return status;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (!cpgring::cli::open_missing_descriptors()) {
+    complain("/dev/null can't be opened in place of a standard stream that is closed");
+    return could_not_run;
+  }
+  const int status = run_command(argc, argv);
+  if (const int why = standard_output().failure(); why != 0) {
+    complain(fmt::format("standard output: {}", cpgring::cli::stream_failure_text(why)));
+    return status == done ? failed : status;
   }
   return status;
 }

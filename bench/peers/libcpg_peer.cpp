@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <cpgring/histogram.hpp>
 
+#include "cli/unique_name.hpp"
 #include "support/clocks.hpp"
 
 namespace cpgring::bench {
@@ -41,8 +42,9 @@ void libcpg_peer::changed(cpg_handle_t, const cpg_name*, const cpg_address*, std
 }
 
 libcpg_peer::libcpg_peer(std::string_view stem, std::size_t handles) : epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+  const auto group = cli::unique_name(stem);
   for (std::size_t i = 0; i < handles; ++i) {
-    const auto handle = handles_.emplace_back(fmt::format("{}-{}-{}", stem, ::getpid(), i), deliver, changed).handle();
+    const auto handle = handles_.emplace_back(fmt::format("{}-{}", group, i), deliver, changed).handle();
     int fd = -1;
     must(::cpg_fd_get(handle, &fd), "cpg_fd_get");
     epoll_event event{};

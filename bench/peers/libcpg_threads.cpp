@@ -1,8 +1,8 @@
 #include "peers/libcpg_threads.hpp"
 
-#include <unistd.h>
-
 #include <fmt/format.h>
+
+#include "cli/unique_name.hpp"
 
 namespace cpgring::bench {
 namespace {
@@ -32,8 +32,9 @@ void libcpg_threads::deliver(cpg_handle_t handle, const cpg_name*, std::uint32_t
 }
 
 libcpg_threads::libcpg_threads(std::string_view stem, std::size_t handles) {
+  const auto group = cli::unique_name(stem);
   for (std::size_t i = 0; i < handles; ++i) {
-    auto& other = *all_.emplace_back(std::make_unique<one>(this, fmt::format("{}-{}-{}", stem, ::getpid(), i)));
+    auto& other = *all_.emplace_back(std::make_unique<one>(this, fmt::format("{}-{}", group, i)));
     other.thread = std::thread([&other] {
       mine = &other;
       static_cast<void>(::cpg_dispatch(other.handle.handle(), CS_DISPATCH_BLOCKING));

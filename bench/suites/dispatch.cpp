@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -160,7 +161,7 @@ void run_dispatch(const settings& s, results& r) {
   using list = std::vector<std::size_t>;
   const list handles = !s.handles.empty() ? s.handles : s.quick ? list{1, 100, 1000} : list{1, 16, 100, 1000, 4096};
   const list bursts = !s.bursts.empty() ? s.bursts : s.quick ? list{1, 20, 1000} : list{1, 20, 200, 1000};
-  observer watch;
+  std::optional<observer> watch;  // once there is a case to run
   for (const std::size_t h : handles) {
     list here;
     for (const std::size_t b : bursts) {
@@ -174,7 +175,7 @@ void run_dispatch(const settings& s, results& r) {
       }
     }
     if (!here.empty()) {
-      run_case(h, here, s, r, watch);
+      run_case(h, here, s, r, watch ? *watch : watch.emplace());
     }
   }
   // What a crowd of handles costs beside one, for events one at a time and in bursts.

@@ -2,12 +2,11 @@
 //
 // Here all members are one engine's handles, each a process of its own to the service. libcpg has no such thing: a process can be in a
 // group once, so its members are processes.
-#include <unistd.h>
-
 #include <memory>
 
 #include <fmt/format.h>
 
+#include "cli/unique_name.hpp"
 #include "peers/libcpg_processes.hpp"
 #include "suites/suite.hpp"
 #include "support/alternate.hpp"
@@ -38,7 +37,7 @@ void run_fanout(const settings& s, results& r) {
     std::unique_ptr<libcpg_processes> peer;
     std::vector<side> sides;
     if (members <= processes_sane) {  // forked first, from a process with one thread
-      peer = std::make_unique<libcpg_processes>(fmt::format("peer-{}", ::getpid()), members, batch);
+      peer = std::make_unique<libcpg_processes>(cli::unique_name("peer"), members, batch);
       sides.push_back({"libcpg", [&] {
                          const double cpu = peer->cpu_seconds();
                          const auto began = now_ns();

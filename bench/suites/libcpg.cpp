@@ -14,6 +14,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/unique_name.hpp"
 #include "peers/libcpg_member.hpp"
 #include "suites/suite.hpp"
 #include "support/alternate.hpp"
@@ -63,12 +64,13 @@ class program {
     cpg_callbacks_t calls{[](cpg_handle_t, const cpg_name*, std::uint32_t, std::uint32_t, void*, std::size_t) { ++received; },
                           [](cpg_handle_t, const cpg_name*, const cpg_address*, std::size_t, const cpg_address*, std::size_t,
                              const cpg_address*, std::size_t) { ++views; }};
+    const auto group = cli::unique_name(stem);
     for (std::size_t i = 0; i < handles; ++i) {
       cpg_handle_t h = 0;
       again([&] { return lib_.initialize(&h, &calls); }, "cpg_initialize");
       handles_.push_back(h);
       cpg_name name{};
-      const std::string text = fmt::format("{}-{}-{}", stem, ::getpid(), i);
+      const std::string text = fmt::format("{}-{}", group, i);
       name.length = static_cast<std::uint32_t>(text.size());
       std::memcpy(name.value, text.data(), text.size());
       again([&] { return lib_.join(h, &name); }, "cpg_join");

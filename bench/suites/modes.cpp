@@ -1,11 +1,13 @@
 // CPU for each waiting event in each of the four dispatch modes; one handle.
-#include <unistd.h>
-
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <string>
+#include <vector>
 
 #include <fmt/format.h>
 
+#include "cli/unique_name.hpp"
 #include "peers/libcpg_peer.hpp"
 #include "suites/suite.hpp"
 #include "support/alternate.hpp"
@@ -40,7 +42,7 @@ void take_as(our_side& us, mode how, std::uint64_t events) {
 /// libcpg's BLOCKING ends only with the handle: opened for one repetition, finalized in its last callback.
 class blocking_peer {
  public:
-  explicit blocking_peer(std::uint64_t events) : left_(events), member_(fmt::format("blocking-{}", ::getpid()), deliver) {}
+  explicit blocking_peer(std::uint64_t events) : left_(events), member_(cli::unique_name("blocking"), deliver) {}
   bool multicast(std::size_t, std::string_view payload) { return member_.multicast(payload); }
   [[nodiscard]] static std::size_t handles() noexcept { return 1; }
   void take() {
@@ -65,15 +67,22 @@ class blocking_peer {
 void run_modes(const settings& s, results& r) {
   using list = std::vector<std::size_t>;
   const std::string payload(64, 'x');
+  const auto name_of = [](const auto& m, std::size_t burst) { return fmt::format("{}, {} waiting", m.name, burst); };
+  const auto bursts = !s.bursts.empty() ? s.bursts : s.quick ? list{200} : list{20, 200, 1000};
+  if (std::none_of(bursts.begin(), bursts.end(), [&](std::size_t burst) {
+        return std::any_of(std::begin(modes), std::end(modes), [&](const auto& m) { return s.wanted(name_of(m, burst)); });
+      })) {
+    return;
+  }
   observer watch;
   our_options o;
   o.service = s.service;
   our_side ours("ours", 1, o);
   libcpg_peer peer("peer", 1);
-  for (const std::size_t burst : !s.bursts.empty() ? s.bursts : s.quick ? list{200} : list{20, 200, 1000}) {
+  for (const std::size_t burst : bursts) {
     const auto events = static_cast<double>(burst);
     for (const auto& m : modes) {
-      const std::string name = fmt::format("{}, {} waiting", m.name, burst);
+      const std::string name = name_of(m, burst);
       if (!s.wanted(name)) {
         continue;
       }

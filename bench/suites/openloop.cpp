@@ -7,6 +7,9 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -69,6 +72,19 @@ double saturation(libcpg_peer& peer, std::uint64_t messages) {
 }  // namespace
 
 void run_openloop(const settings& s, results& r) {
+  std::vector<std::pair<std::string, double>> rates;  // the second: a rate, or a share of what libcpg can do
+  for (const double rate : s.rates) {
+    rates.emplace_back(fmt::format("{:.0f}/s", rate), rate);
+  }
+  if (s.rates.empty()) {
+    for (const int percent : s.quick ? std::vector<int>{10, 50, 90} : std::vector<int>{1, 10, 25, 50, 75, 100}) {
+      rates.emplace_back(fmt::format("{} % of saturation", percent), percent / 100.0);
+    }
+  }
+  std::erase_if(rates, [&s](const auto& one) { return !s.wanted(one.first); });
+  if (rates.empty()) {
+    return;
+  }
   const punctual timers;
   const std::size_t handles = s.handles.empty() ? 100 : s.handles.front();
   const double seconds = s.length.count() != 0 ? std::chrono::duration<double>(s.length).count() : s.quick ? 0.5 : 3;
@@ -84,19 +100,8 @@ void run_openloop(const settings& s, results& r) {
   }
   const double most = median(tries);
   r.note(fmt::format("libcpg with epoll, {} handles, saturates at {:.0f} messages a second", handles, most));
-  std::vector<std::pair<std::string, double>> rates;
-  for (const double rate : s.rates) {
-    rates.emplace_back(fmt::format("{:.0f}/s", rate), rate);
-  }
-  if (rates.empty()) {
-    for (const int percent : s.quick ? std::vector<int>{10, 50, 90} : std::vector<int>{1, 10, 25, 50, 75, 100}) {
-      rates.emplace_back(fmt::format("{} % of saturation", percent), most * percent / 100);
-    }
-  }
-  for (const auto& [name, rate] : rates) {
-    if (!s.wanted(name)) {
-      continue;
-    }
+  for (const auto& [name, number] : rates) {
+    const double rate = s.rates.empty() ? most * number : number;
     open_loop_plan plan;
     plan.per_second = rate;
     plan.messages = std::max<std::uint64_t>(100, static_cast<std::uint64_t>(rate * seconds));

@@ -74,6 +74,8 @@ void measure(std::size_t handles, std::chrono::milliseconds idle_for, figures& i
   }
 }
 
+std::string name_of(std::size_t handles) { return fmt::format("{} handle{}", handles, handles == 1 ? "" : "s"); }
+
 void run_case(std::size_t handles, const settings& s, results& r) {
   if (mappings_max() < handles * mappings_of_handle + mappings_besides) {
     r.note(fmt::format("{} handles: left out, they need {} mappings, the limit here is {}; as root: sysctl vm.max_map_count={}", handles,
@@ -95,7 +97,7 @@ void run_case(std::size_t handles, const settings& s, results& r) {
     r.note(fmt::format("{} handles: libcpg would need {:.0f} GiB in /dev/shm, {:.0f} are free", handles,
                        static_cast<double>(handles) * libcpg_shm_of_handle / (1 << 30), shm_free() / (1 << 30)));
   }
-  const std::string name = fmt::format("{} handle{}", handles, handles == 1 ? "" : "s");
+  const std::string name = name_of(handles);
   alternate(name, s.repeat(handles > 1000 ? 1 : 5, handles >= 1000 ? 1 : 3), sides);
   const std::string peer = "libcpg with epoll";
   const auto add = [&](const char* what, const char* unit, std::vector<double> figures::*which) -> row& {
@@ -126,7 +128,7 @@ void run_case(std::size_t handles, const settings& s, results& r) {
 void run_scale(const settings& s, results& r) {
   using list = std::vector<std::size_t>;
   for (const std::size_t handles : !s.handles.empty() ? s.handles : s.quick ? list{1, 1000} : list{1, 100, 1000, 4096}) {
-    if (s.wanted(std::to_string(handles))) {
+    if (s.wanted(name_of(handles))) {
       run_case(handles, s, r);
     }
   }

@@ -17,7 +17,7 @@ struct settings {
   std::string service = "cpg";  ///< the one that both sides talk to; libcpg knows "cpg" only
   bool quick = false;
   int repetitions = 0;
-  std::string only;  ///< cases whose names contain this
+  std::string only;  ///< cases whose names contain this; a suite opens nothing for the others
   std::vector<std::size_t> handles, bursts, sizes;
   std::vector<double> rates;
   std::chrono::milliseconds length{0};  ///< of one timed run

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -50,15 +52,20 @@ void run_throughput(const settings& s, results& r) {
                                       : list{64, 256, 1024, 4096, 16384, 65536, 262144, 1047552, 1048576};
   const double bytes_of_a_run = s.quick ? 16e6 : 96e6;
   for (const std::size_t handles : handle_counts) {
+    const auto name_of = [handles](std::size_t size) {
+      return fmt::format("{} bytes, {}", size, handles == 1 ? "1 handle" : fmt::format("{} handles", handles));
+    };
+    list wanted = sizes;
+    std::erase_if(wanted, [&](std::size_t size) { return !s.wanted(name_of(size)); });
+    if (wanted.empty()) {
+      continue;
+    }
     our_options o;
     o.service = s.service;
     our_side ours("ours", handles, o), ours_same("ours-same", handles, o);
     libcpg_peer peer("peer", handles);
-    for (const std::size_t size : sizes) {
-      const std::string name = fmt::format("{} bytes, {}", size, handles == 1 ? "1 handle" : fmt::format("{} handles", handles));
-      if (!s.wanted(name)) {
-        continue;
-      }
+    for (const std::size_t size : wanted) {
+      const std::string name = name_of(size);
       const auto messages =
           static_cast<std::uint64_t>(std::clamp(bytes_of_a_run / static_cast<double>(size), 30.0, s.quick ? 50000.0 : 200000.0));
       const std::string payload(size, 'x');

@@ -1,13 +1,12 @@
 #include "support/our_side.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
 #include <fmt/format.h>
 
+#include "cli/unique_name.hpp"
 #include "support/clocks.hpp"
 
 namespace cpgring::bench {
@@ -27,6 +26,7 @@ engine_options options_for(const our_options& o, std::size_t handles) {
 
 our_side::our_side(std::string_view stem, std::size_t handles, const our_options& options)
     : received_(options.workers == 0 ? 1 : handles), work_(options.work), engine_(options_for(options, handles)) {
+  const auto group = cli::unique_name(stem);
   for (std::size_t i = 0; i < handles; ++i) {
     callbacks calls;
     calls.on_message = [this, to = &received_[options.workers == 0 ? 0 : i]](handle&, const message& m) { take_message(*to, m); };
@@ -45,7 +45,7 @@ our_side::our_side(std::string_view stem, std::size_t handles, const our_options
     }
     handle_options h;
     h.service = options.service;
-    h.group = options.one_group ? fmt::format("{}-{}", stem, ::getpid()) : fmt::format("{}-{}-{}", stem, ::getpid(), i);
+    h.group = options.one_group ? group : fmt::format("{}-{}", group, i);
     h.pid = options.one_group ? static_cast<std::uint32_t>(1000000 + i) : 0;
     h.max_message_size = options.max_message_size;
     h.connect_deadline = h.control_deadline = std::chrono::minutes(2);

@@ -1,10 +1,11 @@
 #include "support/results.hpp"
 
 #include <algorithm>
-#include <cstdio>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+
+#include "cli/output.hpp"
 
 namespace cpgring::bench {
 namespace {
@@ -71,9 +72,9 @@ row& results::add(std::string name, std::string unit, better which, const std::v
   }
   rows_.push_back(std::move(r));
   const row& last = rows_.back();
-  fmt::print("# {} | {}: {} {}, {} {}{}\n", last.suite, last.name, short_number(last.ours), last.unit, last.peer_name,
-             last.peer ? short_number(*last.peer) : "can't", last.ratio ? fmt::format(", {:.2f} times", *last.ratio) : "");
-  std::fflush(stdout);
+  cli::standard_output().print("# {} | {}: {} {}, {} {}{}\n", last.suite, last.name, short_number(last.ours), last.unit, last.peer_name,
+                               last.peer ? short_number(*last.peer) : "can't",
+                               last.ratio ? fmt::format(", {:.2f} times", *last.ratio) : "");
   return rows_.back();
 }
 
@@ -83,8 +84,7 @@ void results::want(std::string name, std::string unit, better which, const std::
 }
 
 void results::note(std::string text) {
-  fmt::print("# {} | {}\n", suite_, text);
-  std::fflush(stdout);
+  cli::standard_output().print("# {} | {}\n", suite_, text);
   notes_.push_back(std::move(text));
 }
 
@@ -104,7 +104,9 @@ std::string results::json() const {
                     {"wanted", or_null(r.wanted)},
                     {"missed", r.missed()}});
   }
-  return nlohmann::ordered_json{{"suite", suite_}, {"rows", list}, {"notes", notes_}}.dump(1) + "\n";
+  auto notes = notes_;
+  notes.insert(notes.end(), silent_notes_.begin(), silent_notes_.end());
+  return nlohmann::ordered_json{{"suite", suite_}, {"rows", list}, {"notes", notes}}.dump(1) + "\n";
 }
 
 void results::print_table() const {
@@ -113,18 +115,19 @@ void results::print_table() const {
     width = std::max(width, r.name.size());
     peer_width = std::max(peer_width, r.peer_name.size());
   }
-  fmt::print("\n{:<{}} {:>12} {:>12} {:<{}} {:>7} {:>7} {:>5} {:<12} {}\n", suite_, width, "cpgring", "peer", "which", peer_width, "ratio",
-             "spread", "runs", "wanted", "unit");
+  std::string table = fmt::format("\n{:<{}} {:>12} {:>12} {:<{}} {:>7} {:>7} {:>5} {:<12} {}\n", suite_, width, "cpgring", "peer", "which",
+                                  peer_width, "ratio", "spread", "runs", "wanted", "unit");
   for (const row& r : rows_) {
     const std::string wanted =
         !r.wanted ? "" : fmt::format("{} {:g}{}", r.ours_at_most ? "<=" : ">=", *r.wanted, r.missed() ? " MISSED" : "");
-    fmt::print("{:<{}} {:>12} {:>12} {:<{}} {:>7} {:>6.0f}% {:>5} {:<12} {}\n", r.name, width, short_number(r.ours),
-               r.peer ? short_number(*r.peer) : "-", r.peer_name, peer_width, r.ratio ? fmt::format("{:.2f}", *r.ratio) : "-",
-               r.spread * 100, r.runs, wanted, r.unit);
+    table += fmt::format("{:<{}} {:>12} {:>12} {:<{}} {:>7} {:>6.0f}% {:>5} {:<12} {}\n", r.name, width, short_number(r.ours),
+                         r.peer ? short_number(*r.peer) : "-", r.peer_name, peer_width, r.ratio ? fmt::format("{:.2f}", *r.ratio) : "-",
+                         r.spread * 100, r.runs, wanted, r.unit);
   }
   for (const auto& note : notes_) {
-    fmt::print("{}\n", note);
+    table += fmt::format("{}\n", note);
   }
+  cli::standard_output().write(table);
 }
 
 }  // namespace cpgring::bench

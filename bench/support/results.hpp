@@ -37,8 +37,10 @@ class results {
   /// As add(), with the ratio that is wanted.
   void want(std::string name, std::string unit, better which, const std::vector<double>& ours, const std::vector<double>& peer,
             std::string peer_name, double at_least);
-  /// Something left out, and why.
+  /// Something left out, and why. Prints a line at once.
   void note(std::string text);
+  /// For json() alone: what people have been told already.
+  void note_silently(std::string text) { silent_notes_.push_back(std::move(text)); }
 
   [[nodiscard]] const std::vector<row>& rows() const noexcept { return rows_; }
   [[nodiscard]] std::string json() const;
@@ -47,7 +49,7 @@ class results {
  private:
   std::string suite_;
   std::vector<row> rows_;
-  std::vector<std::string> notes_;
+  std::vector<std::string> notes_, silent_notes_;
 };
 
 }  // namespace cpgring::bench
