@@ -204,6 +204,8 @@ outcome load(load_options o) {
   }
   if (!o.prints_a_file()) {
     standard_output().write(table_of(o, report));
+  } else if (report.failure) {
+    complain(fmt::format("ended early: {}", report.failure->message()));
   }
   const auto json = without_raw_controls(json_of(o, report).dump(2, ' ', false, nlohmann::json::error_handler_t::replace)) + "\n";
   for (const auto& [name, text] : {std::pair{&o.json, json}, std::pair{&o.hgrm, report.latency.to_hgrm(1000.0)}}) {

@@ -251,11 +251,9 @@ TEST_F(command_streams, listen_that_is_told_to_end_does_not_wait_for_a_reader_fo
   auto out = make_pipe();
   const auto listener = listening({}, {.out = out.writer.get()});
   out.writer.reset();
-  std::string sent;
-  for (int i = 0; i < 3000; ++i) {
-    sent += fmt::format("{:099}\n", i);
-  }
-  EXPECT_EQ(cpgring_command(on_service({"send", group}), sent).status, 0);
+  EXPECT_EQ(cpgring_command(on_service({"send", group, "--whole"}), std::string(500000, 'x')).status, 0);
+  pollfd begun{out.reader.get(), POLLIN, 0};
+  ASSERT_EQ(::poll(&begun, 1, std::chrono::milliseconds(patience).count()), 1) << "more than a pipe holds";
   listener->signal(SIGTERM);
   const auto e = listener->wait();
   EXPECT_EQ(e.status, 1);
