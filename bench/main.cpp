@@ -41,6 +41,8 @@ void raise_descriptor_limit() {
 
 void declare(CLI::App& command, settings& s, bool& strict) {
   command.add_option("-s,--service", s.service, "the service that both sides talk to; libcpg knows 'cpg' alone")->capture_default_str();
+  command.add_option("--service-uid", s.service_uid, "the uid that may run the service, beside root and this user")
+      ->transform(whole_number(0, UINT32_MAX - 1));
   command.add_flag("-q,--quick", s.quick, "fewer cases and repetitions: for a look, not for a claim");
   command.add_option("-r,--repetitions", s.repetitions, "of each side of each case; default: what the suite finds enough")
       ->transform(whole_number(1, 10000));

@@ -121,6 +121,7 @@ void run_case(std::size_t handles, const std::vector<std::size_t>& bursts, const
     }
     our_options o;
     o.service = s.service;
+    o.service_uid = s.service_uid;
     o.backend = v.backend;
     o.workers = v.workers;
     // From the size on at which nobody would take 3 MiB for each handle, rings of 64 KiB.

@@ -52,6 +52,7 @@ void run_fanout(const settings& s, results& r) {
     }
     our_options o;
     o.service = s.service;
+    o.service_uid = s.service_uid;
     o.max_message_size = 65536;
     o.one_group = true;
     our_side ours("ours", members, o);

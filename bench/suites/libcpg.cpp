@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <stdexcept>
@@ -157,6 +158,9 @@ constexpr scenario scenarios[] = {
 }  // namespace
 
 void run_libcpg(const settings& s, results& r) {
+  if (s.service_uid) {
+    ::setenv("CPGRING_LIBCPG_SERVICE_UID", std::to_string(*s.service_uid).c_str(), 1);
+  }
   // In this order: a name without a path means whatever of that name has been loaded already.
   const library stock("libcpg.so.4"), ours(CPGRING_LIBCPG);
   if (stock.dispatch == ours.dispatch) {

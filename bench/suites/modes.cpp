@@ -77,6 +77,7 @@ void run_modes(const settings& s, results& r) {
   observer watch;
   our_options o;
   o.service = s.service;
+  o.service_uid = s.service_uid;
   our_side ours("ours", 1, o);
   libcpg_peer peer("peer", 1);
   for (const std::size_t burst : bursts) {

@@ -90,6 +90,7 @@ void run_openloop(const settings& s, results& r) {
   const double seconds = s.length.count() != 0 ? std::chrono::duration<double>(s.length).count() : s.quick ? 0.5 : 3;
   our_options o;
   o.service = s.service;
+  o.service_uid = s.service_uid;
   our_side ours("ours", handles, o);
   o.idle_strategy = idle::block;
   our_side blocking("ours-block", handles, o);

@@ -75,6 +75,7 @@ void run_pingpong(const settings& s, results& r) {
     }
     our_options o;
     o.service = s.service;
+    o.service_uid = s.service_uid;
     o.idle_strategy = one.strategy;
     auto& us = *ours.emplace_back(std::make_unique<our_side>(fmt::format("ours-{}", one.ours()), 1, o));
     sides.push_back({one.ours(), [&, &into = found[one.ours()]] {

@@ -87,6 +87,7 @@ void run_case(std::size_t handles, const settings& s, results& r) {
   figures us, them;
   our_options o;
   o.service = s.service;
+  o.service_uid = s.service_uid;
   o.max_message_size = our_ring;
   std::vector<side> sides{
       {"cpgring", [&] { measure<our_side>(handles, idle_for, us, [&] { return std::make_unique<our_side>("ours", handles, o); }); }}};

@@ -3,7 +3,9 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,7 +16,8 @@ class results;
 
 /// What the command line says. Empty lists and zeros: as the suite finds right, and less of it with `quick`.
 struct settings {
-  std::string service = "cpg";  ///< the one that both sides talk to; libcpg knows "cpg" only
+  std::string service = "cpg";               ///< the one that both sides talk to; libcpg knows "cpg" only
+  std::optional<std::uint32_t> service_uid;  ///< who may run it, beside root and this user
   bool quick = false;
   int repetitions = 0;
   std::string only;  ///< cases whose names contain this; a suite opens nothing for the others

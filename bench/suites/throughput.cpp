@@ -62,6 +62,7 @@ void run_throughput(const settings& s, results& r) {
     }
     our_options o;
     o.service = s.service;
+    o.service_uid = s.service_uid;
     our_side ours("ours", handles, o), ours_same("ours-same", handles, o);
     libcpg_peer peer("peer", handles);
     for (const std::size_t size : wanted) {

@@ -38,6 +38,7 @@ void run_workers(const settings& s, results& r) {
     observer& watch = observing ? *observing : observing.emplace();
     our_options o;
     o.service = s.service;
+    o.service_uid = s.service_uid;
     o.work = one.work;
     our_side alone("inline", handles, o);
     o.workers = one.workers;

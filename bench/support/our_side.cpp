@@ -45,6 +45,7 @@ our_side::our_side(std::string_view stem, std::size_t handles, const our_options
     }
     handle_options h;
     h.service = options.service;
+    h.service_uid = options.service_uid;
     h.group = options.one_group ? group : fmt::format("{}-{}", group, i);
     h.pid = options.one_group ? static_cast<std::uint32_t>(1000000 + i) : 0;
     h.max_message_size = options.max_message_size;

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,7 @@ namespace cpgring::bench {
 
 struct our_options {
   std::string service = "cpg";
+  std::optional<std::uint32_t> service_uid;
   wakeup backend = wakeup::automatic;
   idle idle_strategy = idle::adaptive;
   std::uint32_t max_message_size = std::uint32_t{1} << 20;

@@ -31,6 +31,7 @@ void connection_options::declare(CLI::App& app) {
   app.add_option("--deadline", deadline_ms, "milliseconds for connecting and for each request")
       ->transform(whole_number(1, 3600000))
       ->capture_default_str();
+  declare_service_uid(app, service_uid);
 }
 
 handle_options connection_options::for_handle() const {
@@ -38,7 +39,13 @@ handle_options connection_options::for_handle() const {
   h.service = service;
   h.max_message_size = max_message_size;
   h.connect_deadline = h.control_deadline = std::chrono::milliseconds(deadline_ms);
+  h.service_uid = service_uid;
   return h;
+}
+
+void declare_service_uid(CLI::App& app, std::optional<std::uint32_t>& into) {
+  app.add_option("--service-uid", into, "the uid that may run the service, beside root and this user")
+      ->transform(whole_number(0, UINT32_MAX - 1));
 }
 
 void declare_group(CLI::App& app, std::string& into) {

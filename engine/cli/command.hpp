@@ -38,11 +38,14 @@ struct connection_options {
   std::string service = "cpg";
   std::uint32_t max_message_size = std::uint32_t{1} << 20;
   std::uint32_t deadline_ms = 10000;
+  std::optional<std::uint32_t> service_uid;
 
   void declare(CLI::App& app);
   [[nodiscard]] handle_options for_handle() const;
 };
 
+/// --service-uid.
+void declare_service_uid(CLI::App& app, std::optional<std::uint32_t>& into);
 /// The group of listen and send.
 void declare_group(CLI::App& app, std::string& into);
 /// An option that takes one of the names in `choices`.

@@ -228,6 +228,7 @@ void declare_load(CLI::App& app, runner& run) {
   auto o = std::make_shared<load_options>();
   command->add_option("-s,--service", o->service, "'embedded': a CPG service inside this process; else the name of one, 'cpg' is corosync")
       ->capture_default_str();
+  declare_service_uid(*command, o->service_uid);
   command->add_option("-n,--handles", o->handles, "how many")->transform(whole_number(1, 100000))->capture_default_str();
   command->add_option("-m,--messages", o->messages, "how many in all; 400000 at 20000 a second take 20 s")
       ->transform(whole_number(1))

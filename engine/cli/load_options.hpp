@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include <cpgring/cpgring.hpp>
@@ -10,6 +11,7 @@ namespace cpgring::cli {
 
 struct load_options {
   std::string service = "embedded";
+  std::optional<std::uint32_t> service_uid;
   std::uint32_t handles = 1000;
   std::uint64_t messages = 400000;
   std::size_t size = 64;

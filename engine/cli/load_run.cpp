@@ -110,6 +110,7 @@ result<void> load_run::open_handles() {
   opened_at_ = moved_at_ = now();
   handle_options h;
   h.service = service_ != nullptr ? service_->name() : o_.service;
+  h.service_uid = o_.service_uid;
   h.max_message_size = o_.max_message_size;
   h.connect_deadline = h.control_deadline = std::chrono::seconds(10) + std::chrono::milliseconds(10) * o_.handles;
   h.order = o_.order;

@@ -10,22 +10,27 @@
 
 namespace cpgring::ipc {
 
-result<connection> connection::open(base::unique_fd socket, connection_facts facts, bool prefault) {
-  auto request = shared_ring::open(facts.request_base, facts.max_message_size, prefault);
+result<connection> connection::open(base::unique_fd socket, const connection_facts& facts, bool prefault) {
+  auto files = ring_directory::open(facts.directory, {facts.service_uid, ::geteuid()});
+  if (!files) {
+    return fail(files.error());
+  }
+  auto request = shared_ring::open(*files, facts.request, facts.max_message_size, prefault);
   if (!request) {
     return fail(request.error());
   }
-  auto response = shared_ring::open(facts.response_base, facts.max_message_size, prefault);
+  auto response = shared_ring::open(*files, facts.response, facts.max_message_size, prefault);
   if (!response) {
     return fail(response.error());
   }
-  auto event = shared_ring::open(facts.event_base, facts.max_message_size, prefault);
+  auto event = shared_ring::open(*files, facts.event, facts.max_message_size, prefault);
   if (!event) {
     return fail(event.error());
   }
+  files->close();
   auto made = std::make_unique<parts>(std::move(*request), std::move(*response), std::move(*event));
   made->outstanding_limit = doorbell::outstanding_limit(socket.get());
-  return connection(std::move(socket), std::move(facts), std::move(made));
+  return connection(std::move(socket), std::move(*files), facts, std::move(made));
 }
 
 enum writable connection::writable() noexcept {
@@ -80,16 +85,9 @@ bool connection::hung_up() const noexcept {
 void connection::hang_up() noexcept { ::shutdown(socket_.get(), SHUT_RDWR); }
 
 void connection::abandon_files() noexcept {
-  if (!hung_up()) {
-    return;
+  if (hung_up()) {
+    files_.remove_opened();
   }
-  for (const auto* base : {&facts_.request_base, &facts_.response_base, &facts_.event_base}) {
-    for (const char* kind : {"-header", "-data"}) {
-      ::unlink((*base + kind).c_str());
-    }
-  }
-  const auto slash = facts_.event_base.rfind('/');
-  ::rmdir(facts_.event_base.substr(0, slash).c_str());  // fails unless it is empty, as it should
 }
 
 }  // namespace cpgring::ipc

@@ -20,6 +20,7 @@
 #include "ipc/doorbell_debt.hpp"
 #include "ipc/flow_control.hpp"
 #include "ipc/response_reader.hpp"
+#include "ipc/ring_directory.hpp"
 #include "ipc/ring_reader.hpp"
 #include "ipc/ring_writer.hpp"
 #include "ipc/shared_ring.hpp"
@@ -28,15 +29,17 @@ namespace cpgring::ipc {
 
 /// What the handshake found out.
 struct connection_facts {
-  std::string request_base, response_base, event_base;
+  std::string directory;                 // of the rings' files
+  std::string request, response, event;  // their names there, without "-header" and "-data"
   std::uint32_t max_message_size = 0;
   pid_t service_pid = 0;  // 0: not known here (another pid namespace)
+  uid_t service_uid = 0;
 };
 
 class connection {
  public:
-  /// Maps the rings. The socket is hung up when that fails. Errors: see shared_ring::open.
-  static result<connection> open(base::unique_fd socket, connection_facts facts, bool prefault);
+  /// Maps the rings. The socket is hung up when that fails. Errors: see ring_directory and shared_ring.
+  static result<connection> open(base::unique_fd socket, const connection_facts& facts, bool prefault);
 
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
   [[nodiscard]] ring_reader& events() noexcept { return parts_->events; }
@@ -76,12 +79,12 @@ class connection {
   [[nodiscard]] bool hung_up() const noexcept;
   /// Tells the service that we are gone, whoever else still holds the socket open: a dying io_uring does so for some milliseconds.
   void hang_up() noexcept;
-  /// After a hang-up by the service: removes the files that it left in /dev/shm if it died. One that lives removes them itself, and then
-  /// this finds nothing; while it has not hung up this does nothing at all.
+  /// After a hang-up by the service: removes the files that it left in /dev/shm if it died; see ring_directory::remove_opened(). One that
+  /// lives removes them itself, and then this finds nothing; while it has not hung up this does nothing at all.
   void abandon_files() noexcept;
 
-  [[nodiscard]] pid_t service_pid() const noexcept { return facts_.service_pid; }
-  [[nodiscard]] std::uint32_t max_message_size() const noexcept { return facts_.max_message_size; }
+  [[nodiscard]] pid_t service_pid() const noexcept { return service_pid_; }
+  [[nodiscard]] std::uint32_t max_message_size() const noexcept { return max_message_size_; }
   [[nodiscard]] std::size_t shm_bytes() const noexcept {
     return parts_->request_ring.shm_bytes() + parts_->response_ring.shm_bytes() + parts_->event_ring.shm_bytes();
   }
@@ -107,13 +110,19 @@ class connection {
     std::uint32_t outstanding_limit = 1;
     bool waits_for_half = false;
   };
-  connection(base::unique_fd socket, connection_facts facts, std::unique_ptr<parts> made)
-      : parts_(std::move(made)), socket_(std::move(socket)), facts_(std::move(facts)) {}
+  connection(base::unique_fd socket, ring_directory files, const connection_facts& facts, std::unique_ptr<parts> made)
+      : parts_(std::move(made)),
+        socket_(std::move(socket)),
+        files_(std::move(files)),
+        max_message_size_(facts.max_message_size),
+        service_pid_(facts.service_pid) {}
 
   std::unique_ptr<parts> parts_;
   base::unique_fd socket_;  // closed before the rings go: the service hears of it first
   base::closed_in_child socket_in_child_{socket_.get()};
-  connection_facts facts_;
+  ring_directory files_;
+  std::uint32_t max_message_size_;
+  pid_t service_pid_;
 };
 
 }  // namespace cpgring::ipc

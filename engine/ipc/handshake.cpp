@@ -2,15 +2,17 @@
 
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <optional>
 
 #include <fmt/format.h>
+#include <cpgring/options.hpp>
 
 #include "base/check.hpp"
-#include "ipc/chunk_format.hpp"
 
 namespace cpgring::ipc {
 namespace {
@@ -20,6 +22,7 @@ constexpr std::size_t name_bytes = 4096;
 constexpr std::size_t request_bytes = 24;
 constexpr std::int32_t authenticate = -1;
 constexpr std::uint32_t type_shared_memory = 1;
+constexpr uid_t overflow_uid = 65534;  // the kernel's default
 
 // libqb asks for this file once in a process; Debian builds it with /tmp as the directory of its sockets.
 bool filesystem_sockets() {
@@ -68,7 +71,8 @@ error refusal(std::string_view service, std::int32_t code) {
   return fail_errno(-code, fmt::format("service '{}' refused the connection", service)).value();
 }
 
-/// A ring's base name: NUL-terminated, absolute, in the directory of the others.
+/// A ring's base name: NUL-terminated, absolute, printable, and no part of it empty or a dot: its last directory is opened without
+/// following a link, which "link/." would be.
 std::optional<std::string> ring_name(const std::byte* answer, std::size_t at) {
   const char* text = reinterpret_cast<const char*>(answer) + at;
   const std::size_t length = ::strnlen(text, name_bytes);
@@ -76,18 +80,31 @@ std::optional<std::string> ring_name(const std::byte* answer, std::size_t at) {
     return std::nullopt;
   }
   std::string name(text, length);
-  return name.find("/../") == std::string::npos ? std::optional(std::move(name)) : std::nullopt;
+  const bool plain = std::none_of(name.begin(), name.end(), [](char c) { return (c >= 0 && c < ' ') || c == '\x7f'; });
+  for (const char* part : {"//", "/./", "/../"}) {
+    if (!plain || name.find(part) != std::string::npos) {
+      return std::nullopt;
+    }
+  }
+  return name;
 }
 
-std::string directory_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
+std::string directory_of(const std::string& path) {
+  const auto slash = path.rfind('/');
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+std::string name_in_directory(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
 }  // namespace
 
-result<handshake> handshake::begin(std::string_view service, std::uint32_t max_message_size, bool prefault) {
+result<handshake> handshake::begin(std::string_view service, std::uint32_t max_message_size, bool prefault,
+                                   std::optional<uid_t> service_uid) {
   handshake h;
   h.service_ = service;
   h.max_message_size_ = max_message_size;
   h.prefault_ = prefault;
+  h.service_uid_ = service_uid;
   std::string path(service);
   bool file = !path.empty() && path.front() == '/';
   if (!file && filesystem_sockets()) {
@@ -142,13 +159,35 @@ result<handshake::step> handshake::connect_step() {
       default: return fail_errno(errno, fmt::format("connecting to service '{}'", service_));
     }
   }
-  ucred peer{};
-  socklen_t size = sizeof peer;
-  if (::getsockopt(socket_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0) {
-    facts_.service_pid = peer.pid;
+  if (auto ok = look_at_peer(); !ok) {
+    return fail(ok.error());
   }
   phase_ = phase::sending;
   return send_step();
+}
+
+/// Anybody can listen under a free abstract name. A service sees and orders all that is multicast, so it has to be somebody who could do
+/// that anyway, or whom the user has named.
+result<void> handshake::look_at_peer() {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (::getsockopt(socket_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+    return fail_errno(errno, fmt::format("asking who runs service '{}'", service_));
+  }
+  facts_.service_pid = peer.pid;
+  facts_.service_uid = peer.uid;
+  const uid_t own = ::geteuid();
+  if (peer.uid == 0 || peer.uid == own || (service_uid_ && peer.uid == *service_uid_)) {
+    return {};
+  }
+  std::string text = fmt::format("service '{}' is run by uid {}, this process by uid {}: ", service_, peer.uid, own);
+  text += service_uid_ ? fmt::format("only services of uid 0, of its own uid and of uid {} are trusted; ", *service_uid_)
+                       : std::string("only services of uid 0 and of its own uid are trusted; ");
+  text += fmt::format("to allow it: handle_options::service_uid, --service-uid {0}, or CPGRING_LIBCPG_SERVICE_UID={0}", peer.uid);
+  if (peer.uid == overflow_uid) {
+    text += fmt::format(" ({} stands for any uid that is unknown here: the service may live in another user namespace)", overflow_uid);
+  }
+  return fail(errc::access, std::move(text));
 }
 
 result<handshake::step> handshake::send_step() {
@@ -205,23 +244,28 @@ result<handshake::step> handshake::look_at_answer() {
                                                  service_, type));
   }
   facts_.max_message_size = field<std::uint32_t>(a, at_max_message_size);
-  constexpr std::uint32_t most = chunk_format::data_words_max * 4 - 65536;
-  if (facts_.max_message_size < max_message_size_ || facts_.max_message_size > most) {
-    return malformed("max_msg_size", facts_.max_message_size, fmt::format("{} (as asked for) to {}", max_message_size_, most));
+  // libqb takes the larger of what client and service want.
+  if (facts_.max_message_size < max_message_size_ || facts_.max_message_size > max_message_size_max) {
+    return malformed("max_msg_size", facts_.max_message_size,
+                     fmt::format("{} (as asked for) to {}", max_message_size_, max_message_size_max));
   }
   const auto request = ring_name(a, at_request), response = ring_name(a, at_response), event = ring_name(a, at_event);
   if (!request || !response || !event) {
     return malformed(!request    ? "request ring name"
                      : !response ? "response ring name"
                                  : "event ring name",
-                     "not terminated or not absolute", "an absolute path");
+                     "not terminated, not absolute or no plain path", "an absolute path");
   }
   if (directory_of(*request) != directory_of(*response) || directory_of(*request) != directory_of(*event)) {
     return malformed("ring directory", directory_of(*event), directory_of(*request));
   }
-  facts_.request_base = *request;
-  facts_.response_base = *response;
-  facts_.event_base = *event;
+  if (*request == *response || *request == *event || *response == *event) {
+    return malformed("ring names", *request == *response || *request == *event ? *request : *response, "three different ones");
+  }
+  facts_.directory = directory_of(*request);
+  facts_.request = name_in_directory(*request);
+  facts_.response = name_in_directory(*response);
+  facts_.event = name_in_directory(*event);
   const int off = 0;
   ::setsockopt(socket_.get(), SOL_SOCKET, SO_PASSCRED, &off, sizeof off);
   phase_ = phase::complete;
@@ -232,7 +276,7 @@ result<handshake::step> handshake::look_at_answer() {
 result<connection> handshake::finish() {
   CPGRING_CHECK(phase_ == phase::complete && socket_);
   socket_in_child_.reset();
-  return connection::open(std::move(socket_), std::move(facts_), prefault_);
+  return connection::open(std::move(socket_), facts_, prefault_);
 }
 
 }  // namespace cpgring::ipc

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -30,15 +31,18 @@ class handshake {
   };
 
   /// `service`: the name of an abstract socket, or a path when it begins with '/'. Where /etc/libqb/force-filesystem-sockets exists, names
-  /// are files in libqb's socket directory, as for libqb itself. Errors: invalid_param, no_descriptors, or an errno.
-  static result<handshake> begin(std::string_view service, std::uint32_t max_message_size, bool prefault = true);
+  /// are files in libqb's socket directory, as for libqb itself. `service_uid`: who may run the service beside uid 0 and our effective uid.
+  /// Errors: invalid_param, no_descriptors, or an errno.
+  static result<handshake> begin(std::string_view service, std::uint32_t max_message_size, bool prefault = true,
+                                 std::optional<uid_t> service_uid = std::nullopt);
   handshake(handshake&&) = default;
   handshake& operator=(handshake&&) = default;
 
-  /// Errors: service_absent, access, service_not_ready, no_space, no_descriptors, not_supported, malformed, service_lost, or an errno.
+  /// Errors: service_absent, access (who runs the service; or the service refuses us), service_not_ready, no_space, no_descriptors,
+  /// not_supported, malformed, service_lost, or an errno.
   result<step> advance();
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
-  /// Maps the rings. Errors: see shared_ring::open. The object is used up.
+  /// Maps the rings. Errors: see connection::open. The object is used up.
   result<connection> finish();
 
  private:
@@ -48,6 +52,7 @@ class handshake {
 
   handshake() = default;
   result<step> connect_step();
+  result<void> look_at_peer();
   result<step> send_step();
   result<step> receive_step();
   result<step> look_at_answer();
@@ -60,6 +65,7 @@ class handshake {
   std::string service_;
   std::uint32_t max_message_size_ = 0;
   bool prefault_ = true;
+  std::optional<uid_t> service_uid_;
   std::unique_ptr<std::array<std::byte, answer_bytes>> answer_;
   std::size_t received_ = 0;
   connection_facts facts_;

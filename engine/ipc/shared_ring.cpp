@@ -1,13 +1,12 @@
 #include "ipc/shared_ring.hpp"
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 
 #include <fmt/format.h>
+#include <cpgring/options.hpp>
 
 #include "base/checked_read.hpp"
 #include "base/limits.hpp"
@@ -18,32 +17,6 @@
 
 namespace cpgring::ipc {
 namespace {
-
-struct opened_file {
-  base::unique_fd fd;
-  std::size_t size = 0;
-};
-
-result<opened_file> open_file(const std::string& path) {
-  opened_file file;
-  file.fd.reset(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  if (!file.fd) {
-    const int why = errno;
-    if (why == EMFILE || why == ENFILE) {
-      return fail(errc::no_descriptors, fmt::format("opening {}: out of file descriptors; raise RLIMIT_NOFILE", path));
-    }
-    return fail_errno(why, fmt::format("opening {} (are /dev/shm and its mount namespace those of the service?)", path));
-  }
-  struct stat st {};
-  if (::fstat(file.fd.get(), &st) != 0) {
-    return fail_errno(errno, fmt::format("looking at {}", path));
-  }
-  if (!S_ISREG(st.st_mode) || st.st_size < 0) {
-    return fail(errc::malformed, fmt::format("the service named {} as a ring, which is no regular file", path));
-  }
-  file.size = static_cast<std::size_t>(st.st_size);
-  return file;
-}
 
 tl::unexpected<error> map_failed(std::size_t bytes, const std::string& path) { return fail(base::mapping_refused(errno, bytes, path)); }
 
@@ -59,21 +32,23 @@ result<void> touch(void* at, std::size_t size, const std::string& path) {
 }
 
 /// The header's word count is foreign: it has to agree with the size of the file and with what the handshake promised.
-result<void> check_size(const std::string& base, std::uint32_t words, std::size_t file_size, std::uint32_t max_message_size) {
+result<void> check_size(const std::string& ring, std::uint32_t words, std::size_t file_size, std::uint32_t max_message_size) {
   const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   const std::size_t size = std::size_t{words} * 4;
   const std::size_t least = std::size_t{max_message_size} + chunk_format::data_slack;
-  if (size != file_size || size % page != 0 || size < least || words > chunk_format::data_words_max) {
+  const std::size_t most = (std::size_t{max_message_size_max} + chunk_format::data_slack + page - 1) / page * page;
+  static_assert(max_message_size_max / 4 < chunk_format::data_words_max / 2);
+  if (size != file_size || size % page != 0 || size < least || size > most) {
     return fail(errc::malformed,
                 fmt::format("ring {}: the header's word count is {} ({} bytes), its data file has {} bytes; allowed are whole pages of at "
-                            "least {} bytes, the same in both; this connection ended",
-                            base, words, size, file_size, least));
+                            "least {} bytes and at most {}, the same in both; this connection ended",
+                            ring, words, size, file_size, least, most));
   }
   return {};
 }
 
 /// Twice back to back, so that a chunk is contiguous wherever it starts.
-result<base::unique_mapping> map_twice(const opened_file& file, const std::string& path) {
+result<base::unique_mapping> map_twice(const ring_directory::file& file, const std::string& path) {
   void* reserved = ::mmap(nullptr, 2 * file.size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (reserved == MAP_FAILED) {
     return map_failed(2 * file.size, path);
@@ -89,9 +64,10 @@ result<base::unique_mapping> map_twice(const opened_file& file, const std::strin
 
 }  // namespace
 
-result<shared_ring> shared_ring::open(const std::string& base, std::uint32_t max_message_size, bool prefault) {
-  const std::string header_path = base + "-header", data_path = base + "-data";
-  auto header_file = open_file(header_path);
+result<shared_ring> shared_ring::open(ring_directory& directory, std::string_view name, std::uint32_t max_message_size, bool prefault) {
+  const std::string header_name = fmt::format("{}-header", name), data_name = fmt::format("{}-data", name);
+  const std::string header_path = directory.path_of(header_name), data_path = directory.path_of(data_name);
+  auto header_file = directory.open_file(header_name);
   if (!header_file) {
     return fail(header_file.error());
   }
@@ -99,7 +75,7 @@ result<shared_ring> shared_ring::open(const std::string& base, std::uint32_t max
     return fail(errc::malformed,
                 fmt::format("{} has {} bytes, a ring header has at least {}", header_path, header_file->size, chunk_format::header_bytes));
   }
-  auto data_file = open_file(data_path);
+  auto data_file = directory.open_file(data_name);
   if (!data_file) {
     return fail(data_file.error());
   }
@@ -115,7 +91,7 @@ result<shared_ring> shared_ring::open(const std::string& base, std::uint32_t max
     }
   }
   const std::uint32_t words = base::read_once_u32(header.data() + chunk_format::data_words);
-  if (auto ok = check_size(base, words, data_file->size, max_message_size); !ok) {
+  if (auto ok = check_size(directory.path_of(name), words, data_file->size, max_message_size); !ok) {
     return fail(ok.error());
   }
   auto data = map_twice(*data_file, data_path);

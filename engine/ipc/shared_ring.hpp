@@ -7,23 +7,24 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
+#include <string_view>
 #include <utility>
 
 #include <cpgring/error.hpp>
 
 #include "base/owned.hpp"
 #include "ipc/chunk_format.hpp"
+#include "ipc/ring_directory.hpp"
 
 namespace cpgring::ipc {
 
 class shared_ring {
  public:
-  /// `base`: the name that the service gave, without "-header" and "-data". `max_message_size`: what the ring must at least hold.
+  /// `name`: that of the ring's files in `directory`, without "-header" and "-data". `max_message_size`: what the ring must at least hold.
   /// `prefault`: touch all pages now, so that none faults on the first lap and a full /dev/shm is an error here instead of SIGBUS later.
   /// Counts us in the ring's reference count; the destructor counts us out. Nothing is created, truncated or unlinked.
-  /// Errors: no_space (/dev/shm full, found while touching the pages), no_descriptors, no_mappings, malformed (sizes), or an errno.
-  static result<shared_ring> open(const std::string& base, std::uint32_t max_message_size, bool prefault);
+  /// Errors: no_space (/dev/shm full, found while touching the pages), no_mappings, malformed (sizes), those of ring_directory::open_file.
+  static result<shared_ring> open(ring_directory& directory, std::string_view name, std::uint32_t max_message_size, bool prefault);
   shared_ring(shared_ring&& other) noexcept
       : header_(std::move(other.header_)),
         data_(std::move(other.data_)),

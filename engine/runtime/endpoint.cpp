@@ -179,7 +179,7 @@ void endpoint::begin_connect(base::time_point deadline) {
     }
     publish();
   }
-  auto begun = ipc::handshake::begin(options_.service, options_.max_message_size);
+  auto begun = ipc::handshake::begin(options_.service, options_.max_message_size, options_.prefault, options_.service_uid);
   if (!begun) {
     lose(begun.error());
     return;

@@ -55,6 +55,9 @@ result<void> handle_options::validate() const {
   if (group.size() > group_name_max) {
     return fail(errc::name_too_long, fmt::format("group has {} bytes, a group name has 1 to {}", group.size(), group_name_max));
   }
+  if (service_uid == UINT32_MAX) {
+    return fail(errc::invalid_param, "service_uid is 4294967295, which is no user");
+  }
   if (order == ordering::by_key && !key) {
     return fail(errc::invalid_param, "order is by_key, but there is no key function");
   }

@@ -25,7 +25,8 @@ enum class errc : int {
   no_memory = 8,             ///< memory is used up
   bad_handle = 9,            ///< the handle is closed or was never open
   busy = 10,                 ///< a join or leave is still under way on this handle
-  access = 11,               ///< the service refuses this user; remedy: run as root or allow the uid in corosync's uidgid.d
+  access = 11,               ///< the service refuses this user, or is run by one that is not trusted (handle_options::service_uid);
+                             ///< remedy: run as root or allow the uid in corosync's uidgid.d; the text says which
   not_exist = 12,            ///< not joined, or no such thing
   name_too_long = 13,        ///< a group name is longer than 128 bytes
   exist = 14,                ///< already joined, or this process is in that group through another handle

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -124,6 +125,10 @@ struct handle_options {
   std::uint32_t max_message_size = std::uint32_t{1} << 20;
   /// "cpg" is corosync. A name without '/' is an abstract unix socket of this network namespace; with a leading '/' a path.
   std::string service = "cpg";
+  /// The uid, as this process sees it, that may run the service beside uid 0 and this process's effective uid; any other is errc::access. A
+  /// service sees and orders all that is multicast: name only a user whom you trust with that. 65534 often is any user of another user
+  /// namespace. 0..4294967294.
+  std::optional<std::uint32_t> service_uid;
   /// Join this group as soon as the handle is ready; empty: join() does it. 1..128 bytes.
   std::string group;
   /// For the handshake, from open() on, 0..86400000. A stopped service cannot make it last longer.
@@ -134,7 +139,9 @@ struct handle_options {
   /// errc::try_again.
   std::size_t send_queue_bytes = std::size_t{4} << 20;
   /// Messages above the atomic limit travel as fragments; a join meanwhile can tear them (see docs). Limit for sending and for assembling,
-  /// per sender.
+  /// per sender. What all senders together have unfinished is at most twice as many bytes, and large_messages_open_max messages; beyond
+  /// either, one is given up, with callbacks::on_aborted and errc::no_memory: one whose sender has stood still for 1024 fragments of
+  /// others, else the one that comes.
   std::size_t large_message_max = std::size_t{64} << 20;
   /// Share of the engine's turns, 1..1000: weight 2 gets twice the bytes of weight 1 when both have more than fits.
   std::uint32_t weight = 1;
@@ -168,6 +175,8 @@ struct handle_options {
 inline constexpr std::uint32_t max_message_size_min = 16384;
 inline constexpr std::uint32_t max_message_size_max = std::uint32_t{32} << 20;
 inline constexpr std::uint32_t atomic_message_max = 1047552;
+/// Messages above the atomic limit that one handle keeps unfinished at a time, each of another sender.
+inline constexpr std::size_t large_messages_open_max = 256;
 /// Longest group name in bytes.
 inline constexpr std::size_t group_name_max = 128;
 

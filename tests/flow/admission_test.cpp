@@ -89,6 +89,7 @@ class admission_rows : public testing::Test {
 
   /// "serving", or why not.
   std::string serve(const ids& who, std::optional<std::uint32_t> gid = {}, std::vector<std::uint32_t> uids = {}, std::string user = {}) {
+    service_uid_ = user.empty() ? who.uid : nobody;
     service_.emplace(who, [&](const auto& say) {
       embedded_service_options o;
       o.name = name_;
@@ -111,12 +112,14 @@ class admission_rows : public testing::Test {
     });
     return service_->line();
   }
-  /// "joined", or the code that the handle was lost with.
-  std::string join(const ids& who) {
+  /// "joined", or the code that the handle was lost with. The client trusts whoever runs the service.
+  std::string join(const ids& who) { return join(who, service_uid_); }
+  std::string join(const ids& who, std::optional<std::uint32_t> trusted) {
     process client(who, [&](const auto& say) {
       engine loop;
       handle_options o;
       o.service = name_;
+      o.service_uid = trusted;
       o.group = "g";
       o.max_message_size = 65536;
       std::string outcome;
@@ -139,6 +142,7 @@ class admission_rows : public testing::Test {
 
   const std::string name_ = world::fresh_group("admission");
   std::optional<process> service_;
+  uid_t service_uid_ = 0;
 };
 
 TEST_F(admission_rows, root_lets_root_in) {
@@ -192,6 +196,18 @@ TEST_F(admission_rows, a_plain_user_lets_itself_and_root_in) {
   EXPECT_EQ(join({61000, 61009}), "joined");
   EXPECT_EQ(join(root), "joined");
   EXPECT_EQ(join({61001, 61000}), "refused");
+}
+
+TEST_F(admission_rows, whom_a_plain_user_lets_in_has_to_trust_it) {
+  ASSERT_EQ(serve(inside, 62000), "serving");
+  EXPECT_EQ(join(plain, {}), "joined") << "it is its own";
+  EXPECT_EQ(join(root, {}), "refused");
+  EXPECT_EQ(join(root, 61000), "joined");
+  EXPECT_EQ(join({61001, 62000}, {}), "refused");
+  EXPECT_EQ(join({61001, 62000}, 61000), "joined");
+  ASSERT_EQ(serve(root, nobody, {}, "nobody"), "serving");
+  EXPECT_EQ(join(root, {}), "refused") << "it is no longer root's";
+  EXPECT_EQ(join(root, nobody), "joined");
 }
 
 TEST_F(admission_rows, a_plain_user_outside_the_group_can_let_nobody_in) {

@@ -23,7 +23,7 @@ void demand(bool holds) {
 const shared_ring& ring() {
   static const shared_ring mapped = [] {
     const raw_ring files(4096);  // unlinked at once, whatever comes
-    return std::move(*shared_ring::open(files.base(), files.max_message_size(), true));
+    return std::move(*open_ring(files.base(), files.max_message_size(), true));
   }();
   return mapped;
 }

@@ -31,9 +31,9 @@ struct fake_answer {
     put(error, 0);
     put(type, 1);
     put(max_message_size, 16384);
-    for (const std::size_t at : names) {
-      name(at, "/dev/shm/cpgring-test-no-such-ring");
-    }
+    name(names[0], "/dev/shm/cpgring-test-no-such-request");
+    name(names[1], "/dev/shm/cpgring-test-no-such-response");
+    name(names[2], "/dev/shm/cpgring-test-no-such-event");
   }
   void put(std::size_t at, std::int64_t value) {
     const auto low = static_cast<std::uint32_t>(value);

@@ -13,6 +13,7 @@
 
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
+#include <cpgring/options.hpp>
 
 #include "ipc/doorbell.hpp"
 #include "ipc/handshake.hpp"
@@ -302,6 +303,23 @@ TEST_F(hostile_handshake, with_more_than_any_ring_holds) {
   expect_error(a, errc::malformed, "max_msg_size is 4294967295");
 }
 
+TEST_F(hostile_handshake, with_more_than_any_client_may_ask_for) {
+  fake_answer a;
+  a.put(fake_answer::max_message_size, max_message_size_max + 1);
+  expect_error(a, errc::malformed, "max_msg_size is 33554433, expected 16384 (as asked for) to 33554432");
+}
+
+TEST_F(hostile_handshake, with_rings_larger_than_any_client_may_ask_for) {
+  const offered_rings rings((std::size_t{32} << 20) + 8192);
+  expect_error(rings.answer, errc::malformed, "at most 33558528");
+}
+
+TEST_F(hostile_handshake, with_one_ring_for_two_purposes) {
+  fake_answer a;
+  a.name(fake_answer::names[2], "/dev/shm/cpgring-test-no-such-response");
+  expect_error(a, errc::malformed, "ring names is /dev/shm/cpgring-test-no-such-response, expected three different ones");
+}
+
 TEST_F(hostile_handshake, with_more_than_its_own_rings_hold) {
   offered_rings rings;
   rings.answer.put(fake_answer::max_message_size, 20480);
@@ -310,7 +328,7 @@ TEST_F(hostile_handshake, with_more_than_its_own_rings_hold) {
 }
 
 TEST_F(hostile_handshake, with_names_that_do_not_exist) {
-  expect_error(fake_answer(), {ENOENT, std::system_category()}, "/dev/shm/cpgring-test-no-such-ring-header");
+  expect_error(fake_answer(), {ENOENT, std::system_category()}, "/dev/shm/cpgring-test-no-such-request-header");
 }
 
 TEST_F(hostile_handshake, with_only_the_last_ring_missing_lets_go_of_the_others) {
@@ -323,7 +341,7 @@ TEST_F(hostile_handshake, with_only_the_last_ring_missing_lets_go_of_the_others)
 
 TEST_F(hostile_handshake, with_rings_in_several_directories) {
   fake_answer a;
-  a.name(fake_answer::names[2], "/tmp/cpgring-test-no-such-ring");
+  a.name(fake_answer::names[2], "/tmp/cpgring-test-no-such-event");
   expect_error(a, errc::malformed, "ring directory is /tmp, expected /dev/shm");
 }
 
@@ -333,8 +351,18 @@ struct name_case {
 };
 
 TEST(hostile_names, are_refused_for_each_ring_by_its_name) {
-  const std::vector<std::string> bad{
-      "", "/", "relative/path", "qb-request", "/dev/shm/../../etc/passwd", std::string(4096, '/'), "/" + std::string(4095, 'x')};
+  const std::vector<std::string> bad{"",
+                                     "/",
+                                     "relative/path",
+                                     "qb-request",
+                                     "/dev/shm/../../etc/passwd",
+                                     "/dev/shm//qb-request",
+                                     "/dev/shm/./qb-request",
+                                     "/dev/shm/link/./qb-request",
+                                     "/dev/shm/qb\nrequest",
+                                     "/dev/shm/qb\x1b[31m",
+                                     std::string(4096, '/'),
+                                     "/" + std::string(4095, 'x')};
   for (const auto& [which, at] : {name_case{"request ring name", 40}, {"response ring name", 4136}, {"event ring name", 8232}}) {
     for (const std::string& text : bad) {
       const no_leak none;
@@ -355,8 +383,9 @@ TEST(hostile_names, are_refused_for_each_ring_by_its_name) {
 
 TEST_F(hostile_handshake, with_a_name_longer_than_a_path_can_be) {
   fake_answer a;
+  char last = 'x';
   for (const std::size_t at : fake_answer::names) {
-    a.name(at, "/dev/shm/" + std::string(4086, 'x'));  // 4095 and the NUL: terminated
+    a.name(at, "/dev/shm/" + std::string(4085, 'x') + last++);  // 4095 and the NUL: terminated
   }
   expect_error(a, {ENAMETOOLONG, std::system_category()}, "opening /dev/shm/xxx");
 }

@@ -54,7 +54,7 @@ struct honest_ring {
 
 /// So many good chunks, then broken by `field`.
 void expect_broken_after(const honest_ring& ring, std::size_t good, const std::string& field) {
-  const auto shared = shared_ring::open(ring.raw.base(), ring.raw.max_message_size(), false);
+  const auto shared = open_ring(ring.raw.base(), ring.raw.max_message_size(), false);
   RC_ASSERT(shared.has_value());
   ring_reader reader(*shared);
   reader.collect();
@@ -127,7 +127,7 @@ RC_GTEST_PROP(one_wrong_field, a_read_position_outside_of_the_ring, ()) {
 
 RC_GTEST_PROP(one_wrong_field, a_length_that_changes_while_it_is_leased_moves_the_reader_nowhere_else, ()) {
   honest_ring ring;
-  const auto shared = shared_ring::open(ring.raw.base(), ring.raw.max_message_size(), false);
+  const auto shared = open_ring(ring.raw.base(), ring.raw.max_message_size(), false);
   RC_ASSERT(shared.has_value());
   ring_reader reader(*shared);
   reader.collect();
@@ -148,7 +148,7 @@ RC_GTEST_PROP(one_wrong_field, a_length_that_changes_while_it_is_leased_moves_th
 
 RC_GTEST_PROP(hostile_request_rings, of_random_positions_and_counts_never_lead_a_writer_outside, ()) {
   raw_ring raw(words * 4);
-  const auto shared = shared_ring::open(raw.base(), raw.max_message_size(), false);
+  const auto shared = open_ring(raw.base(), raw.max_message_size(), false);
   RC_ASSERT(shared.has_value());
   ring_writer writer(*shared);
   const std::byte* const begin = shared->at(0);

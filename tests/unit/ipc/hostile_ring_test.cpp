@@ -18,7 +18,7 @@ using namespace cpgring::ipc;
 using namespace cpgring::ipc::test;
 
 shared_ring open(const raw_ring& raw) {
-  auto ring = shared_ring::open(raw.base(), raw.max_message_size(), true);
+  auto ring = open_ring(raw.base(), raw.max_message_size(), true);
   EXPECT_TRUE(ring) << ring.error().message();
   return std::move(*ring);
 }

@@ -43,7 +43,7 @@ class qb_ring {
 
   [[nodiscard]] std::string base() const { return "/dev/shm/qb-" + name_; }
   [[nodiscard]] shared_ring open_ours() const {
-    auto ring = shared_ring::open(base(), max_message_size_, true);
+    auto ring = open_ring(base(), max_message_size_, true);
     if (!ring) {
       std::fprintf(stderr, "%s\n", ring.error().message().c_str());
       std::abort();

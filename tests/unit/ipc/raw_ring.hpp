@@ -27,6 +27,16 @@ inline std::string fresh_name(const char* stem) {
   return std::string("cpgring-test-") + stem + "-" + std::to_string(::getpid()) + "-" + std::to_string(count.fetch_add(1));
 }
 
+/// As a client of this user opens a ring of root's service, or of its own.
+inline result<shared_ring> open_ring(const std::string& base, std::uint32_t max_message_size, bool prefault) {
+  const auto slash = base.rfind('/');
+  auto directory = ring_directory::open(base.substr(0, slash), {::geteuid(), ::geteuid()});
+  if (!directory) {
+    return fail(directory.error());
+  }
+  return shared_ring::open(*directory, base.substr(slash + 1), max_message_size, prefault);
+}
+
 class raw_ring {
  public:
   explicit raw_ring(std::size_t data_bytes = 4096, std::size_t header_bytes = 8252,

@@ -240,7 +240,7 @@ RC_GTEST_PROP(ring_writer, is_read_by_libqb_in_order_and_has_room_when_libqb_say
 
 RC_GTEST_PROP(ring_writer, and_ring_reader_agree_with_each_other, ()) {
   raw_ring raw(4096);
-  auto shared = shared_ring::open(raw.base(), raw.max_message_size(), true);
+  auto shared = open_ring(raw.base(), raw.max_message_size(), true);
   RC_ASSERT(shared.has_value());
   ring_writer writer(*shared);
   ring_reader reader(*shared);

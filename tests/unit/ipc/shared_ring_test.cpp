@@ -21,7 +21,7 @@ using namespace cpgring::ipc;
 using namespace cpgring::ipc::test;
 
 void expect_refused(const raw_ring& raw, std::uint32_t max_message_size, errc code, const std::string& words) {
-  auto ring = shared_ring::open(raw.base(), max_message_size, true);
+  auto ring = open_ring(raw.base(), max_message_size, true);
   ASSERT_FALSE(ring);
   EXPECT_EQ(ring.error(), code) << ring.error().message();
   EXPECT_NE(ring.error().text.find(words), std::string::npos) << ring.error().text;
@@ -31,7 +31,7 @@ TEST(shared_ring, maps_the_data_twice_back_to_back) {
   raw_ring raw(8192);
   raw.set_word(0, 0x11111111);
   raw.set_word(2047, 0x22222222);
-  auto ring = shared_ring::open(raw.base(), raw.max_message_size(), true);
+  auto ring = open_ring(raw.base(), raw.max_message_size(), true);
   ASSERT_TRUE(ring) << ring.error().message();
   EXPECT_EQ(ring->words(), 2048U);
   EXPECT_EQ(*ring->word(2047), 0x22222222U);
@@ -57,7 +57,7 @@ TEST(shared_ring, of_libqb_has_the_size_and_the_count_that_the_format_says) {
 TEST(shared_ring, counts_once_however_often_it_is_moved) {
   raw_ring raw;
   {
-    auto first = shared_ring::open(raw.base(), raw.max_message_size(), false);
+    auto first = open_ring(raw.base(), raw.max_message_size(), false);
     ASSERT_TRUE(first);
     EXPECT_EQ(raw.get(cf::reference_count), 2U);
     shared_ring second(std::move(*first));
@@ -68,7 +68,7 @@ TEST(shared_ring, counts_once_however_often_it_is_moved) {
 
 TEST(shared_ring, changes_no_file_size_and_removes_nothing) {
   raw_ring raw(4096, 9000);
-  { ASSERT_TRUE(shared_ring::open(raw.base(), raw.max_message_size(), true)); }
+  { ASSERT_TRUE(open_ring(raw.base(), raw.max_message_size(), true)); }
   struct stat st {};
   ASSERT_EQ(::stat(raw.header_path().c_str(), &st), 0);
   EXPECT_EQ(st.st_size, 9000);
@@ -89,7 +89,7 @@ TEST(shared_ring, is_refused_when_header_and_data_disagree) {
 TEST(shared_ring, is_refused_when_it_is_smaller_than_the_handshake_promised) {
   raw_ring raw(8192);
   expect_refused(raw, 8192 - 12, errc::malformed, "at least 8193 bytes");
-  EXPECT_TRUE(shared_ring::open(raw.base(), 8192 - 13, true));
+  EXPECT_TRUE(open_ring(raw.base(), 8192 - 13, true));
 }
 
 TEST(shared_ring, is_refused_when_it_is_no_whole_number_of_pages) {
@@ -105,7 +105,7 @@ TEST(shared_ring, is_refused_when_a_file_is_empty_or_short) {
   ::truncate(short_header.header_path().c_str(), 8247);
   expect_refused(no_header, 1000, errc::malformed, "has 0 bytes, a ring header has at least 8248");
   expect_refused(short_header, 1000, errc::malformed, "has 8247 bytes");
-  EXPECT_TRUE(shared_ring::open(just_enough.base(), 1000, true));
+  EXPECT_TRUE(open_ring(just_enough.base(), 1000, true));
   raw_ring no_data(4096);
   ::truncate(no_data.data_path().c_str(), 0);
   expect_refused(no_data, 1000, errc::malformed, "its data file has 0 bytes");
@@ -116,7 +116,7 @@ TEST(shared_ring, does_not_follow_a_link) {
   const std::string base = "/dev/shm/" + fresh_name("link");
   ASSERT_EQ(::symlink(raw.header_path().c_str(), (base + "-header").c_str()), 0);
   ASSERT_EQ(::symlink(raw.data_path().c_str(), (base + "-data").c_str()), 0);
-  auto ring = shared_ring::open(base, 1000, true);
+  auto ring = open_ring(base, 1000, true);
   ASSERT_FALSE(ring);
   EXPECT_EQ(ring.error().code.value(), ELOOP) << ring.error().message();
   ::unlink((base + "-header").c_str());
@@ -126,7 +126,7 @@ TEST(shared_ring, does_not_follow_a_link) {
 TEST(shared_ring, is_refused_when_it_is_no_regular_file) {
   const std::string base = "/dev/shm/" + fresh_name("fifo");
   ASSERT_EQ(::mkfifo((base + "-header").c_str(), 0600), 0);
-  auto ring = shared_ring::open(base, 1000, true);
+  auto ring = open_ring(base, 1000, true);
   ASSERT_FALSE(ring);
   EXPECT_EQ(ring.error(), errc::malformed);
   EXPECT_NE(ring.error().text.find("no regular file"), std::string::npos) << ring.error().text;
@@ -134,7 +134,7 @@ TEST(shared_ring, is_refused_when_it_is_no_regular_file) {
 }
 
 TEST(shared_ring, that_is_not_there_names_the_file) {
-  auto ring = shared_ring::open("/dev/shm/cpgring-test-nothing", 1000, true);
+  auto ring = open_ring("/dev/shm/cpgring-test-nothing", 1000, true);
   ASSERT_FALSE(ring);
   EXPECT_EQ(ring.error().code.value(), ENOENT);
   EXPECT_NE(ring.error().text.find("/dev/shm/cpgring-test-nothing-header"), std::string::npos);
@@ -166,7 +166,7 @@ TEST(shared_ring, says_when_we_are_out_of_descriptors) {
   in_a_child([&] {
     const rlimit none{3, 3};
     ::setrlimit(RLIMIT_NOFILE, &none);
-    return expect_error(shared_ring::open(raw.base(), raw.max_message_size(), true), errc::no_descriptors);
+    return expect_error(open_ring(raw.base(), raw.max_message_size(), true), errc::no_descriptors);
   });
 }
 
@@ -178,7 +178,7 @@ TEST(shared_ring, says_when_we_are_out_of_mappings) {
     ::setrlimit(RLIMIT_AS, &little);
     std::vector<result<shared_ring>> rings;
     for (int i = 0; i < 8; ++i) {
-      rings.push_back(shared_ring::open(raw.base(), raw.max_message_size(), false));
+      rings.push_back(open_ring(raw.base(), raw.max_message_size(), false));
       if (!rings.back()) {
         return expect_error(rings.back(), errc::no_mappings);
       }

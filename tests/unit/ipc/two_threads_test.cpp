@@ -119,7 +119,7 @@ TEST_F(two_threads, ours_writes_and_libqb_reads) {
 
 TEST_F(two_threads, ours_writes_and_ours_reads) {
   raw_ring raw;
-  const auto shared = shared_ring::open(raw.base(), raw.max_message_size(), true);
+  const auto shared = open_ring(raw.base(), raw.max_message_size(), true);
   ASSERT_TRUE(shared);
   ring_writer writer(*shared);
   ring_reader reader(*shared);
