@@ -21,6 +21,7 @@
 #include <cpgring/error.hpp>
 
 #include "base/clock.hpp"
+#include "compat/expected_groups.hpp"
 #include "compat/request_lock.hpp"
 #include "compat/settings.hpp"
 #include "compat/visits.hpp"
@@ -99,7 +100,10 @@ class client : public std::enable_shared_from_this<client> {
   cs_error_t ask_until_not_busy(const request_text& what);
   cs_error_t multicast_whole(std::span<const iovec> pieces, std::size_t total);
   cs_error_t multicast_in_fragments(std::span<const iovec> pieces, std::size_t total);
+  bool tell(const request_text& what);
   void forget_late_answers();
+  static request_text end_of_iteration(std::uint64_t iteration);
+  cs_error_t members_of(const cpg_name& group, std::vector<cpg_address>& all);
   void poke();
 
   taken take(arrival& into, visit& here, bool one);
@@ -110,6 +114,8 @@ class client : public std::enable_shared_from_this<client> {
   void call(arrival& what) const;
   [[nodiscard]] bool anything_left();
   void reclaim(bool all);
+  bool may_come(cpg::event_kind kind, const std::byte* data);
+  void end();
   bool read_bytes();
   bool read_byte_ahead();
   [[nodiscard]] short wait(int wait_ms) const;
@@ -123,18 +129,20 @@ class client : public std::enable_shared_from_this<client> {
   request_lock requests_;
   std::atomic<membership_state> state_{membership_state::none};
   cpg_name joined_{};
+  expected_groups expected_;
   std::uint64_t next_token_ = 1;
   std::unordered_map<void*, std::vector<std::byte>> buffers_;
 
   std::mutex turn_;
   cpg_name group_{};            // that events come for
+  bool ended_ = false;          // the service sent nonsense: nothing more of it is believed
   ipc::frame leased_;           // taken, and there was no memory for it: tried again
   std::uint32_t finished_ = 0;  // chunks that have been copied, not yet given back
   std::uint32_t finished_bytes_ = 0;
   std::int64_t owed_bytes_ = 0;  // events taken, doorbell bytes not yet read
   bool at_end_ = false;          // of the byte stream
   cpg::event decoded_;
-  cpg::fragment_assembler fragments_{UINT32_MAX};
+  cpg::fragment_assembler fragments_{UINT32_MAX, UINT32_MAX};
 };
 
 }  // namespace cpgring::compat

@@ -136,12 +136,16 @@ bool client::anything_left() {
 client::taken client::take(arrival& into, visit& here, bool one) {
   const std::lock_guard lock(turn_);
   auto& ring = connection_.events();
+  if (ended_) {
+    return taken::failed;
+  }
   if (leased_.data == nullptr) {
     if (ring.ready() == 0 && ring.collect() == 0) {
       return taken::none;
     }
     if (ring.next(leased_) != ipc::look::frame) {
       leased_ = {};
+      end();
       return taken::failed;
     }
   }
@@ -150,6 +154,9 @@ client::taken client::take(arrival& into, visit& here, bool one) {
     got = copy(leased_, into, here);
   } catch (const std::bad_alloc&) {
     return taken::no_memory;
+  }
+  if (got == taken::failed) {
+    end();
   }
   ++owed_bytes_;
   ++finished_;
@@ -160,6 +167,11 @@ client::taken client::take(arrival& into, visit& here, bool one) {
     read_bytes();
   }
   return got;
+}
+
+void client::end() {
+  ended_ = true;
+  connection_.hang_up();
 }
 
 void client::reclaim(bool all) {
@@ -208,7 +220,11 @@ bool client::read_byte_ahead() {
 client::taken client::copy(const ipc::frame& from, arrival& into, visit& here) {
   here.drop_kept();
   into.kind = arrival::of::nobody;
-  switch (cpg::decode(from.data, from.size, decoded_)) {
+  const cpg::event_kind kind = cpg::decode(from.data, from.size, decoded_);
+  if (!may_come(kind, from.data)) {
+    return taken::failed;
+  }
+  switch (kind) {
     case cpg::event_kind::deliver: {
       const cpg::deliver& d = decoded_.message;
       if (calls_.deliver != nullptr) {
@@ -229,9 +245,21 @@ client::taken client::copy(const ipc::frame& from, arrival& into, visit& here) {
   return taken::event;
 }
 
+/// An event of the group that the handle is in, or the first change of one that it has asked for and is in from then on.
+bool client::may_come(cpg::event_kind kind, const std::byte* data) {
+  if (!cpg::has_a_group(kind) || cpg::is_of_group(data, text_of(group_))) {
+    return true;
+  }
+  const std::string_view group = decoded_.membership.group;
+  if (kind != cpg::event_kind::configuration || !expected_.take(group)) {
+    return false;
+  }
+  set_name(group_, group);
+  return true;
+}
+
 void client::copy_configuration(const cpg::configuration& c, arrival& into, visit& here) {
   into.place((std::size_t{c.members} + c.left + c.joined) * sizeof(cpg_address), here);
-  set_name(group_, c.group);
   // Changes come to members only: a join whose answer came too late has been carried out.
   auto none = membership_state::none;
   state_.compare_exchange_strong(none, membership_state::joined, std::memory_order_relaxed);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <thread>
+#include <tuple>
 
 #include "compat/cancellation.hpp"
 #include "compat/client.hpp"
@@ -22,13 +23,11 @@ namespace w = cpg::wire;
 using std::chrono::milliseconds;
 
 constexpr std::uint32_t ring_bytes = 1048576;  // as stock libcpg asks for: the largest event that any sender can make fits
-constexpr std::uint64_t poke_token = 0;
+constexpr std::uint64_t nobodys_token = 0;
 // A service that died posts nothing; so long it takes to find out.
 constexpr milliseconds look_at_socket_every{50};
 // A leave or join of ours that is still on its way answers BUSY; it settles within a token's round or never.
 constexpr milliseconds busy_patience{2000};
-
-std::string_view text_of(const cpg_name& name) { return {name.value, name.length}; }
 
 std::size_t bytes_of(std::span<const iovec> pieces) {
   std::size_t total = 0;
@@ -71,8 +70,11 @@ void pause_for(Duration pause) {
 }
 
 cs_error_t error_in(const std::vector<std::byte>& answer) {
-  return static_cast<cs_error_t>(base::read_once_i32(answer.data() + w::header_error));
+  return code_of_service(base::read_once_i32(answer.data() + w::header_error));
 }
+
+// Rows of a walk over one group: far more than a group has, so that a service that goes on without an end does not take our memory.
+constexpr std::size_t rows_max = 65536;
 
 }  // namespace
 
@@ -81,9 +83,10 @@ cs_error_t error_in(const std::vector<std::byte>& answer) {
 result<std::shared_ptr<client>> client::open(const callback_set& calls, void* context) {
   const settings& s = settings_of_process();
   if (!s.valid) {
-    return fail(errc::invalid_param, "CPGRING_LIBCPG_DEADLINE_MS or CPGRING_LIBCPG_STOCK has a value that docs/libcpg.md does not list");
+    return fail(errc::invalid_param,
+                "CPGRING_LIBCPG_DEADLINE_MS, _SERVICE_UID or _STOCK has a value that docs/libcpg.md does not list");
   }
-  auto begun = ipc::handshake::begin("cpg", ring_bytes, false);
+  auto begun = ipc::handshake::begin("cpg", ring_bytes, false, s.service_uid);
   if (!begun) {
     return fail(begun.error());
   }
@@ -178,7 +181,25 @@ cs_error_t client::ask(const request_text& what, std::vector<std::byte>& answer)
   if (auto sent = connection_.flush(); !sent) {
     return code_of(sent.error());
   }
-  return await(token, until, answer);
+  const cs_error_t e = await(token, until, answer);
+  // A bare answer is an error; what made it one lay in memory that the service can change until it is copied.
+  return e == CS_OK && answer.size() < what.answer_size && error_in(answer) == CS_OK ? CS_ERR_LIBRARY : e;
+}
+
+/// Under requests_. The next call throws the answer away. False: it can't be written now.
+bool client::tell(const request_text& what) {
+  forget_late_answers();
+  if (connection_.writable() != ipc::writable::yes || !connection_.answers().room_for(what.answer_size)) {
+    return false;
+  }
+  std::byte* const room = connection_.reserve(static_cast<std::uint32_t>(what.bytes.size()));
+  if (room == nullptr) {
+    return false;
+  }
+  std::memcpy(room, what.bytes.data(), what.bytes.size());
+  connection_.stage(static_cast<std::uint32_t>(what.bytes.size()));
+  connection_.answers().expect(static_cast<std::uint32_t>(what.answer_id), what.answer_size, nobodys_token);
+  return connection_.flush().has_value();
 }
 
 /// One question and its whole answer; what the header of the answer says counts too.
@@ -239,17 +260,8 @@ void client::poke() {
   if (!lock || finalized()) {
     return;  // then another thread's request does it
   }
-  forget_late_answers();
-  if (connection_.writable() != ipc::writable::yes || !connection_.answers().room_for(w::local_get_response::bytes)) {
-    return;
-  }
-  if (std::byte* room = connection_.reserve(w::local_get_request::bytes)) {
-    std::memset(room, 0, w::local_get_request::bytes);
-    cpg::put_header(room, wire_request::local_get, w::local_get_request::bytes);
-    connection_.stage(w::local_get_request::bytes);
-    connection_.answers().expect(static_cast<std::uint32_t>(wire_response::local_get), w::local_get_response::bytes, poke_token);
-    static_cast<void>(connection_.flush());
-  }
+  static_cast<void>(tell(
+      {cpg::make_request(wire_request::local_get, w::local_get_request::bytes), wire_response::local_get, w::local_get_response::bytes}));
 }
 
 cs_error_t client::ask_until_not_busy(const request_text& what) {
@@ -284,10 +296,13 @@ cs_error_t client::join(const cpg_name& group) {
   cpg::put_name(r.bytes.data() + w::join_request::name, text_of(group));
   cpg::put(r.bytes.data() + w::join_request::pid, static_cast<std::uint32_t>(::getpid()));
   cpg::put(r.bytes.data() + w::join_request::flags, calls_.flags);
+  expected_.add(group);  // before its first event can come
   const cs_error_t said = ask_until_not_busy(r);
   if (said == CS_OK) {
     joined_ = group;
     state_.store(membership_state::joined, std::memory_order_relaxed);
+  } else if (said != CS_ERR_TIMEOUT && said != CS_ERR_LIBRARY) {
+    expected_.drop_last();
   }
   return said;
 }
@@ -416,21 +431,56 @@ cs_error_t client::membership(const cpg_name& group, cpg_address* list, int& ent
   if (group.length > CPG_MAX_NAME_LENGTH) {
     return CS_ERR_NAME_TOO_LONG;
   }
-  namespace r = w::membership_response;
-  request_text ask_for{cpg::make_request(wire_request::membership, w::membership_request::bytes), wire_response::membership, r::bytes};
-  cpg::put_name(ask_for.bytes.data() + w::membership_request::name, text_of(group));
-  std::vector<std::byte> answer;
-  if (const cs_error_t e = answer_to(ask_for, answer); e != CS_OK) {
+  std::vector<cpg_address> all;
+  if (const cs_error_t e = members_of(group, all); e != CS_OK) {
     return e;
   }
   // Callers have room for CPG_MEMBERS_MAX: what they say of it is not looked at by stock libcpg, and often not set.
-  const std::uint32_t most = settings_.unbounded_lists ? static_cast<std::uint32_t>(r::members_max) : CPG_MEMBERS_MAX;
-  const std::uint32_t count = std::min(base::read_once_u32(answer.data() + r::count), most);
-  for (std::uint32_t i = 0; i < count; ++i) {
-    const std::byte* at = answer.data() + r::members + std::size_t{i} * w::address_bytes;
-    list[i] = {base::read_once_u32(at + w::address_node), base::read_once_u32(at + w::address_pid), CPG_REASON_UNDEFINED};
+  const std::size_t most = settings_.unbounded_lists ? w::membership_response::members_max : CPG_MEMBERS_MAX;
+  all.resize(std::min(all.size(), most));
+  std::copy(all.begin(), all.end(), list);
+  entries = static_cast<int>(all.size());
+  return CS_OK;
+}
+
+/// By a walk over the group, in order: a stock service overruns its stack over the request that stock libcpg sends for it, in a group of more
+/// than 384.
+cs_error_t client::members_of(const cpg_name& group, std::vector<cpg_address>& all) {
+  const auto until = deadline();
+  std::uint64_t iteration = 0;
+  if (const cs_error_t e = begin_iteration(CPG_ITERATION_ONE_GROUP, &group, iteration); e != CS_OK) {
+    return e;
   }
-  entries = static_cast<int>(count);
+  struct cancelled {  // or out of memory: it can't wait then
+    client* self;
+    std::uint64_t iteration;
+    ~cancelled() {
+      if (self != nullptr && self->requests_.try_lock()) {
+        const std::lock_guard lock(self->requests_, std::adopt_lock);
+        static_cast<void>(self->tell(end_of_iteration(iteration)));
+      }
+    }
+  } guard{this, iteration};
+  cs_error_t said = CS_OK;
+  while (said == CS_OK) {
+    cpg_iteration_description_t one{};
+    said = all.size() == rows_max ? CS_ERR_LIBRARY : over(until) ? CS_ERR_TIMEOUT : next_of_iteration(iteration, one);
+    if (said == CS_OK) {
+      all.push_back({one.nodeid, one.pid, CPG_REASON_UNDEFINED});
+    }
+  }
+  {
+    const std::lock_guard lock(requests_);
+    guard.self = nullptr;
+    if (!finalized()) {
+      static_cast<void>(tell(end_of_iteration(iteration)));  // without waiting: the deadline may have passed
+    }
+  }
+  if (said != CS_ERR_NO_SECTIONS) {
+    return said;
+  }
+  std::sort(all.begin(), all.end(),
+            [](const cpg_address& a, const cpg_address& b) { return std::tie(a.nodeid, a.pid) < std::tie(b.nodeid, b.pid); });
   return CS_OK;
 }
 
@@ -481,12 +531,16 @@ cs_error_t client::next_of_iteration(std::uint64_t iteration, cpg_iteration_desc
   return CS_OK;
 }
 
+client::request_text client::end_of_iteration(std::uint64_t iteration) {
+  request_text text{cpg::make_request(wire_request::iteration_finalize, w::iteration_finalize_request::bytes),
+                    wire_response::iteration_finalize, w::response_header_bytes};
+  cpg::put(text.bytes.data() + w::iteration_finalize_request::handle, iteration);
+  return text;
+}
+
 cs_error_t client::end_iteration(std::uint64_t iteration) {
-  request_text ask_for{cpg::make_request(wire_request::iteration_finalize, w::iteration_finalize_request::bytes),
-                       wire_response::iteration_finalize, w::response_header_bytes};
-  cpg::put(ask_for.bytes.data() + w::iteration_finalize_request::handle, iteration);
   std::vector<std::byte> answer;
-  return answer_to(ask_for, answer);
+  return answer_to(end_of_iteration(iteration), answer);
 }
 
 // --- the end -------------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ cs_error_t code_of(const error& why) noexcept {
   if (why.code.category() == error_category()) {
     const int value = why.code.value();
     if (value <= static_cast<int>(errc::security)) {
-      return static_cast<cs_error_t>(value);
+      const cs_error_t code = code_of_service(value);
+      return code == CS_OK ? CS_ERR_LIBRARY : code;
     }
     switch (static_cast<errc>(value)) {
       case errc::service_not_ready: return CS_ERR_TRY_AGAIN;
@@ -30,6 +31,12 @@ cs_error_t code_of(const error& why) noexcept {
     case ENODEV: return CS_ERR_NOT_EXIST;
     default: return CS_ERR_LIBRARY;
   }
+}
+
+cs_error_t code_of_service(std::int32_t said) noexcept {
+  // The values of cs_error_t have two gaps.
+  const bool known = (said >= CS_OK && said <= CS_ERR_CONTEXT_NOT_FOUND) || said == CS_ERR_TOO_MANY_GROUPS || said == CS_ERR_SECURITY;
+  return known ? static_cast<cs_error_t>(said) : CS_ERR_LIBRARY;
 }
 
 }  // namespace cpgring::compat

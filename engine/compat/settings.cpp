@@ -8,15 +8,24 @@
 namespace cpgring::compat {
 namespace {
 
+/// The whole of `text` as a decimal number up to `most`.
+std::optional<std::uint32_t> number(std::string_view text, std::uint32_t most) {
+  std::uint32_t value = 0;
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return code == std::errc() && end == text.data() + text.size() && value <= most ? std::optional(value) : std::nullopt;
+}
+
 /// A set-uid program takes no advice from its caller.
 settings read_environment() {
   settings s;
   if (const char* text = ::secure_getenv("CPGRING_LIBCPG_DEADLINE_MS")) {
-    const std::string_view digits(text);
-    unsigned value = 0;
-    const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    s.valid = code == std::errc() && end == digits.data() + digits.size() && value <= 86400000;
-    s.deadline = std::chrono::milliseconds(value);
+    const auto value = number(text, 86400000);
+    s.valid = value.has_value();
+    s.deadline = std::chrono::milliseconds(value.value_or(0));
+  }
+  if (const char* text = ::secure_getenv("CPGRING_LIBCPG_SERVICE_UID")) {
+    s.service_uid = number(text, UINT32_MAX - 1);
+    s.valid = s.valid && s.service_uid;
   }
   if (const char* text = ::secure_getenv("CPGRING_LIBCPG_STOCK")) {
     std::string_view rest(text);

@@ -1,5 +1,8 @@
 #include "cpg/codec.hpp"
 
+#include <algorithm>
+#include <string>
+
 #include <fmt/format.h>
 
 namespace cpgring::cpg {
@@ -12,6 +15,24 @@ member address_at(const std::byte* at) noexcept {
   const std::uint32_t why = base::read_once_u32(at + wire::address_reason);
   m.why = why <= static_cast<std::uint32_t>(reason::process_down) ? static_cast<reason>(why) : reason::none;
   return m;
+}
+
+std::string_view name_at(const std::byte* name) noexcept {
+  const auto length = std::min<std::size_t>(base::read_once_u32(name + wire::name_length), wire::name_text_max);
+  return {reinterpret_cast<const char*>(name) + wire::name_text, length};
+}
+
+/// Names are any bytes; a text about them may go to a terminal.
+std::string printable(std::string_view bytes) {
+  std::string text;
+  for (const char c : bytes) {
+    if (c >= ' ' && c <= '~' && c != '\\') {
+      text += c;
+    } else {
+      text += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    }
+  }
+  return text;
 }
 
 const std::byte* nth(const std::byte* lists, std::size_t index) noexcept { return lists + index * wire::address_bytes; }
@@ -89,6 +110,11 @@ event_kind decode_fragment(std::byte* data, std::uint32_t size, event& out) noex
 }  // namespace
 
 error refusal::to_error() const {
+  if (name != nullptr) {
+    return {errc::malformed,
+            fmt::format("the service sent an event of group '{}' to a handle that is in {}; this connection ended",
+                        printable(name_at(name)), group.empty() ? std::string("no group") : fmt::format("group '{}'", printable(group)))};
+  }
   return {errc::malformed,
           fmt::format("the service sent an event whose {} is {}, allowed is {}; this connection ended", field, value, allowed)};
 }

@@ -1,12 +1,14 @@
 // Station D4 of 9: from ipc/ring_reader, to dispatch/descriptor.
 //
 // Turns the bytes of one frame into one event. The bytes are foreign: each length, count and id is read once and checked
-// against the frame; on nonsense the answer is `broken` and a refusal that names the field. Payload is not touched.
-// Any thread; no state. Invariants: I1 nothing outside the frame is ever referred to. I2 no allocation except in refusal::to_error.
+// against the frame, a group's name against the group that the handle is in; on nonsense the answer is `broken` and a refusal that names
+// the field. Payload is not touched. Any thread; no state. Invariants: I1 nothing outside the frame is ever referred to. I2 no allocation
+// except in refusal::to_error.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 
 #include <cpgring/error.hpp>
@@ -22,11 +24,17 @@ constexpr bool makes_a_view(event_kind kind) noexcept {
   return kind == event_kind::configuration || kind == event_kind::totem_configuration;
 }
 
-/// What a field said and what it may say; made into text only when somebody has to read it.
+constexpr bool has_a_group(event_kind kind) noexcept {
+  return kind == event_kind::deliver || kind == event_kind::configuration || kind == event_kind::fragment;
+}
+
+/// What a field said and what it may say; made into text only when somebody has to read it, while the frame is there.
 struct refusal {
   const char* field = "";
   std::uint64_t value = 0;
   std::uint64_t allowed = 0;
+  const std::byte* name = nullptr;  ///< not null: an event of this group (in the frame) came to a handle in `group`, or in none
+  std::string_view group = {};
   [[nodiscard]] error to_error() const;
 };
 
@@ -91,6 +99,23 @@ inline event_kind decode(std::byte* data, std::uint32_t size, event& out) noexce
     return event_kind::deliver;
   }
   return decode_rare(data, size, out);
+}
+
+/// Whether an event of a kind that has a group is one of `group`'s.
+inline bool is_of_group(const std::byte* frame, std::string_view group) noexcept {
+  const std::byte* const name = frame + wire::event_group;
+  return !group.empty() && base::read_once_u32(name + wire::name_length) == group.size() &&
+         std::memcmp(name + wire::name_text, group.data(), group.size()) == 0;
+}
+
+/// As above, for a connection that is in `group` (empty: in none): an event of another group is broken too.
+inline event_kind decode(std::byte* data, std::uint32_t size, std::string_view group, event& out) noexcept {
+  const event_kind kind = decode(data, size, out);
+  if (has_a_group(kind) && !is_of_group(data, group)) [[unlikely]] {
+    out.why = {"group of an event", 0, 0, data + wire::event_group, group};
+    return event_kind::broken;
+  }
+  return kind;
 }
 
 }  // namespace cpgring::cpg

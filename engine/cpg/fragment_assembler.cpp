@@ -1,60 +1,112 @@
 #include "cpg/fragment_assembler.hpp"
 
+#include <algorithm>
+#include <new>
 #include <utility>
 
 #include <fmt/format.h>
 
 namespace cpgring::cpg {
 
-std::optional<fragment_assembler::aborted> fragment_assembler::give_up(std::uint64_t sender, error cause) {
-  const auto found = open_.find(sender);
-  if (found == open_.end()) {
-    return std::nullopt;
-  }
-  const std::uint64_t received = found->second.bytes.size();
-  aborted result{static_cast<std::uint32_t>(sender >> 32), static_cast<std::uint32_t>(sender), received, found->second.announced,
+fragment_assembler::aborted fragment_assembler::give_up(table::iterator which, error cause) {
+  const auto& [sender, a] = *which;
+  aborted result{static_cast<std::uint32_t>(sender >> 32), static_cast<std::uint32_t>(sender), a.bytes.size(), a.announced,
                  std::move(cause)};
-  held_ -= found->second.bytes.size();
-  open_.erase(found);
+  held_ -= a.bytes.capacity();
+  open_.erase(which);
   return result;
+}
+
+/// False: all of them are being sent.
+bool fragment_assembler::give_up_one_that_stands_still(const error& cause, outcome& result) {
+  const auto stillest =
+      std::min_element(open_.begin(), open_.end(), [](const auto& a, const auto& b) { return a.second.fed < b.second.fed; });
+  if (stillest == open_.end() || pushed_ - stillest->second.fed < still_after) {
+    return false;
+  }
+  result.given_up.push_back(give_up(stillest, cause));
+  return true;
+}
+
+/// A first fragment; false: its message is not put together.
+bool fragment_assembler::begin(const fragment& piece, outcome& result) {
+  const std::uint64_t sender = key(piece.node, piece.pid);
+  if (const auto before = open_.find(sender); before != open_.end()) {
+    result.given_up.push_back(give_up(before, error(errc::interrupt, "the sender started the message again")));
+  }
+  const auto refuse = [&](error cause) {
+    result.given_up.push_back(aborted{piece.node, piece.pid, piece.size, piece.total, std::move(cause)});
+    return false;
+  };
+  if (piece.total > message_max_) {
+    return refuse(
+        error(errc::too_big, fmt::format("a message of {} bytes is above large_message_max ({}); raise it to receive such messages",
+                                         piece.total, message_max_)));
+  }
+  if (open_.size() >= open_max) {
+    const error cause(errc::no_memory, fmt::format("{} large messages are unfinished, more are not kept", open_max));
+    if (!give_up_one_that_stands_still(cause, result)) {
+      return refuse(cause);
+    }
+  }
+  open_[sender].announced = piece.total;
+  return true;
+}
+
+/// For `bytes` more than `a` has, which is no more than it announced. False: there is none.
+bool fragment_assembler::make_room(assembly& a, std::size_t bytes, outcome& result) {
+  const std::size_t wanted = a.bytes.size() + bytes, had = a.bytes.capacity();
+  if (wanted <= had) {
+    return true;
+  }
+  const std::size_t capacity = std::max(wanted, std::min<std::size_t>(2 * had, a.announced));
+  const auto over = [&] { return held_ - had + capacity > bytes_max_; };
+  while (over()) {
+    const error cause(errc::no_memory, fmt::format("unfinished messages of all senders hold {} bytes, the most is {}", held_, bytes_max_));
+    if (!give_up_one_that_stands_still(cause, result)) {
+      return false;
+    }
+  }
+  try {
+    a.bytes.reserve(capacity);
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  held_ += a.bytes.capacity() - had;
+  return true;
 }
 
 fragment_assembler::outcome fragment_assembler::push(const fragment& piece) {
   outcome result;
-  const std::uint64_t sender = key(piece.node, piece.pid);
-  if (piece.type == wire::fragment_type::first) {
-    result.given_up = give_up(sender, error(errc::interrupt, "the sender started the message again"));
-    if (piece.total > message_max_) {
-      result.given_up = aborted{
-          piece.node, piece.pid, piece.size, piece.total,
-          error(errc::too_big, fmt::format("a message of {} bytes is above large_message_max ({}); raise it to receive such messages",
-                                           piece.total, message_max_))};
-      return result;
-    }
-    open_[sender].announced = piece.total;
+  ++pushed_;
+  if (piece.type == wire::fragment_type::first && !begin(piece, result)) {
+    return result;
   }
-  const auto found = open_.find(sender);
+  const auto found = open_.find(key(piece.node, piece.pid));
   if (found == open_.end()) {
     return result;  // joined in the middle of it, or given up before: the rest is ignored, as stock libcpg does
   }
   assembly& a = found->second;
+  a.fed = pushed_;
   if (a.bytes.size() + piece.size > a.announced) {
-    result.given_up = give_up(sender, error(errc::malformed, fmt::format("fragments hold more than the {} bytes announced", a.announced)));
+    result.given_up.push_back(
+        give_up(found, error(errc::malformed, fmt::format("fragments hold more than the {} bytes announced", a.announced))));
     return result;
   }
-  if (held_ + piece.size > 2 * message_max_) {
-    result.given_up = give_up(
-        sender, error(errc::no_memory, fmt::format("unfinished messages of all senders hold {} bytes, twice large_message_max", held_)));
+  if (!make_room(a, piece.size, result)) {
+    result.given_up.push_back(
+        give_up(found, error(errc::no_memory,
+                             fmt::format("no room for its next {} bytes beside the {} bytes that unfinished messages hold; the most is {}",
+                                         piece.size, held_, bytes_max_))));
     return result;
   }
   a.bytes.insert(a.bytes.end(), piece.data, piece.data + piece.size);
-  held_ += piece.size;
   if (piece.type == wire::fragment_type::last) {
     if (a.bytes.size() != a.announced) {
-      result.given_up = give_up(sender, error(errc::malformed, "the last fragment came before all announced bytes"));
+      result.given_up.push_back(give_up(found, error(errc::malformed, "the last fragment came before all announced bytes")));
       return result;
     }
-    held_ -= a.bytes.size();
+    held_ -= a.bytes.capacity();
     result.message = std::move(a.bytes);
     open_.erase(found);
   }
@@ -62,7 +114,11 @@ fragment_assembler::outcome fragment_assembler::push(const fragment& piece) {
 }
 
 std::optional<fragment_assembler::aborted> fragment_assembler::left(std::uint32_t node, std::uint32_t pid) {
-  return give_up(key(node, pid), error(errc::interrupt, "the sender left before the message was complete"));
+  const auto found = open_.find(key(node, pid));
+  if (found == open_.end()) {
+    return std::nullopt;
+  }
+  return give_up(found, error(errc::interrupt, "the sender left before the message was complete"));
 }
 
 }  // namespace cpgring::cpg

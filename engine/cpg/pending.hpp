@@ -24,9 +24,10 @@ using settle_function = std::function<void(const result<answer_bytes>&)>;
 
 class pending {
  public:
-  /// Returns the token that goes with the expected answer. `outlives_users`: its answer is wanted though no user wants any.
-  std::uint64_t add(base::time_point deadline, settle_function settle, bool outlives_users = false) {
-    waiting_.push_back({next_token_, deadline, std::move(settle), outlives_users});
+  /// Returns the token that goes with the expected answer. `outlives_users`: its answer is wanted though no user wants any. `late`: called
+  /// with an answer that comes after the deadline, when `settle` has been called already.
+  std::uint64_t add(base::time_point deadline, settle_function settle, bool outlives_users = false, settle_function late = {}) {
+    waiting_.push_back({next_token_, deadline, std::move(settle), outlives_users, std::move(late)});
     return next_token_++;
   }
 
@@ -47,7 +48,8 @@ class pending {
   void expire(base::time_point now) {
     for (auto& one : waiting_) {
       if (one.settle && one.deadline <= now) {
-        settle_function settle = std::exchange(one.settle, nullptr);
+        settle_function settle = std::exchange(one.settle, std::exchange(one.late, nullptr));
+        one.deadline = base::time_point::max();
         settle(fail(errc::timeout, "the service did not answer before the deadline; is it stopped or overloaded?"));
       }
     }
@@ -89,6 +91,7 @@ class pending {
     base::time_point deadline;
     settle_function settle;
     bool outlives_users;
+    settle_function late;
   };
   std::deque<request> waiting_;
   std::uint64_t next_token_ = 1;

@@ -24,7 +24,7 @@ session::session(session_options options, outbox_room& room)
       // An own message comes back with 184 bytes in front; 1024 is what libcpg keeps free of its 1 MiB.
       atomic_max_(std::min<std::size_t>(wire::atomic_payload_max, options.max_message_size - 1024)),
       outbox_(room),
-      assembler_(options.large_message_max) {}
+      assembler_(options.large_message_max, 2 * options.large_message_max) {}
 
 // --- life -------------------------------------------------------------------------------------------------------------------
 
@@ -63,6 +63,7 @@ void session::move_to(handle_state to, std::optional<error> cause) {
 
 void session::lose(error why) {
   want_writable_ = more_to_write_ = false;
+  asks_no_more_ = true;
   give_up_awaited(why);
   settle_operation(join_, fail(why));
   settle_operation(leave_, fail(why));
@@ -87,6 +88,7 @@ void session::close(std::optional<error> cause, awaited_later later) {
   const error why = cause ? *cause : error(errc::closed);
   abandon();
   want_writable_ = false;
+  asks_no_more_ = true;
   settle_operation(join_, fail(why));
   settle_operation(leave_, fail(why));
   pending_.give_up(why);
@@ -388,6 +390,9 @@ std::optional<base::time_point> session::next_deadline(base::time_point now) con
   consider(fragment_retry_at_);
   consider(awaited_.next_deadline());
   for (const auto& one : questions_) {
+    consider(one.deadline);
+  }
+  for (const auto& one : walks_) {
     consider(one.deadline);
   }
   const bool held_back = (!outbox_.empty() && !fragment_in_flight_) || (!questions_.empty() && questions_out_ == 0);

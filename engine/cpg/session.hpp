@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <list>
 #include <memory>
 #include <optional>
 #include <span>
@@ -98,6 +99,7 @@ class session {
   result<std::span<std::byte>> reserve(std::size_t bytes);
   result<void> commit(std::size_t bytes);
   void abandon() noexcept;
+  /// By a walk over that group: a stock service overruns its stack when it is asked for the members of a group that has more than 384.
   result<void> query_members(std::string_view group, handle::answer<std::vector<member>> done, base::time_point now);
   result<void> query_groups(handle::answer<std::vector<group_entry>> done, base::time_point now);
   result<void> query_local_node(handle::answer<std::uint32_t> done, base::time_point now);
@@ -177,6 +179,7 @@ class session {
     std::uint32_t response_size = 0;
     base::time_point deadline;
     settle_function settle;         // control and question
+    settle_function late;           // the answer came behind the deadline
     std::function<void()> written;  // message and large: its bytes no longer count against the queue
     std::size_t offset = 0;         // large: sent so far
     awaited* waits = nullptr;       // message and large
@@ -200,7 +203,11 @@ class session {
   void ask_join(base::time_point now);
   void join_answered(const result<answer_bytes>& answer);
   void leave_answered(const result<answer_bytes>& answer);
-  void iterate(const std::shared_ptr<iteration>& walk);
+  void walk(std::uint32_t type, std::string_view group, const std::shared_ptr<iteration>& how);
+  void start_walks();
+  void walk_over();
+  void iterate(const std::shared_ptr<iteration>& how);
+  void end_iteration(std::uint64_t service_handle);
   result<void> usable() const;
   result<void> may_send(std::size_t bytes) const;
   void stand_in_line(entry one) {
@@ -236,6 +243,8 @@ class session {
   // Beside that line: a question is written behind all that was there when it was asked, and what comes later need not wait for it.
   std::deque<entry> questions_;
   std::uint32_t questions_out_ = 0;
+  std::list<entry> walks_;       // that have not begun: a service keeps few iterations for a connection
+  std::uint32_t walks_out_ = 0;  // iterations that the service may have
   awaited_list awaited_;
   std::optional<operation> join_, leave_;
   view_builder views_;
@@ -250,6 +259,7 @@ class session {
   bool fragment_in_flight_ = false;
   bool poking_ = false;
   bool finalizing_ = false;
+  bool asks_no_more_ = false;  // lost or closed: what fails now is followed by no further question
   bool restoration_due_ = false;
   std::optional<error> join_refusal_;
   bool removed_ = false;

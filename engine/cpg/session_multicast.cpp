@@ -248,7 +248,7 @@ bool session::write_request(entry& one) {
       }
     };
   }
-  const std::uint64_t token = pending_.add(one.deadline, std::move(settle));
+  const std::uint64_t token = pending_.add(one.deadline, std::move(settle), false, std::move(one.late));
   connection_->answers().expect(one.response_id, one.response_size, token);
   return true;
 }

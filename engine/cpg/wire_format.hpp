@@ -140,6 +140,11 @@ namespace partial_deliver_event {
 inline constexpr std::size_t name = 24, total = 160, length = 168, node = 176, pid = 184, type = 192, data = 200;
 }
 
+/// Where the three kinds of events that belong to a group name it.
+inline constexpr std::size_t event_group = 24;
+static_assert(event_group == configuration_event::name && event_group == deliver_event::name && event_group == partial_deliver_event::name);
+static_assert(event_group + name_bytes <= deliver_event::length && name_text + name_text_max == name_bytes);
+
 enum class reason : std::uint32_t { none = 0, join = 1, leave = 2, node_down = 3, node_up = 4, process_down = 5 };
 
 /// What one multicast or fragment may carry; a larger one kills stock daemons on every node.

@@ -96,7 +96,11 @@ pump::step pump::lease_batch(turn_state& t) {
     if (t.budget.pass != 0) {
       --pass_left_;
     }
-    const cpg::event_kind kind = cpg::decode(frame.data, frame.size, t.decoded);
+    const cpg::event_kind kind = cpg::decode(frame.data, frame.size, session.group(), t.decoded);
+    if (kind == cpg::event_kind::broken) [[unlikely]] {
+      owner_.lose_after_batch(t.decoded.why.to_error());
+      return step::ended;
+    }
     if (kind != cpg::event_kind::deliver) [[unlikely]] {
       t.rare = kind;
       t.rare_bytes = frame.size;
@@ -197,7 +201,7 @@ bool pump::rare_event(turn_state& t) {
   bool go_on = true;
   switch (t.rare) {
     case cpg::event_kind::deliver: return run_notices(t);
-    case cpg::event_kind::broken: owner_.lose(t.decoded.why.to_error()); return false;
+    case cpg::event_kind::broken: return false;  // the batch ended ahead of it
     case cpg::event_kind::configuration: {
       std::vector<cpg::fragment_assembler::aborted> aborted;
       go_on = show(t, session.configuration_changed(t.decoded.membership, aborted), aborted.empty());
@@ -218,8 +222,8 @@ bool pump::rare_event(turn_state& t) {
         break;
       }
       auto outcome = session.piece(t.decoded.piece);
-      if (outcome.given_up) {
-        owner_.notice_aborted(std::move(*outcome.given_up));
+      for (auto& one : outcome.given_up) {
+        owner_.notice_aborted(std::move(one));
       }
       sequence_ += outcome.message ? 1U : 0U;
       own_piece_back(t.decoded.piece, outcome.message.has_value());

@@ -126,7 +126,7 @@ bool pump::hand_messages(turn_state& t) {
     if (t.budget.pass != 0) {
       --pass_left_;
     }
-    if (cpg::decode(one.frame.data, one.frame.size, t.decoded) != cpg::event_kind::deliver) [[unlikely]] {
+    if (cpg::decode(one.frame.data, one.frame.size, session.group(), t.decoded) != cpg::event_kind::deliver) [[unlikely]] {
       fence_ = one;
       return true;
     }
@@ -259,11 +259,13 @@ void pump::pass_fence(turn_state& t) {
     }
     owner_.look_at_crowd(v->members.size());
   };
-  switch (cpg::decode(at.frame.data, at.frame.size, t.decoded)) {
-    case cpg::event_kind::broken:
+  switch (cpg::decode(at.frame.data, at.frame.size, session.group(), t.decoded)) {
+    case cpg::event_kind::broken: {
+      error why = t.decoded.why.to_error();
       done_with(at);
-      owner_.lose(t.decoded.why.to_error());
+      owner_.lose(std::move(why));
       return;
+    }
     case cpg::event_kind::deliver:  // the service changed it since it was leased
       done_with(at);
       owner_.lose(error(errc::malformed, "an event in the ring changed while it was leased; this connection ended"));
@@ -284,8 +286,8 @@ void pump::pass_fence(turn_state& t) {
       }
       const cpg::fragment piece = t.decoded.piece;
       auto outcome = session.piece(piece);
-      if (outcome.given_up) {
-        owner_.notice_aborted(std::move(*outcome.given_up));
+      for (auto& one : outcome.given_up) {
+        owner_.notice_aborted(std::move(one));
       }
       sequence_ += outcome.message ? 1U : 0U;
       if (outcome.message && owner_.calls().on_message) {
@@ -325,7 +327,7 @@ void pump::merge_views(turn_state& t) {
   auto& session = owner_.session();
   taken next;
   while (t.taken < turn_state::taken_max && (t.budget.pass == 0 || pass_left_ != 0) && session.hold_view() && take_event(t.ring, next)) {
-    const auto kind = cpg::decode(next.frame.data, next.frame.size, t.decoded);
+    const auto kind = cpg::decode(next.frame.data, next.frame.size, session.group(), t.decoded);
     if (!cpg::makes_a_view(kind)) {
       spill_.push_front(next);
       break;

@@ -140,9 +140,11 @@ class handle {
   /// Largest payload that travels as one atomic message on this handle: min(1047552, max_message_size - 1024).
   [[nodiscard]] std::size_t max_atomic_message() const noexcept;
 
-  /// Who is in `group` (any group), as the service sees it now. At most 384 members come back, the wire has no more. Errors of all three
-  /// queries at once: try_again (requests_max, or the intake queue is full), invalid_param (a group name out of its range, nobody to tell),
-  /// service_lost, bad_handle. Through `done`: timeout, service_lost, closed, stopped. Source: cpg_membership_get(3).
+  /// Who is in `group` (any group), as the service sees it now, by node id and pid; one request for each member, up to 262144. Errors of
+  /// all three queries at once: try_again (requests_max, or the intake queue is full), invalid_param (a group name out of its range, nobody
+  /// to tell), service_lost, bad_handle. Through `done`: timeout, service_lost, malformed (a list without an end), closed, stopped. Source:
+  /// cpg_iteration_initialize(3), CPG_ITERATION_ONE_GROUP; the request behind cpg_membership_get(3) is never sent, because a stock service
+  /// does not survive it in a group of more than 384 members.
   result<void> query_members(std::string_view group, answer<std::vector<member>> done);
   /// All processes of all groups. Source: cpg_iteration_initialize(3), CPG_ITERATION_ALL.
   result<void> query_groups(answer<std::vector<group_entry>> done);

@@ -22,7 +22,8 @@ DEADLINE_MS = 700
 # With this in CPGRING_LIBCPG_STOCK these cases are as in stock libcpg.
 SWITCHES = {"unjoined-send": ["send/not_joined", "leave/then_send"], "leave-name": ["leave/another_groups_name"]}
 # With this in the environment cpg_initialize answers CS_ERR_INVALID_PARAM.
-REFUSED = [{"CPGRING_LIBCPG_STOCK": "no-such-quirk"}, {"CPGRING_LIBCPG_DEADLINE_MS": "soon"}, {"CPGRING_LIBCPG_DEADLINE_MS": "-1"}]
+REFUSED = [{"CPGRING_LIBCPG_STOCK": "no-such-quirk"}, {"CPGRING_LIBCPG_DEADLINE_MS": "soon"}, {"CPGRING_LIBCPG_DEADLINE_MS": "-1"},
+           {"CPGRING_LIBCPG_SERVICE_UID": "nobody"}, {"CPGRING_LIBCPG_SERVICE_UID": "4294967295"}]
 NEEDS_ITS_OWN_SERVICE = ("gone/", "stopped/", "zcb/of_a_foreign_buffer")
 
 

@@ -234,6 +234,34 @@ TEST_P(flow_group, answers_queries) {
   EXPECT_EQ(std::count_if(everybody.begin(), everybody.end(), [&](const group_entry& m) { return m.group == name; }), 2);
 }
 
+TEST_P(flow_group, lists_each_of_five_hundred_members) {
+  if (!world::embedded()) {
+    GTEST_SKIP() << "stock corosync corrupts its heap beyond 128 members of a node";
+  }
+  constexpr std::uint32_t count = 500;
+  world w(GetParam());
+  const auto name = world::fresh_group();
+  std::vector<std::unique_ptr<witness>> all;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    all.push_back(std::make_unique<witness>());
+    handle_options o = w.options(name);
+    o.max_message_size = 32768;
+    o.pid = 2000 - i;
+    auto opened = w.loop().open(o, all.back()->record());
+    ASSERT_TRUE(opened);
+    all.back()->self = *opened;
+  }
+  ASSERT_TRUE(w.until([&] { return std::all_of(all.begin(), all.end(), [](const auto& one) { return one->is(handle_state::joined); }); }));
+  std::optional<result<std::vector<member>>> listed;
+  ASSERT_TRUE(all[0]->self.query_members(name, [&](const result<std::vector<member>>& r) { listed = r; }));
+  ASSERT_TRUE(w.until([&] { return listed.has_value(); }));
+  ASSERT_TRUE(*listed) << listed->error().message();
+  ASSERT_EQ((*listed)->size(), count);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    ASSERT_EQ((**listed)[i].pid, 2000 - count + 1 + i) << "by node id and pid";
+  }
+}
+
 TEST_P(flow_group, has_no_limit_of_128_members) {
   if (!world::embedded()) {
     GTEST_SKIP() << "stock corosync corrupts its heap beyond 128 members of a node";

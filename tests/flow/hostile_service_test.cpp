@@ -1,18 +1,28 @@
-// Nonsense in a handle's shared memory, put there by the test itself: that handle ends with an error that names the field, others go on.
+// Nonsense in a handle's shared memory, put there by the test itself, and a service that lies: that handle ends with an error that names
+// the field, others go on; what is no lie but too much is given up and told.
 #include <fcntl.h>
 #include <semaphore.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <filesystem>
+#include <future>
+#include <memory>
+#include <optional>
 #include <set>
+#include <tuple>
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 
 #include "base/owned.hpp"
+#include "cpg/encode.hpp"
 #include "cpg/wire_format.hpp"
 #include "ipc/chunk_format.hpp"
+#include "support/hostile_service.hpp"
 #include "support/world.hpp"
 
 namespace {
@@ -111,6 +121,290 @@ TEST_P(flow_hostile_service, ends_that_handle_and_names_the_field) {
     ASSERT_TRUE(b.self.multicast("goes on"));
     EXPECT_TRUE(w.until([&] { return b.messages.size() == 1; })) << to_string(backend);
   }
+}
+
+// --- a service of the test's own -----------------------------------------------------------------------------------------------
+
+namespace wire = cpg::wire;
+using testing::HasSubstr;
+
+/// Handles of one engine on a hostile service.
+struct hostile_world {
+  hostile_world(wakeup backend, std::uint32_t workers, hostile_service::meddler meddle = {})
+      : service(std::move(meddle)), w(backend, [workers](engine_options& o) { o.workers = workers; }) {}
+
+  void open(witness& into, const std::string& group = {}, std::function<void(handle_options&)> adjust = {}) {
+    handle_options o = w.options(group);
+    o.service = service.name();
+    if (adjust) {
+      adjust(o);
+    }
+    auto opened = w.loop().open(o, into.record());
+    ASSERT_TRUE(opened) << opened.error().message();
+    into.self = *opened;
+    ASSERT_TRUE(w.until([&] { return into.is(group.empty() ? handle_state::ready : handle_state::joined); }));
+  }
+  void expect_lost(witness& to, std::string_view words) {
+    ASSERT_TRUE(w.until([&] { return to.is(handle_state::lost); }));
+    ASSERT_FALSE(to.causes.empty());
+    EXPECT_EQ(to.causes.back(), errc::malformed);
+    EXPECT_THAT(to.causes.back().message(), HasSubstr(std::string(words)));
+  }
+  void expect_to_go_on(witness& one) {
+    const auto before = one.messages.size();
+    ASSERT_TRUE(one.self.multicast("goes on"));
+    ASSERT_TRUE(w.until([&] { return one.messages.size() > before; }));
+    EXPECT_EQ(one.messages.back(), "goes on");
+  }
+
+  hostile_service service;
+  world w;
+};
+
+std::string name_of(const testing::TestParamInfo<std::tuple<wakeup, std::uint32_t>>& p) {
+  return std::string(to_string(std::get<0>(p.param))) + (std::get<1>(p.param) == 0 ? "_inline" : "_workers");
+}
+
+struct flow_lying_service : testing::TestWithParam<std::tuple<wakeup, std::uint32_t>>, hostile_world {
+  flow_lying_service() : hostile_world(std::get<0>(GetParam()), std::get<1>(GetParam())) {}
+};
+INSTANTIATE_TEST_SUITE_P(on, flow_lying_service, testing::Combine(testing::ValuesIn(backends_here()), testing::Values(0U, 2U)), name_of);
+
+TEST_P(flow_lying_service, that_sends_an_event_of_another_group_loses_that_handle) {
+  const auto other = world::fresh_group("other");
+  witness good;
+  open(good, world::fresh_group("good"));
+  for (const auto& event :
+       {message_event(other, 1, "not for you"), view_event(other, 77), fragment_event(other, 1, 2, wire::fragment_type::first, "n")}) {
+    witness victim;
+    const auto group = world::fresh_group("victim");
+    open(victim, group);
+    ASSERT_EQ(service.with(group,
+                           [&](hostile_service::client& c) {
+                             c.send(message_event(group, 5, "before"));
+                             c.send(event);
+                             c.send(message_event(group, 5, "behind"));
+                           }),
+              1U);
+    expect_lost(victim, fmt::format("group '{}' to a handle that is in group '{}'", other, group));
+    EXPECT_EQ(victim.messages, std::vector<std::string>{"before"});
+    expect_to_go_on(good);
+  }
+}
+
+TEST_P(flow_lying_service, that_sends_an_event_to_a_handle_without_a_group_loses_it) {
+  for (const std::string& named : {std::string("any"), std::string()}) {
+    witness victim;
+    open(victim);
+    ASSERT_EQ(service.with("", [&](hostile_service::client& c) { c.send(message_event(named, 1, "x")); }), 1U);
+    expect_lost(victim, "to a handle that is in no group");
+    EXPECT_TRUE(victim.messages.empty());
+  }
+}
+
+// As stock corosync does.
+TEST_P(flow_lying_service, may_go_on_with_the_group_that_was_left_but_with_no_other) {
+  witness leaver;
+  const auto group = world::fresh_group("left");
+  open(leaver, group);
+  ASSERT_TRUE(leaver.self.leave());
+  ASSERT_TRUE(w.until([&] { return leaver.is(handle_state::left); }));
+  ASSERT_EQ(service.with(group,
+                         [&](hostile_service::client& c) {
+                           c.send(message_event(group, 5, "old news"));
+                           c.send(view_event(group, 5));
+                         }),
+            1U);
+  std::optional<result<std::uint32_t>> node;  // answered behind them
+  ASSERT_TRUE(leaver.self.query_local_node([&](const result<std::uint32_t>& answer) { node = answer; }));
+  ASSERT_TRUE(w.until([&] { return node.has_value(); }));
+  EXPECT_TRUE(leaver.is(handle_state::left));
+  EXPECT_TRUE(leaver.messages.empty());
+  service.with(group, [&](hostile_service::client& c) { c.send(message_event("another", 5, "x")); });
+  expect_lost(leaver, "of group 'another'");
+}
+
+TEST_P(flow_lying_service, that_begins_messages_without_end_makes_the_handle_keep_a_few) {
+  constexpr std::uint32_t begun = 20000;
+  witness victim;
+  const auto group = world::fresh_group("begun");
+  open(victim, group);
+  service.post(group, [&](hostile_service::client& c) {
+    for (std::uint32_t pid = 1; pid <= begun; ++pid) {
+      c.send(fragment_event(group, pid, 1 << 20, wire::fragment_type::first, "x"));
+      if (pid % 1000 == 0) {
+        c.send(message_event(group, pid, fmt::format("whole {}", pid)));
+      }
+    }
+    for (std::uint32_t i = 0; i < 1024; ++i) {  // until those that are kept count as abandoned
+      c.send(fragment_event(group, begun + 2, 2, wire::fragment_type::middle, "x"));
+    }
+    c.send(fragment_event(group, begun + 1, 6, wire::fragment_type::first, "ab"));
+    c.send(fragment_event(group, begun + 1, 6, wire::fragment_type::middle, "cd"));
+    c.send(fragment_event(group, begun + 1, 6, wire::fragment_type::last, "ef"));
+  });
+  ASSERT_TRUE(w.until([&] { return !victim.messages.empty() && victim.messages.back() == "abcdef"; }));
+  EXPECT_EQ(victim.messages.size(), begun / 1000 + 1) << "nothing else is lost";
+  EXPECT_EQ(victim.aborted.size(), begun + 1 - large_messages_open_max);
+  expect_to_go_on(victim);
+}
+
+// --- questions ----------------------------------------------------------------------------------------------------------------
+
+/// Inline, on the best backend: what a question does is the session's.
+struct flow_lying_answers : testing::Test {
+  using members = std::optional<result<std::vector<member>>>;
+  static handle::answer<std::vector<member>> into(members& to) {
+    return [&to](const result<std::vector<member>>& answer) { to = answer; };
+  }
+};
+
+TEST_F(flow_lying_answers, members_are_never_asked_for_in_one_request) {
+  hostile_world h(wakeup::automatic, 0);
+  std::vector<hostile_service::row> rows;
+  for (std::uint32_t i = 0; i < 500; ++i) {
+    rows.push_back({"crowd", 1 + i % 3, 9000 - i});
+  }
+  rows.push_back({"another", 1, 1});
+  h.service.list(rows);
+  witness a;
+  h.open(a);
+  flow_lying_answers::members listed, nobody;
+  ASSERT_TRUE(a.self.query_members("crowd", into(listed)));
+  ASSERT_TRUE(a.self.query_members("nobody", into(nobody)));
+  ASSERT_TRUE(h.w.until([&] { return listed && nobody; }));
+  ASSERT_TRUE(*listed) << listed->error().message();
+  EXPECT_EQ((*listed)->size(), 500U);
+  EXPECT_TRUE(std::is_sorted((*listed)->begin(), (*listed)->end(),
+                             [](const member& x, const member& y) { return std::tie(x.node_id, x.pid) < std::tie(y.node_id, y.pid); }));
+  ASSERT_TRUE(*nobody) << nobody->error().message();
+  EXPECT_TRUE((*nobody)->empty());
+  ASSERT_TRUE(eventually([&] { return h.service.iterations() == 0; }));
+  EXPECT_EQ(h.service.asked(wire::request::membership), 0U);
+  EXPECT_EQ(h.service.asked(wire::request::iteration_initialize), 2U);
+  EXPECT_EQ(h.service.asked(wire::request::iteration_finalize), 2U);
+}
+
+TEST_F(flow_lying_answers, many_at_once_keep_few_iterations_open_and_all_are_answered) {
+  hostile_world h(wakeup::automatic, 0);
+  h.service.list({{"crowd", 1, 1}, {"crowd", 1, 2}, {"crowd", 1, 3}});
+  witness a;
+  h.open(a);
+  std::uint32_t answered = 0;
+  for (std::uint32_t i = 0; i < handle::requests_max; ++i) {
+    if (i % 2 == 0) {
+      ASSERT_TRUE(
+          a.self.query_members("crowd", [&](const result<std::vector<member>>& all) { answered += all && all->size() == 3 ? 1U : 0U; }));
+    } else {
+      ASSERT_TRUE(a.self.query_groups([&](const result<std::vector<group_entry>>& all) { answered += all && all->size() == 3 ? 1U : 0U; }));
+    }
+  }
+  ASSERT_TRUE(h.w.until([&] { return answered == handle::requests_max; })) << answered;
+  EXPECT_LE(h.service.iterations_most(), 8U) << "the embedded service allows a connection 64";
+  EXPECT_TRUE(eventually([&] { return h.service.iterations() == 0; }));
+}
+
+TEST_F(flow_lying_answers, a_list_without_an_end_is_an_error_and_the_handle_lives) {
+  hostile_world h(wakeup::automatic, 0, [](hostile_service::client& c, wire::request id, hostile_service::bytes) {
+    if (id != wire::request::iteration_next) {
+      return false;
+    }
+    namespace r = wire::iteration_next_response;
+    auto row = answer_of(wire::response::iteration_next, r::bytes);
+    cpg::put(row.data() + r::name, std::uint32_t{1});
+    row[r::name + wire::name_text] = std::byte{'g'};
+    c.answer(row);
+    return true;
+  });
+  witness a;
+  h.open(a, "g");
+  flow_lying_answers::members listed;
+  ASSERT_TRUE(a.self.query_members("g", into(listed)));
+  ASSERT_TRUE(h.w.until([&] { return listed.has_value(); }));
+  ASSERT_FALSE(*listed);
+  EXPECT_EQ(listed->error(), errc::malformed);
+  EXPECT_THAT(listed->error().message(), HasSubstr("262144 members without an end"));
+  h.expect_to_go_on(a);
+  EXPECT_TRUE(eventually([&] { return h.service.iterations() == 0; }));
+}
+
+TEST_F(flow_lying_answers, a_member_of_another_group_is_an_error) {
+  hostile_world h(wakeup::automatic, 0, [](hostile_service::client& c, wire::request id, hostile_service::bytes) {
+    if (id == wire::request::iteration_next) {
+      c.answer(answer_of(wire::response::iteration_next, wire::iteration_next_response::bytes));
+      return true;
+    }
+    return false;
+  });
+  witness a;
+  h.open(a);
+  flow_lying_answers::members listed;
+  ASSERT_TRUE(a.self.query_members("g", into(listed)));
+  ASSERT_TRUE(h.w.until([&] { return listed.has_value(); }));
+  ASSERT_FALSE(*listed);
+  EXPECT_EQ(listed->error(), errc::malformed);
+  EXPECT_TRUE(eventually([&] { return h.service.iterations() == 0; }));
+}
+
+TEST_F(flow_lying_answers, an_error_that_is_none_is_the_services) {
+  std::atomic<std::int32_t> said{0};
+  hostile_world h(wakeup::automatic, 0, [&](hostile_service::client& c, wire::request id, hostile_service::bytes) {
+    if (id == wire::request::iteration_initialize) {
+      c.answer(answer_of(wire::response::iteration_initialize, wire::response_header_bytes, said));
+      return true;
+    }
+    if (id == wire::request::local_get && said != 0) {
+      c.answer(answer_of(wire::response::local_get, wire::local_get_response::bytes, said));
+      return true;
+    }
+    return false;
+  });
+  witness a;
+  h.open(a);
+  for (const std::int32_t code : {-1, 29, 1001, INT32_MIN}) {
+    said = code;
+    flow_lying_answers::members listed;
+    std::optional<result<std::uint32_t>> node;
+    ASSERT_TRUE(a.self.query_members("g", into(listed)));
+    ASSERT_TRUE(a.self.query_local_node([&](const result<std::uint32_t>& answer) { node = answer; }));
+    ASSERT_TRUE(h.w.until([&] { return listed && node; }));
+    ASSERT_TRUE(!*listed && !*node) << code;
+    EXPECT_EQ(listed->error(), errc::library) << code;
+    EXPECT_EQ(node->error(), errc::library) << code;
+  }
+}
+
+// The service stands still with one walk begun and another asked for: what it then answers too late is ended all the same.
+TEST_F(flow_lying_answers, that_come_too_late_leave_no_iteration_behind) {
+  std::atomic<bool> stands{false};
+  hostile_world h(wakeup::automatic, 0, [&](hostile_service::client&, wire::request, hostile_service::bytes) {
+    EXPECT_TRUE(eventually([&] { return !stands; }));
+    return false;
+  });
+  h.service.list({{"g", 1, 1}});
+  witness a;
+  h.open(a, {}, [](handle_options& o) { o.control_deadline = std::chrono::milliseconds(100); });
+  stands = true;
+  std::uint32_t timed_out = 0;
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_TRUE(a.self.query_members(
+        "g", [&](const result<std::vector<member>>& all) { timed_out += !all && all.error() == errc::timeout ? 1U : 0U; }));
+  }
+  ASSERT_TRUE(h.w.until([&] { return timed_out == 20; })) << timed_out;
+  stands = false;
+  flow_lying_answers::members listed;
+  ASSERT_TRUE(h.w.until([&] {
+    if (!listed) {
+      listed.emplace(fail(errc::try_again));
+      EXPECT_TRUE(a.self.query_members("g", into(listed)));
+    } else if (!*listed && listed->error() == errc::timeout) {
+      listed.reset();  // the machine was slower than the deadline
+    }
+    return listed && *listed;
+  }));
+  EXPECT_EQ((*listed)->size(), 1U);
+  ASSERT_TRUE(h.w.until([&] { return h.service.iterations() == 0; }));
+  EXPECT_LE(h.service.iterations_most(), 8U);
 }
 
 }  // namespace

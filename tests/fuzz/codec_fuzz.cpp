@@ -28,6 +28,7 @@ class receiver {
  public:
   void take(std::byte* frame, std::uint32_t size) {
     event e;
+    demand(decode(frame, size, "group", e) != event_kind::broken || e.why.to_error() == errc::malformed);
     switch (decode(frame, size, e)) {
       case event_kind::deliver: return inside(e.message.data, e.message.size, frame, size);
       case event_kind::configuration: {
@@ -43,7 +44,7 @@ class receiver {
         inside(e.piece.data, e.piece.size, frame, size);
         const auto outcome = assembler_.push(e.piece);
         demand(!outcome.message || outcome.message->size() <= message_max);
-        demand(assembler_.bytes_held() <= 2 * message_max);
+        demand(assembler_.bytes_held() <= 2 * message_max && assembler_.open() <= fragment_assembler::open_max);
         return;
       }
       case event_kind::broken: demand(e.why.to_error() == errc::malformed && !e.why.to_error().message().empty()); return;
@@ -54,7 +55,7 @@ class receiver {
   static void inside(const std::byte* data, std::uint32_t size, const std::byte* frame, std::uint32_t frame_size) {
     demand(data >= frame && data + size <= frame + frame_size);
   }
-  fragment_assembler assembler_{message_max};
+  fragment_assembler assembler_{message_max, 2 * message_max};
   view_builder views_;
 };
 

@@ -140,6 +140,55 @@ TEST(codec, refuses_a_fragment_of_unknown_type_or_length) {
   EXPECT_EQ(e.decode_into(out), event_kind::broken);
 }
 
+raw_event of_group(wire::event id, std::string_view group) {
+  raw_event e(id, 300);
+  put_name(e.bytes.data() + wire::event_group, group);
+  if (id == wire::event::partial_deliver) {
+    e.u32(wire::partial_deliver_event::type, 1);
+  }
+  return e;
+}
+
+TEST(codec, takes_events_of_the_joined_group_alone) {
+  for (const auto id : {wire::event::deliver, wire::event::configuration, wire::event::partial_deliver}) {
+    for (const std::string& named :
+         {std::string("g"), std::string("group"), std::string("grou\0", 5), std::string(128, 'g'), std::string()}) {
+      auto e = of_group(id, named);
+      event out;
+      const auto size = static_cast<std::uint32_t>(e.bytes.size());
+      for (const std::string& joined : {std::string("group"), std::string(128, 'g'), std::string("grou"), std::string()}) {
+        const bool own = named == joined && !joined.empty();
+        EXPECT_EQ(decode(e.bytes.data(), size, joined, out) != event_kind::broken, own) << named << " in " << joined;
+      }
+    }
+  }
+}
+
+TEST(codec, names_both_groups_and_no_byte_that_a_terminal_would_act_on) {
+  auto e = of_group(wire::event::deliver, "other\x1b[31m");
+  event out;
+  ASSERT_EQ(decode(e.bytes.data(), 300, "mine", out), event_kind::broken);
+  EXPECT_EQ(out.why.to_error(), errc::malformed);
+  EXPECT_EQ(out.why.to_error().text,
+            "the service sent an event of group 'other\\x1b[31m' to a handle that is in group 'mine'; this connection ended");
+  ASSERT_EQ(decode(e.bytes.data(), 300, "", out), event_kind::broken);
+  EXPECT_NE(out.why.to_error().text.find("in no group"), std::string::npos);
+}
+
+TEST(codec, a_name_longer_than_any_is_of_no_group) {
+  auto e = of_group(wire::event::deliver, "mine");
+  e.u32(wire::event_group, 0xFFFFFFFF);
+  event out;
+  ASSERT_EQ(decode(e.bytes.data(), 300, "mine", out), event_kind::broken);
+  EXPECT_EQ(out.why.to_error(), errc::malformed);
+}
+
+TEST(codec, a_ring_has_no_group) {
+  raw_event e(wire::event::totem_configuration, 300);
+  event out;
+  EXPECT_EQ(decode(e.bytes.data(), 300, "", out), event_kind::totem_configuration);
+}
+
 RC_GTEST_PROP(codec, never_points_outside_the_frame, (std::vector<std::uint8_t> noise, std::uint8_t id)) {
   std::vector<std::byte> bytes(noise.size());
   if (!noise.empty()) {

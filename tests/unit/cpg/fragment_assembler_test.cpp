@@ -27,7 +27,7 @@ fragment part(std::string& bytes, std::uint32_t pid, std::size_t total, fragment
 std::string text(std::span<std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 TEST(fragment_assembler, joins_first_middle_and_last) {
-  fragment_assembler a(100);
+  fragment_assembler a(100, 200);
   std::string one = "abc", two = "de", three = "f";
   EXPECT_FALSE(a.push(part(one, 1, 6, fragment_type::first)).message);
   EXPECT_FALSE(a.push(part(two, 1, 6, fragment_type::middle)).message);
@@ -38,27 +38,27 @@ TEST(fragment_assembler, joins_first_middle_and_last) {
 }
 
 TEST(fragment_assembler, ignores_the_rest_of_a_message_whose_start_it_missed) {
-  fragment_assembler a(100);
+  fragment_assembler a(100, 200);
   std::string piece = "xyz";
-  EXPECT_FALSE(a.push(part(piece, 1, 6, fragment_type::middle)).given_up);
+  EXPECT_TRUE(a.push(part(piece, 1, 6, fragment_type::middle)).given_up.empty());
   EXPECT_FALSE(a.push(part(piece, 1, 6, fragment_type::last)).message);
 }
 
 TEST(fragment_assembler, gives_up_the_old_one_when_the_sender_starts_again) {
-  fragment_assembler a(100);
+  fragment_assembler a(100, 200);
   std::string piece = "xyz";
   a.push(part(piece, 1, 6, fragment_type::first));
   auto again = a.push(part(piece, 1, 6, fragment_type::first));
-  ASSERT_TRUE(again.given_up);
-  EXPECT_EQ(again.given_up->received, 3U);
-  EXPECT_EQ(again.given_up->cause, errc::interrupt);
+  ASSERT_EQ(again.given_up.size(), 1U);
+  EXPECT_EQ(again.given_up.at(0).received, 3U);
+  EXPECT_EQ(again.given_up.at(0).cause, errc::interrupt);
   auto done = a.push(part(piece, 1, 6, fragment_type::last));
   ASSERT_TRUE(done.message);
   EXPECT_EQ(text(*done.message), "xyzxyz");
 }
 
 TEST(fragment_assembler, gives_up_when_the_sender_leaves) {
-  fragment_assembler a(100);
+  fragment_assembler a(100, 200);
   std::string piece = "xyz";
   a.push(part(piece, 9, 6, fragment_type::first));
   EXPECT_FALSE(a.left(1, 8));
@@ -69,42 +69,125 @@ TEST(fragment_assembler, gives_up_when_the_sender_leaves) {
 }
 
 TEST(fragment_assembler, refuses_what_is_announced_above_the_limit_without_holding_a_byte) {
-  fragment_assembler a(10);
+  fragment_assembler a(10, 20);
   std::string piece = "xyz";
   auto out = a.push(part(piece, 1, 11, fragment_type::first));
-  ASSERT_TRUE(out.given_up);
-  EXPECT_EQ(out.given_up->cause, errc::too_big);
+  ASSERT_EQ(out.given_up.size(), 1U);
+  EXPECT_EQ(out.given_up.at(0).cause, errc::too_big);
   EXPECT_EQ(a.bytes_held(), 0U);
   EXPECT_FALSE(a.push(part(piece, 1, 11, fragment_type::last)).message);
 }
 
 TEST(fragment_assembler, refuses_more_bytes_than_announced_and_fewer) {
-  fragment_assembler a(100);
+  fragment_assembler a(100, 200);
   std::string piece = "xyz";
   a.push(part(piece, 1, 4, fragment_type::first));
   auto more = a.push(part(piece, 1, 4, fragment_type::middle));
-  ASSERT_TRUE(more.given_up);
-  EXPECT_EQ(more.given_up->cause, errc::malformed);
+  ASSERT_EQ(more.given_up.size(), 1U);
+  EXPECT_EQ(more.given_up.at(0).cause, errc::malformed);
   a.push(part(piece, 1, 9, fragment_type::first));
   auto fewer = a.push(part(piece, 1, 9, fragment_type::last));
-  ASSERT_TRUE(fewer.given_up);
-  EXPECT_EQ(fewer.given_up->cause, errc::malformed);
+  ASSERT_EQ(fewer.given_up.size(), 1U);
+  EXPECT_EQ(fewer.given_up.at(0).cause, errc::malformed);
 }
 
 TEST(fragment_assembler, bounds_what_many_senders_leave_unfinished) {
-  fragment_assembler a(10);
+  fragment_assembler a(10, 20);
   std::string piece(8, 'x');
   std::size_t given_up = 0;
   for (std::uint32_t pid = 1; pid <= 100; ++pid) {
-    given_up += a.push(part(piece, pid, 10, fragment_type::first)).given_up ? 1U : 0U;
+    given_up += a.push(part(piece, pid, 10, fragment_type::first)).given_up.size();
     ASSERT_LE(a.bytes_held(), 20U);
   }
   EXPECT_EQ(given_up, 98U);
 }
 
+TEST(fragment_assembler, holds_what_has_come_and_not_what_was_announced) {
+  fragment_assembler a(std::size_t{1} << 30, std::size_t{1} << 31);
+  std::string piece(1000, 'x');
+  a.push(part(piece, 1, 1 << 30, fragment_type::first));
+  EXPECT_EQ(a.bytes_held(), 1000U);
+  for (int i = 0; i < 20; ++i) {
+    a.push(part(piece, 1, 1 << 30, fragment_type::middle));
+    EXPECT_LE(a.bytes_held(), 2000U * static_cast<std::size_t>(i + 2));
+  }
+}
+
+TEST(fragment_assembler, never_holds_more_than_was_announced) {
+  fragment_assembler a(100, 100);
+  std::string piece(30, 'x');
+  a.push(part(piece, 1, 100, fragment_type::first));
+  a.push(part(piece, 1, 100, fragment_type::middle));
+  a.push(part(piece, 1, 100, fragment_type::middle));
+  EXPECT_LE(a.bytes_held(), 100U);
+  std::string rest(10, 'y');
+  auto done = a.push(part(rest, 1, 100, fragment_type::last));
+  ASSERT_TRUE(done.message) << "it would have to grow beyond the limit if it grew twofold";
+  EXPECT_EQ(done.message->size(), 100U);
+}
+
+TEST(fragment_assembler, keeps_the_first_of_too_many_senders_who_all_go_on) {
+  constexpr std::uint32_t senders = fragment_assembler::open_max + 44;
+  fragment_assembler a(100, 1 << 20);
+  std::string piece = "x";
+  std::size_t refused = 0, complete = 0;
+  for (const auto type : {fragment_type::first, fragment_type::middle, fragment_type::last}) {
+    for (std::uint32_t pid = 1; pid <= senders; ++pid) {
+      const auto out = a.push(part(piece, pid, 3, type));
+      complete += out.message ? 1U : 0U;
+      for (const auto& one : out.given_up) {
+        EXPECT_EQ(one.pid, pid);
+        EXPECT_EQ(one.cause, errc::no_memory);
+        ++refused;
+      }
+      ASSERT_LE(a.open(), fragment_assembler::open_max);
+    }
+  }
+  EXPECT_EQ(refused, 44U);
+  EXPECT_EQ(complete, fragment_assembler::open_max);
+  EXPECT_EQ(a.bytes_held(), 0U);
+}
+
+TEST(fragment_assembler, gives_up_what_stands_still_and_not_what_is_being_sent) {
+  fragment_assembler a(100000, 1 << 20);
+  std::string piece = "x";
+  a.push(part(piece, 7, 100000, fragment_type::first));
+  for (std::uint32_t pid = 1000; pid < 1000 + fragment_assembler::open_max - 1; ++pid) {
+    EXPECT_TRUE(a.push(part(piece, pid, 100, fragment_type::first)).given_up.empty());
+  }
+  ASSERT_EQ(a.open(), fragment_assembler::open_max);
+  for (std::uint64_t i = 0; i < fragment_assembler::still_after; ++i) {
+    EXPECT_TRUE(a.push(part(piece, 7, 100000, fragment_type::middle)).given_up.empty());
+  }
+  for (std::uint32_t pid = 5000; pid < 5000 + fragment_assembler::open_max - 1; ++pid) {
+    const auto out = a.push(part(piece, pid, 100, fragment_type::first));
+    ASSERT_EQ(out.given_up.size(), 1U);
+    EXPECT_EQ(out.given_up.at(0).pid, pid - 4000) << "the one that stands still longest";
+  }
+  const auto none = a.push(part(piece, 9999, 100, fragment_type::first));
+  ASSERT_EQ(none.given_up.size(), 1U);
+  EXPECT_EQ(none.given_up.at(0).pid, 9999U) << "nobody stands still";
+}
+
+TEST(fragment_assembler, makes_room_for_bytes_where_somebody_stands_still) {
+  fragment_assembler a(1000, 1500);
+  std::string large(900, 'x'), piece = "x";
+  a.push(part(large, 1, 1000, fragment_type::first));
+  const auto out = a.push(part(large, 2, 1000, fragment_type::first));
+  ASSERT_EQ(out.given_up.size(), 1U);
+  EXPECT_EQ(out.given_up.at(0).pid, 2U) << "the one before it is being sent";
+  for (std::uint64_t i = 0; i < fragment_assembler::still_after; ++i) {
+    a.push(part(piece, 3, 1, fragment_type::last));
+  }
+  const auto then = a.push(part(large, 2, 1000, fragment_type::first));
+  ASSERT_EQ(then.given_up.size(), 1U);
+  EXPECT_EQ(then.given_up.at(0).pid, 1U);
+  EXPECT_EQ(then.given_up.at(0).received, 900U);
+}
+
 RC_GTEST_PROP(fragment_assembler, interleaved_senders_get_their_own_bytes_back, ()) {
   const auto senders = *rc::gen::inRange<std::uint32_t>(1, 5);
-  fragment_assembler a(1 << 20);
+  fragment_assembler a(1 << 20, 2 << 20);
   std::map<std::uint32_t, std::string> whole;
   std::map<std::uint32_t, std::vector<std::string>> parts;
   for (std::uint32_t pid = 1; pid <= senders; ++pid) {
@@ -129,7 +212,7 @@ RC_GTEST_PROP(fragment_assembler, interleaved_senders_get_their_own_bytes_back, 
     const std::size_t n = next[pid]++;
     const auto type = n == 0 ? fragment_type::first : n == 2 ? fragment_type::last : fragment_type::middle;
     auto out = a.push(part(parts[pid][n], pid, whole[pid].size(), type));
-    RC_ASSERT(!out.given_up);
+    RC_ASSERT(out.given_up.empty());
     if (out.message) {
       RC_ASSERT(text(*out.message) == whole[pid]);
       ++complete;
