@@ -457,7 +457,10 @@ cs_error_t client::members_of(const cpg_name& group, std::vector<cpg_address>& a
     ~cancelled() {
       if (self != nullptr && self->requests_.try_lock()) {
         const std::lock_guard lock(self->requests_, std::adopt_lock);
-        static_cast<void>(self->tell(end_of_iteration(iteration)));
+        try {
+          static_cast<void>(self->tell(end_of_iteration(iteration)));
+        } catch (const std::bad_alloc&) {  // the service keeps it as long as the connection
+        }
       }
     }
   } guard{this, iteration};
