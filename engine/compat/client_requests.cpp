@@ -69,9 +69,7 @@ void pause_for(Duration pause) {
   cancellably([pause] { std::this_thread::sleep_for(pause); });
 }
 
-cs_error_t error_in(const std::vector<std::byte>& answer) {
-  return code_of_service(base::read_once_i32(answer.data() + w::header_error));
-}
+cs_error_t error_in(const std::vector<std::byte>& answer) { return code_of_service(base::read_once_i32(answer.data() + w::header_error)); }
 
 // Rows of a walk over one group: far more than a group has, so that a service that goes on without an end does not take our memory.
 constexpr std::size_t rows_max = 65536;
@@ -83,8 +81,7 @@ constexpr std::size_t rows_max = 65536;
 result<std::shared_ptr<client>> client::open(const callback_set& calls, void* context) {
   const settings& s = settings_of_process();
   if (!s.valid) {
-    return fail(errc::invalid_param,
-                "CPGRING_LIBCPG_DEADLINE_MS, _SERVICE_UID or _STOCK has a value that docs/libcpg.md does not list");
+    return fail(errc::invalid_param, "CPGRING_LIBCPG_DEADLINE_MS, _SERVICE_UID or _STOCK has a value that docs/libcpg.md does not list");
   }
   auto begun = ipc::handshake::begin("cpg", ring_bytes, false, s.service_uid);
   if (!begun) {
@@ -443,8 +440,8 @@ cs_error_t client::membership(const cpg_name& group, cpg_address* list, int& ent
   return CS_OK;
 }
 
-/// By a walk over the group, in order: a stock service overruns its stack over the request that stock libcpg sends for it, in a group of more
-/// than 384.
+/// By a walk over the group, in order: a stock service overruns its stack over the request that stock libcpg sends for it, in a group of
+/// more than 384.
 cs_error_t client::members_of(const cpg_name& group, std::vector<cpg_address>& all) {
   const auto until = deadline();
   std::uint64_t iteration = 0;
