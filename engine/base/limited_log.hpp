@@ -22,7 +22,7 @@ namespace cpgring::base {
 
 class limited_log {
  public:
-  /// What a sum says around its number: "refused", "connections of uid 7" make "refused 25 more connections of uid 7 in the last 10 s".
+  /// What a sum says around its number: "refused", "connections of uid 7" make "in the last 10 s refused 25 more connections of uid 7".
   struct cause {
     std::string before, after;
     friend auto operator<=>(const cause&, const cause&) = default;
@@ -66,7 +66,7 @@ class limited_log {
         at = open_.erase(at);
       } else {
         to_(p.level,
-            fmt::format("{}{}{} more {} in the last {} s", why.before, why.before.empty() ? "" : " ", p.count, why.after, period_.count()));
+            fmt::format("in the last {} s {}{}{} more {}", period_.count(), why.before, why.before.empty() ? "" : " ", p.count, why.after));
         p.count = 0;
         p.until = now + period_;
         ++at;

@@ -55,7 +55,7 @@ outcome serve(serve_options o) {
           o.service.name));
       return outcome::no_service;
     }
-    throw;
+    return complain(error(e.code(), e.what()));
   }
   say(fmt::format("serving '{}', {} clients at most; Ctrl-C ends it\n", service->name(), descriptors));
   asked.get_future().wait();

@@ -262,7 +262,7 @@ void endpoint::lose(error why) {
   core_->log_limited(known     ? log_level::debug
                      : refused ? log_level::warning
                                : log_level::error,
-                     {"", fmt::format("handles on '{}': {}", options_.service, what)},
+                     {"", fmt::format("losses on '{}': {}", options_.service, what)},
                      fmt::format("handle {} on '{}': {}", id_, options_.service, what));
   pump_.let_go_of_held();
   if (!again) {

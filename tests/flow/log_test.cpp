@@ -52,7 +52,7 @@ TEST(flow_log, many_losses_of_one_cause_are_one_line_and_a_sum) {
   ASSERT_TRUE(w.until(all(handle_state::joined)));
   service.reset();
   ASSERT_TRUE(w.until(all(handle_state::lost)));
-  ASSERT_TRUE(w.until([&] { return w.said("199 more handles on"); }));
+  ASSERT_TRUE(w.until([&] { return w.said("199 more losses on"); }));
   const auto lines = w.log();
   EXPECT_EQ(std::count_if(lines.begin(), lines.end(), [](const std::string& line) { return line.starts_with("error:"); }), 2);
 }

@@ -138,7 +138,7 @@ TEST_P(flow_closed_later, threads_of_several_reactors_go_on) {
               if (!refuse_io_uring(io_uring_call::enter, code) || !all.go_on()) {
                 return "it does not go on";
               }
-              return w.loop().stats().backend == wakeup::epoll ? "" : "not epoll";
+              return eventually([&] { return w.loop().stats().backend == wakeup::epoll; }) ? "" : "not epoll";
             }),
             "");
 }

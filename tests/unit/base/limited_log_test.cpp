@@ -33,7 +33,7 @@ TEST_F(limited_log, says_the_first_line_of_a_cause_at_once_and_the_others_as_a_s
   EXPECT_EQ(lines.size(), 1U);
   log.sum_up(now + 10s);
   ASSERT_EQ(lines.size(), 2U);
-  EXPECT_EQ(lines.back(), "warning: refused 25 more clients of uid 7 in the last 10 s");
+  EXPECT_EQ(lines.back(), "warning: in the last 10 s refused 25 more clients of uid 7");
 }
 
 TEST_F(limited_log, a_cause_that_goes_on_has_one_line_for_each_period) {
@@ -60,7 +60,7 @@ TEST_F(limited_log, causes_are_told_from_each_other) {
   refused(2);
   log.sum_up(now + 10s);
   EXPECT_EQ(lines, (std::vector<std::string>{"warning: refused uid 1", "warning: refused uid 2",
-                                             "warning: refused 1 more clients of uid 2 in the last 10 s"}));
+                                             "warning: in the last 10 s refused 1 more clients of uid 2"}));
 }
 
 TEST_F(limited_log, remembers_a_limited_number_of_causes) {
@@ -69,7 +69,7 @@ TEST_F(limited_log, remembers_a_limited_number_of_causes) {
   }
   EXPECT_EQ(lines.size(), base::limited_log::causes_max + 1);
   log.sum_up(now + 10s);
-  EXPECT_EQ(lines.back().find("warning: 871 more lines of other causes"), 0U) << lines.back();
+  EXPECT_EQ(lines.back().find("warning: in the last 10 s 871 more lines of other causes"), 0U) << lines.back();
 }
 
 TEST_F(limited_log, lines_without_a_cause_are_never_left_out) {
