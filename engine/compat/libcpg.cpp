@@ -3,9 +3,9 @@
 // Nothing of ours is thrown across this border: memory that runs out is CS_ERR_NO_MEMORY. What a callback of a C++ program throws comes out
 // of cpg_dispatch, as it does from stock libcpg. A thread that is cancelled unwinds through all of these, so none of them is noexcept.
 #include <corosync/cpg.h>
-#include <cxxabi.h>
 #include <pthread.h>
 
+#include <exception>
 #include <memory>
 #include <new>
 #include <span>
@@ -47,9 +47,7 @@ cs_error_t guarded(Call&& call) {
     return call();
   } catch (const std::bad_alloc&) {
     return CS_ERR_NO_MEMORY;
-  } catch (const abi::__forced_unwind&) {
-    throw;  // the thread is being cancelled
-  } catch (...) {
+  } catch (const std::exception&) {  // not (...): that would catch what a thread unwinds with that is being cancelled
     return CS_ERR_LIBRARY;
   }
 }
