@@ -96,11 +96,15 @@ void declare_serve(CLI::App& app, runner& run) {
       {{"disconnect", slow_member_policy::disconnect}, {"block", slow_member_policy::block}},
       "what happens at that limit: the member is disconnected (default), or everybody waits until it has read");
   command->add_option("--user", o->service.user, "as root: become this user, for good, once the name is bound");
-  command->add_option(
-      "--allow-gid", o->service.allow_gid,
-      "also let in processes of this group (a number), which the service's own user is in; they are trusted like the service "
-      "itself, so not for a service of root: see --user");
-  command->add_option("--allow-uid", o->service.allow_uid, "of that group, only processes of these users (numbers)")->delimiter(',');
+  constexpr std::uint64_t id_max = std::numeric_limits<std::uint32_t>::max() - 1;  // -1 is nobody's
+  command
+      ->add_option("--allow-gid", o->service.allow_gid,
+                   "also let in processes of this group (a number), which the service's own user is in; they are trusted like the service "
+                   "itself, so not for a service of root: see --user")
+      ->transform(whole_number(0, id_max));
+  command->add_option("--allow-uid", o->service.allow_uid, "of that group, only processes of these users (numbers)")
+      ->delimiter(',')
+      ->transform(whole_number(0, id_max));
   command
       ->add_option_function<std::vector<std::string>>(
           "--inject",

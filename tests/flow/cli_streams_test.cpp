@@ -434,6 +434,9 @@ TEST_F(command_streams, numbers_that_make_no_sense_are_refused_in_a_line) {
                                                                 {"serve", "--node-id", "4294967296"},
                                                                 {"serve", "--member-backlog", "-5"},
                                                                 {"serve", "--seed", "-5"},
+                                                                {"serve", "--allow-gid", "-1"},
+                                                                {"serve", "--allow-gid", "wheel"},
+                                                                {"serve", "--allow-uid", "0,-1"},
                                                                 {"serve", "--inject", "stall=nan"}}) {
     const auto e = cpgring_command(line);
     EXPECT_EQ(e.status, 2) << testing::PrintToString(line);
