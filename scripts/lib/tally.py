@@ -49,7 +49,7 @@ def main(skips, seconds, *results):
                 skipped.append((preset, name, reason))
                 if root and reason is None:
                     failed.append((preset, name, took, ["It was skipped; tests/allowed_skips does not name it."] + said))
-    print("\nseconds of each part; tests run four at a time, builds beside them:")
+    print("\nseconds of each part; tests run three at a time:")
     for part, took in parts.most_common(16):
         if not part.endswith(": failed"):
             print(f"  {took:7.0f}  {part}")
