@@ -11,7 +11,7 @@ bool open_missing_descriptors() noexcept {
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (::fcntl(fd, F_GETFD) < 0) {
       // The lowest number that is free is this one: those below are open by now.
-      if (::open("/dev/null", fd == STDOUT_FILENO ? O_RDONLY : O_WRONLY) != fd) {  // NOLINT: not close-on-exec, as standard ones are
+      if (::open("/dev/null", fd == STDOUT_FILENO ? O_RDONLY : O_WRONLY) != fd) {  // NOLINT: programs that this one starts need them
         return false;
       }
     }

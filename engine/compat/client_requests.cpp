@@ -1,5 +1,5 @@
-// What a handle asks of the service. Each call that waits for an answer does so up to the deadline; an answer that comes later, or for a
-// thread that was cancelled, is thrown away by the next call. Whoever calls these is uncancelled.
+// What a handle asks of the service. Each call waits for its answer up to the deadline. The next call drops an answer that comes later, or
+// that a cancelled thread has not read. The callers have switched cancellation off; see cancellation.hpp.
 #include <poll.h>
 #include <sys/uio.h>
 #include <unistd.h>

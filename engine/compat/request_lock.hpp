@@ -25,7 +25,7 @@ class request_lock {
     if (try_lock()) {
       return;
     }
-    // SYNC request_lock: as above. Whoever comes by here marks it as wanted, for itself or for others that sleep.
+    // SYNC request_lock: what the last holder did is seen. The lock is marked as wanted, so that its holder wakes a thread when it unlocks.
     while (state_.exchange(wanted, std::memory_order_acquire) != nobody) {
       // Not for ever: whoever is woken may be cancelled, and a cancellation may come just ahead of the sleep.
       static constexpr timespec longest{0, 50000000};

@@ -81,7 +81,7 @@ class wake_backend {
     base::unique_fd pollable;  // an epoll instance without entries
     std::shared_ptr<wake_counters> counters;
   };
-  /// The end of it but for the destructor: the kernel holds neither descriptors nor memory of the sources any more.
+  /// Ends the backend: afterwards the kernel holds no descriptor and no memory of the sources. Only the destructor may follow.
   virtual inheritance give_up() = 0;
 
  protected:

@@ -276,7 +276,7 @@ class engine_core final : public std::enable_shared_from_this<engine_core> {
   bool crowd_seen_ = false;
   base::limited_log losses_;
   const std::unique_ptr<reactor::timer> losses_due_;
-  std::optional<error> last_loss_;  // that nobody was told of
+  std::optional<error> last_loss_;  // why the last handle was lost for good
   bool loss_heard_ = false;
 };
 

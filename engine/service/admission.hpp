@@ -1,4 +1,4 @@
-// Who may be a client of the service. Whoever is let in shares memory with it that it trusts, so a client is as powerful as the service.
+// Who may be a client of the service. The service trusts the memory that it shares with clients: a client can do whatever it can do.
 #pragma once
 
 #include <sys/types.h>

@@ -1,4 +1,4 @@
-// pthread_cancel() of a thread that waits for a service which is stopped: it ends there, and the handle is as good as before for others.
+// pthread_cancel() of a thread that waits for a stopped service: the thread ends, and other threads can use the handle as before.
 // cancelled_calls CPGRING, where no service "cpg" runs, with our libcpg.so.4 and CPGRING_LIBCPG_DEADLINE_MS=0.
 #include <pthread.h>
 #include <time.h>
@@ -67,7 +67,7 @@ class thread {
         },
         this);
   }
-  /// Returns when it waits in the kernel: that the service is stopped makes it stay there, but for looks in between.
+  /// Returns when the thread waits in the kernel. The service is stopped, so it goes on waiting.
   void until_it_waits() const {
     for (int quiet = 0; quiet < 20; ::usleep(1000)) {
       std::ifstream file("/proc/self/task/" + std::to_string(tid_) + "/stat");
@@ -168,7 +168,7 @@ void cancel_behind_another(const char* cpgring) {
   std::printf("%s\n", what);
 }
 
-/// Cancelled in the middle of it, a handle is as good as finalized.
+/// A handle whose cpg_finalize() was cancelled is finalized.
 void cancel_finalize(const char* cpgring) {
   constexpr const char* what = "cpg_finalize";
   const service own(cpgring);

@@ -138,7 +138,8 @@ TEST_P(flow_worker_stream, keeps_its_order_and_its_fences) {
   handle senders[3] = {join(101, slow_now_and_then(inline_t, 1)), join(102, {}), join(103, {})};
   ASSERT_TRUE(drive_both([&] {
     return std::all_of(std::begin(senders), std::end(senders), [](const handle& h) { return h.state() == handle_state::joined; });
-  })) << to_string(senders[0].state()) << " " << to_string(senders[1].state()) << " " << to_string(senders[2].state());
+  })) << to_string(senders[0].state())
+      << " " << to_string(senders[1].state()) << " " << to_string(senders[2].state());
   constexpr int each = 400;
   int sent[3] = {};
   std::vector<handle> passing;

@@ -51,7 +51,7 @@ class cancellable {
   std::atomic<pid_t> tid_{0};
 };
 
-/// The handle as good as ever: a message makes its way.
+/// The handle works as before: a message comes back.
 void say_still_good(cpg_handle_t h) {
   the.loud = false;
   const int before = the.messages;
