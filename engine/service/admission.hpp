@@ -1,4 +1,5 @@
-// Who may be a client of the service. The service trusts the memory that it shares with clients: a client can do whatever it can do.
+// Who may be a client of the service. The service trusts the memory that it shares with clients: a client can do whatever the service can
+// do.
 #pragma once
 
 #include <sys/types.h>
