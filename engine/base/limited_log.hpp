@@ -65,13 +65,22 @@ class limited_log {
       } else if (p.count == 0) {
         at = open_.erase(at);
       } else {
-        to_(p.level,
-            fmt::format("in the last {} s {}{}{} more {}", period_.count(), why.before, why.before.empty() ? "" : " ", p.count, why.after));
+        tell(why, p);
         p.count = 0;
         p.until = now + period_;
         ++at;
       }
     }
+  }
+
+  /// Tells every sum, due or not.
+  void finish() {
+    for (const auto& [why, p] : open_) {
+      if (p.count > 0) {
+        tell(why, p);
+      }
+    }
+    open_.clear();
   }
 
   /// When sum_up() has something to do.
@@ -91,6 +100,11 @@ class limited_log {
     log_level level;
     std::uint64_t count;
   };
+
+  void tell(const cause& why, const period& p) const {
+    to_(p.level,
+        fmt::format("in the last {} s {}{}{} more {}", period_.count(), why.before, why.before.empty() ? "" : " ", p.count, why.after));
+  }
 
   log_callback to_;
   std::chrono::seconds period_;

@@ -1,9 +1,13 @@
 #include "cli/output_queue.hpp"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <climits>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -17,9 +21,17 @@ constexpr std::size_t chunk_max = PIPE_BUF;
 // Of a larger message; each piece that was written is progress.
 constexpr std::size_t piece_max = 65536;
 
+base::unique_fd duplicate(int fd) {
+  base::unique_fd copy(::fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+  if (!copy && errno != EBADF) {  // a closed one fails when it is written to
+    throw std::system_error(errno, std::generic_category(), "no second descriptor for standard output");
+  }
+  return copy;
+}
+
 }  // namespace
 
-output_queue::output_queue(int out, int err, std::size_t most) : state_(std::make_shared<state>(out, err, most)) {
+output_queue::output_queue(int out, int err, std::size_t most) : state_(std::make_shared<state>(duplicate(out), err, most)) {
   sigset_t all, before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);

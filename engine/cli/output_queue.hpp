@@ -14,12 +14,16 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <utility>
+
+#include "base/owned.hpp"
 
 namespace cpgring::cli {
 
 class output_queue {
  public:
-  /// Both descriptors stay open as long as the process lives. `most`: bytes that may wait. Throws std::system_error: no thread.
+  /// `out` is duplicated, so its owner may close it while a write to it hangs; `err` stays open as long as the process lives. `most`: bytes
+  /// that may wait. Throws std::system_error: no thread, or no descriptor.
   output_queue(int out, int err, std::size_t most);
   /// Waits for nothing: what has not been written is given up. See finish().
   ~output_queue();
@@ -48,7 +52,8 @@ class output_queue {
     std::string bytes;
   };
   struct state {  // outlives the queue where a write never returns
-    state(int o, int e, std::size_t m) : out(o), err(e), most(m) {}
+    state(base::unique_fd o, int e, std::size_t m) : out_owner(std::move(o)), out(out_owner.get()), err(e), most(m) {}
+    const base::unique_fd out_owner;
     const int out, err;
     const std::size_t most;
     mutable std::mutex lock;

@@ -565,7 +565,7 @@ void engine_core::begin_closing(base::time_point deadline) {
   for (auto& one : closing_) {
     one->forget_reactor();
   }
-  losses_.sum_up(base::time_point::max());
+  losses_.finish();
   reactor_.reset();  // its queue lets go of the alarms before they go
   alarms_.clear();
   for (auto& one : closing_) {

@@ -24,7 +24,7 @@ class service_log {
     arm();
   }
   /// What has been counted, now; for the end.
-  void finish() { log_.sum_up(base::time_point::max()); }
+  void finish() { log_.finish(); }
 
  private:
   void arm() {

@@ -54,6 +54,16 @@ TEST_F(limited_log, a_cause_that_rested_for_a_period_is_new) {
   EXPECT_EQ(lines, (std::vector<std::string>{"warning: refused uid 7", "warning: refused uid 7"}));
 }
 
+TEST_F(limited_log, tells_every_sum_at_the_end) {
+  refused(1);
+  refused(2);
+  refused(2);
+  log.finish();
+  ASSERT_EQ(lines.size(), 3U);
+  EXPECT_EQ(lines.back(), "warning: in the last 10 s refused 1 more clients of uid 2");
+  EXPECT_FALSE(log.due());
+}
+
 TEST_F(limited_log, causes_are_told_from_each_other) {
   refused(1);
   refused(2);

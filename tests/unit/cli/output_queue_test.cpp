@@ -98,6 +98,15 @@ TEST(output_queue, tells_at_once_that_the_reader_has_gone) {
   EXPECT_FALSE(queue.finish({}));
 }
 
+TEST(output_queue, writes_on_when_the_owner_has_closed_the_descriptor) {
+  test_pipe pipe;
+  output_queue queue(pipe.writer(), -1, plenty);
+  pipe.close_writer();
+  ASSERT_TRUE(queue.add("late"));
+  EXPECT_EQ(pipe.take(4), "late");
+  EXPECT_TRUE(queue.finish({}));
+}
+
 TEST(output_queue, goes_on_when_standard_error_fails) {
   const test_pipe pipe;
   const int full = ::open("/dev/full", O_WRONLY | O_CLOEXEC);
