@@ -153,13 +153,15 @@ void add_cancel() {
   add("cancel/in_a_callback", [] {
     const auto h = open_joined();
     make_wait(h, 1);
+    static std::atomic<bool> inside{false};  // what the callback prints has been printed: no cancellation comes in the middle of it
     the.on_message = [](cpg_handle_t, void*, std::size_t) {
+      inside = true;
       for (;;) {
         ::pause();
       }
     };
     cancellable thread([&] { cpg_dispatch(h, CS_DISPATCH_ALL); });
-    while (the.messages == 0) {
+    while (!inside) {
       ::usleep(1000);
     }
     thread.cancel();
