@@ -21,15 +21,21 @@ constexpr std::size_t chunk_max = PIPE_BUF;
 // Of a larger message; each piece that was written is progress.
 constexpr std::size_t piece_max = 65536;
 
-base::unique_fd duplicate(int fd) {
-  base::unique_fd copy(::fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
-  if (!copy && errno != EBADF) {  // a closed one fails when it is written to
+int duplicate(int fd) {
+  const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  if (copy < 0 && errno != EBADF) {  // a closed one fails when it is written to
     throw std::system_error(errno, std::generic_category(), "no second descriptor for standard output");
   }
   return copy;
 }
 
 }  // namespace
+
+output_queue::state::~state() {
+  if (out >= 0) {
+    ::close(out);
+  }
+}
 
 output_queue::output_queue(int out, int err, std::size_t most) : state_(std::make_shared<state>(duplicate(out), err, most)) {
   sigset_t all, before;

@@ -14,9 +14,6 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
-#include <utility>
-
-#include "base/owned.hpp"
 
 namespace cpgring::cli {
 
@@ -52,9 +49,12 @@ class output_queue {
     std::string bytes;
   };
   struct state {  // outlives the queue where a write never returns
-    state(base::unique_fd o, int e, std::size_t m) : out_owner(std::move(o)), out(out_owner.get()), err(e), most(m) {}
-    const base::unique_fd out_owner;
-    const int out, err;
+    state(int o, int e, std::size_t m) : out(o), err(e), most(m) {}
+    ~state();
+    state(const state&) = delete;
+    state& operator=(const state&) = delete;
+    const int out;  // its own
+    const int err;
     const std::size_t most;
     mutable std::mutex lock;
     std::condition_variable changed;
