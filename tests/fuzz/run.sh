@@ -23,27 +23,32 @@ clang=${CLANGXX:-clang++}
 command -v "$clang" >/dev/null || { echo "no $clang here" >&2; exit 77; }
 build=build/fuzz
 
-build_targets() {  # each source once, two at a time
-  local compiler=("$clang") sources=() source target
+layers=(base ipc cpg service)  # what the targets call
+
+build_targets() {  # a layer, or a target, in one compilation; two at a time
+  local compiler=("$clang") sources=() source layer target
   ! command -v ccache >/dev/null || compiler=(ccache "$clang")
   rm -rf $build/objects
   mkdir -p $build/objects
-  for source in engine/*/*.cpp; do
-    [[ $source == engine/cli/* ]] || sources+=("$source")
+  for layer in "${layers[@]}"; do
+    for source in engine/"$layer"/*.cpp; do
+      echo "#include \"${source#engine/}\""
+    done >$build/objects/engine_"$layer".cpp
+    sources+=($build/objects/engine_"$layer".cpp)
   done
   sources+=(tests/fuzz/fake_qb_server.cpp)
   for target in "${targets[@]}"; do
     sources+=("tests/fuzz/${target}_fuzz.cpp")
   done
   printf '%s\n' "${sources[@]}" | xargs -P2 -I{} sh -c '
-    source=$1; object=$2/objects/$(echo "$1" | tr / _).o; shift 2
+    source=$1; object=$2/objects/$(basename "$1").o; shift 2
     exec "$@" -std=c++20 -O1 -g1 -Wall -Wextra -Wpedantic -Wconversion -Werror -fsanitize=fuzzer-no-link,address,undefined \
       -fno-sanitize-recover=all -Iinclude -Iengine -Itests -pthread -c "$source" -o "$object"' sh {} $build "${compiler[@]}"
   for target in "${targets[@]}"; do
     local qb=-lqb
-    [ "$target" != service_request ] || qb=$build/objects/tests_fuzz_fake_qb_server.cpp.o
+    [ "$target" != service_request ] || qb=$build/objects/fake_qb_server.cpp.o
     "$clang" -fsanitize=fuzzer,address,undefined -pthread -o "$build/$target" $build/objects/engine_*.o \
-        "$build/objects/tests_fuzz_${target}_fuzz.cpp.o" "$qb" -luring -lfmt
+        "$build/objects/${target}_fuzz.cpp.o" "$qb" -luring -lfmt
   done
 }
 
