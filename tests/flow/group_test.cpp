@@ -94,7 +94,7 @@ TEST_P(flow_group, names_all_nodes_of_the_ring_in_each_view_once_it_is_known) {
   const auto ring = nodes.back();
   const std::size_t before = nodes.size();
   witness second;
-  open_joined(w, second, group, 4711);
+  open_joined(w, second, group, 1000004711);
   ASSERT_TRUE(w.until([&] { return nodes.size() > before; }));
   EXPECT_EQ(causes.back(), view_cause::membership);
   EXPECT_EQ(nodes.back(), ring);
@@ -401,11 +401,11 @@ TEST_P(flow_group, a_close_in_an_idle_engine_does_not_wait_for_its_deadline) {
   witness stays, goes;
   const auto group = world::fresh_group();
   open_joined(w, stays, group);
-  open_joined(w, goes, group, 4711);
+  open_joined(w, goes, group, 1000004711);
   while (w.loop().dispatch(mode::one_nonblocking)) {
   }
   goes.self.close();
-  EXPECT_TRUE(w.until([&] { return stays.views.back().find("-4711") != std::string::npos; })) << stays.views.back();
+  EXPECT_TRUE(w.until([&] { return stays.views.back().find("-1000004711") != std::string::npos; })) << stays.views.back();
 }
 
 }  // namespace

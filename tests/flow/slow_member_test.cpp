@@ -24,7 +24,7 @@ struct slow_member : testing::Test {
     };
     service = std::make_unique<embedded_service>(o);
     open(fast_loop, fast, 0);
-    open(slow_loop, slow, 4711);
+    open(slow_loop, slow, 1000004711);
     ASSERT_TRUE(drive(fast_loop, [&] { return fast.views.size() == 2 || fast.views.size() == 3; }));
   }
   void open(engine& loop, witness& into, std::uint32_t pid) {
@@ -74,7 +74,7 @@ TEST_F(slow_member, is_disconnected_at_the_limit_and_the_others_see_it_go_down) 
   ASSERT_TRUE(drive(fast_loop, [&] {
     sent += send(sent) ? 1 : 0;
     most = std::max(most, service->stats().backlog_bytes);
-    return fast.views.back().find("-4711/process_down") != std::string::npos;
+    return fast.views.back().find("-1000004711/process_down") != std::string::npos;
   })) << fast.views.back();
   EXPECT_LE(most, limit);
   EXPECT_GT(most, 0U);

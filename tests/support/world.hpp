@@ -81,6 +81,8 @@ struct witness {
 };
 
 /// Opens a handle in `group` and waits until it has joined and knows the ring, which the service may tell after the join.
+/// `pid`: 0 is this process's own. Beside such a handle take others from 1000000000 on: Linux counts to 4194304, and a service turns a
+/// second handle with the same one away.
 void open_joined(world& w, witness& into, const std::string& group, std::uint32_t pid = 0,
                  std::function<void(handle_options&)> adjust = {});
 
