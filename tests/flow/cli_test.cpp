@@ -98,7 +98,7 @@ TEST_P(load_variants, deliver_everything) {
   const world w;
   const auto& variant = GetParam();
   const bool large = std::count(variant.begin(), variant.end(), "1500000") != 0;
-  const int messages = large ? 60 : 600;
+  const std::uint64_t messages = large ? 60 : 600;
   std::vector<std::string> arguments{"load", "--service", w.service(), "--rate", "0", "--handles", "5", "--json", "-"};
   arguments.insert(arguments.end(), {"--messages", std::to_string(messages)});
   arguments.insert(arguments.end(), variant.begin(), variant.end());
