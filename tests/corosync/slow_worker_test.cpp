@@ -22,6 +22,7 @@ using namespace cpgring::test;
 constexpr std::uint32_t handles = 200;
 constexpr std::size_t size = 4000;
 constexpr std::uint64_t per_second = 5000, seconds = 6, count = per_second * seconds;
+constexpr std::chrono::seconds nap{2};  // half of the load for so long is three times what the rings of those handles hold
 
 /// KiB that the daemon has for itself: no files, no shared memory.
 long anonymous_memory_of_corosync() {
@@ -110,7 +111,7 @@ TEST(slow_worker_on_corosync, keeps_order_loses_nothing_and_the_daemon_does_not_
       wrong += number != expected || m.bytes().size() != size ? 1U : 0U;
       if (h.id() % 2 == 0 && sending && std::chrono::steady_clock::now() >= next_sleep) {
         ++sleeps;
-        std::this_thread::sleep_for(std::chrono::seconds(1));
+        std::this_thread::sleep_for(nap);
         next_sleep = std::chrono::steady_clock::now() + std::chrono::seconds(1);
       }
       got_awake += h.id() % 2;
@@ -143,8 +144,8 @@ TEST(slow_worker_on_corosync, keeps_order_loses_nothing_and_the_daemon_does_not_
     EXPECT_TRUE(eventually([&] { return got == count; })) << got << " of " << count;
   }
   const auto s = e.stats();
-  fmt::print("cpgring: {} messages, {} sleeps of a second, corosync grew by {} KiB; {} messages copied out\n", got.load(), sleeps.load(),
-             growth, s.total.copied_out);
+  fmt::print("cpgring: {} messages, {} sleeps of {} s, corosync grew by {} KiB; {} messages copied out\n", got.load(), sleeps.load(),
+             nap.count(), growth, s.total.copied_out);
   EXPECT_EQ(wrong, 0U) << "out of order, or not what was sent";
   EXPECT_GE(sleeps, 2U);
   EXPECT_LT(growth, 8 * 1024);
