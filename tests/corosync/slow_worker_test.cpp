@@ -46,7 +46,7 @@ class senders {
       handle_options o;
       o.group = fmt::format("{}{}", prefix, i);
       o.max_message_size = 65536;
-      o.pid = 1000100000 + i;
+      o.pid = made_up_pid + i;
       callbacks calls;
       calls.on_state = [this](handle&, const state_change& s) { joined_ += s.to == handle_state::joined ? 1U : 0U; };
       auto opened = engine_.open(o, calls);

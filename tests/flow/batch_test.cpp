@@ -68,7 +68,7 @@ TEST_P(flow_batch, loses_nothing_when_the_handle_is_closed_meanwhile) {
   witness a, other;
   const auto group = world::fresh_group();
   open_joined(w, a, group);
-  open_joined(w, other, group, 1000004712);
+  open_joined(w, other, group, made_up_pid + 4712);
   {
     const auto batch = w.loop().batch();
     for (int i = 0; i < 5; ++i) {

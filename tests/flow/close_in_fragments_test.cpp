@@ -39,7 +39,7 @@ INSTANTIATE_TEST_SUITE_P(backend, close_in_fragments, testing::ValuesIn(backends
 TEST_P(close_in_fragments, sends_each_once) {
   const auto loop = make(), others_loop = make();
   witness other;
-  const handle observer = join(*others_loop, other.record(), 1000004711);
+  const handle observer = join(*others_loop, other.record(), made_up_pid + 4711);
   handle self = join(*loop, {});
   const auto last_view_has = [&](std::string_view what) {
     return !other.views.empty() && other.views.back().find(fmt::format("{}{}", what, self.pid())) != std::string::npos;

@@ -355,7 +355,7 @@ struct flow_confirmed_stuck : testing::TestWithParam<std::tuple<wakeup, std::uin
     o.workers = std::get<1>(GetParam());
     loop = std::make_unique<engine>(o);
     auto options = at.options();
-    options.pid = 1000007777;
+    options.pid = made_up_pid + 7777;
     auto opened = loop->open(options, a.record());
     ASSERT_TRUE(opened);
     a.h = *opened;
@@ -449,7 +449,7 @@ TEST_P(flow_confirmed, the_end_flushes_what_other_threads_had_asked_for) {
   listener watcher;
   engine other_engine;
   auto options = w.options(a.h.group());
-  options.pid = 1000004711;
+  options.pid = made_up_pid + 4711;
   auto opened = other_engine.open(options, watcher.record());
   ASSERT_TRUE(opened);
   ASSERT_TRUE(other_engine.start());

@@ -67,7 +67,7 @@ TEST_P(flow_fork, a_child_is_refused_and_its_destructors_leave_the_parent_alone)
     ASSERT_TRUE(w.until([&] { return a.messages.size() == 2; }));
     EXPECT_EQ(a.messages[0], "reserved");
     EXPECT_EQ(a.messages[1], "plain");
-    open_joined(w, b, group, 1000004711);
+    open_joined(w, b, group, made_up_pid + 4711);
   }
 }
 
@@ -167,7 +167,7 @@ TEST(flow_fork_helper, holds_neither_the_clients_nor_the_name_of_a_service_that_
 
 TEST_P(flow_fork, a_helper_does_not_keep_a_member_that_died) {
   const auto group = world::fresh_group();
-  constexpr std::uint32_t pid = 1000004711;
+  constexpr std::uint32_t pid = made_up_pid + 4711;
   world w;
   witness stays;
   open_joined(w, stays, group);

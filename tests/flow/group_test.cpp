@@ -94,7 +94,7 @@ TEST_P(flow_group, names_all_nodes_of_the_ring_in_each_view_once_it_is_known) {
   const auto ring = nodes.back();
   const std::size_t before = nodes.size();
   witness second;
-  open_joined(w, second, group, 1000004711);
+  open_joined(w, second, group, made_up_pid + 4711);
   ASSERT_TRUE(w.until([&] { return nodes.size() > before; }));
   EXPECT_EQ(causes.back(), view_cause::membership);
   EXPECT_EQ(nodes.back(), ring);
@@ -401,7 +401,7 @@ TEST_P(flow_group, a_close_in_an_idle_engine_does_not_wait_for_its_deadline) {
   witness stays, goes;
   const auto group = world::fresh_group();
   open_joined(w, stays, group);
-  open_joined(w, goes, group, 1000004711);
+  open_joined(w, goes, group, made_up_pid + 4711);
   while (w.loop().dispatch(mode::one_nonblocking)) {
   }
   goes.self.close();

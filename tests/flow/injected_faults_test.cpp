@@ -413,7 +413,7 @@ TEST_P(injected_faults_flow, a_crowd_of_four_hundred_arrives_whole_and_goes_agai
   // One who comes later finds the crowd there.
   believer b;
   auto second = w.options(group);
-  second.pid = 1000000005;
+  second.pid = made_up_pid + 5;
   auto opened_second = w.loop().open(second, b.record());
   ASSERT_TRUE(opened_second);
   ASSERT_TRUE(w.until([&] { return b.rings == 1 && a.members.size() == 402; }));

@@ -131,7 +131,7 @@ TEST_P(flow_mode, a_handle_alone_is_dispatched_alone) {
   witness b;
   const auto other = world::fresh_group();
   open_joined(s.w, b, other);
-  filler fa(s.w, s.a, s.name, 1000004711), fb(s.w, b, other, 1000004712);
+  filler fa(s.w, s.a, s.name, made_up_pid + 4711), fb(s.w, b, other, made_up_pid + 4712);
   s.quiet();
   fa.fill(20);
   fb.fill(20);
@@ -273,7 +273,7 @@ TEST_P(flow_mode, a_full_ring_does_not_starve_the_others) {
   witness b;
   const auto other = world::fresh_group();
   open_joined(s.w, b, other);
-  filler fa(s.w, s.a, s.name, 1000004711), fb(s.w, b, other, 1000004712);
+  filler fa(s.w, s.a, s.name, made_up_pid + 4711), fb(s.w, b, other, made_up_pid + 4712);
   s.quiet();
   fa.fill(100, "a", 500);
   fb.fill(5, "b", 500);
@@ -290,7 +290,7 @@ TEST_P(flow_mode, weights_divide_the_turns) {
   witness b;
   const auto other = world::fresh_group();
   open_joined(s.w, b, other, 0, [](handle_options& o) { o.weight = 3; });
-  filler fa(s.w, s.a, s.name, 1000004711), fb(s.w, b, other, 1000004712);
+  filler fa(s.w, s.a, s.name, made_up_pid + 4711), fb(s.w, b, other, made_up_pid + 4712);
   s.quiet();
   fa.fill(80, "a", 500);
   fb.fill(80, "b", 500);

@@ -70,7 +70,7 @@ class flow_overload : public testing::TestWithParam<wakeup> {
     there = *second;
     ASSERT_TRUE(w.loop().start());
     ASSERT_TRUE(eventually([&] { return joined == 2; }));
-    sender = open_sender(1000004711);
+    sender = open_sender(made_up_pid + 4711);
     ASSERT_TRUE(eventually([&] {
       const std::lock_guard guard(lock);
       return !got.empty() && got.back() == "view of 2";
@@ -237,7 +237,7 @@ TEST_P(flow_overload, views_among_what_was_copied_stay_where_they_were) {
   stop_the_worker();
   forget();
   send(0, 300, 1000);
-  handle third = open_sender(1000004712);
+  handle third = open_sender(made_up_pid + 4712);
   send(300, 600, 1000);
   third.close();
   ASSERT_TRUE(drive([&] { return third.state() == handle_state::closed; }));
@@ -380,7 +380,7 @@ TEST_P(flow_overload_stream, slow_callbacks_and_leases_change_neither_order_nor_
   handle senders[3];
   for (std::uint32_t i = 0; i < 3; ++i) {
     auto h = w.options(o.group);
-    h.pid = 1000000101 + i;
+    h.pid = made_up_pid + 101 + i;
     senders[i] = *others.open(h, {});
     ASSERT_TRUE(drive([&] { return senders[i].state() == handle_state::joined; }));
   }
@@ -397,7 +397,7 @@ TEST_P(flow_overload_stream, slow_callbacks_and_leases_change_neither_order_nor_
     }
     if (random() % 400 == 0) {
       auto h = w.options(o.group);
-      h.pid = 1000000200 + static_cast<std::uint32_t>(passing.size());
+      h.pid = made_up_pid + 200 + static_cast<std::uint32_t>(passing.size());
       passing.push_back(*others.open(h, {}));
     } else if (random() % 400 == 0 && !passing.empty()) {
       passing.back().close();

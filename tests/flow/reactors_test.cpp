@@ -255,7 +255,7 @@ TEST_P(flow_reactors, workers_are_shared_and_keep_order_and_fences) {
     };
     for (const auto& h : handles) {
       auto o = w.options(h.group());
-      o.pid = 1000004711;
+      o.pid = made_up_pid + 4711;
       auto other = w.loop().open(o, passing);
       ASSERT_TRUE(other);
       others.push_back(*other);
@@ -290,7 +290,7 @@ TEST_P(flow_reactors, an_end_in_the_middle_flushes_every_reactors_handles) {
       const auto group = world::fresh_group();
       auto o = w.options(group);
       auto opened = w.loop().open(o, calls);
-      o.pid = 1000004711;
+      o.pid = made_up_pid + 4711;
       auto watcher = watching.open(o, watch);
       ASSERT_TRUE(opened && watcher);
       handles.push_back(*opened);

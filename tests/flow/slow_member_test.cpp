@@ -24,7 +24,7 @@ struct slow_member : testing::Test {
     };
     service = std::make_unique<embedded_service>(o);
     open(fast_loop, fast, 0);
-    open(slow_loop, slow, 1000004711);
+    open(slow_loop, slow, made_up_pid + 4711);
     ASSERT_TRUE(drive(fast_loop, [&] { return fast.views.size() == 2 || fast.views.size() == 3; }));
   }
   void open(engine& loop, witness& into, std::uint32_t pid) {

@@ -135,7 +135,7 @@ TEST_P(flow_worker_stream, keeps_its_order_and_its_fences) {
     }
     return condition();
   };
-  handle senders[3] = {join(1000000101, slow_now_and_then(inline_t, 1)), join(1000000102, {}), join(1000000103, {})};
+  handle senders[3] = {join(made_up_pid + 101, slow_now_and_then(inline_t, 1)), join(made_up_pid + 102, {}), join(made_up_pid + 103, {})};
   ASSERT_TRUE(drive_both([&] {
     return std::all_of(std::begin(senders), std::end(senders), [](const handle& h) { return h.state() == handle_state::joined; });
   })) << to_string(senders[0].state())
@@ -149,7 +149,7 @@ TEST_P(flow_worker_stream, keeps_its_order_and_its_fences) {
       ++sent[s];
     }
     if (random() % 100 == 0) {
-      passing.push_back(join(1000000200 + static_cast<std::uint32_t>(passing.size()), {}));
+      passing.push_back(join(made_up_pid + 200 + static_cast<std::uint32_t>(passing.size()), {}));
     } else if (random() % 100 == 0 && !passing.empty()) {
       passing.back().close();
       passing.pop_back();

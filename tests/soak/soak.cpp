@@ -216,7 +216,7 @@ class crowd {
     o.service = plan_.service;
     o.max_message_size = 65536;
     o.group = group_of(s);
-    o.pid = 1001000000 + s.number;
+    o.pid = 1000000000 + s.number;  // no process has it: Linux counts to 4194304
     o.connect_deadline = o.control_deadline = std::chrono::duration_cast<std::chrono::milliseconds>(patience);
     o.supervision.reconnect = true;
     callbacks calls;

@@ -10,7 +10,7 @@ namespace cpgring::test {
 class filler {
  public:
   /// Joins `group` as process `pid`; `there`, a member of w's, has seen it when this returns.
-  filler(world& w, witness& there, const std::string& group, std::uint32_t pid = 1000004711);
+  filler(world& w, witness& there, const std::string& group, std::uint32_t pid = made_up_pid + 4711);
 
   /// Multicasts "PREFIX0", "PREFIX1" ... and returns when the service has put all of them into every member's ring.
   void fill(int count, const std::string& prefix = "m", std::size_t size = 0);

@@ -25,6 +25,9 @@ namespace cpgring::test {
 
 /// Every wait of a test ends; generous, because sanitizers and busy machines are slow. Nothing is asserted about time below it.
 inline constexpr std::chrono::seconds patience{60};
+/// Where process ids begin that no process has (Linux counts to 4194304). A service refuses a second handle with the same id in a group,
+/// and in a namespace the test's own id is a small number.
+inline constexpr std::uint32_t made_up_pid = 1000000000;
 
 /// Drives an engine, on this thread, until `condition` holds; false when patience ends.
 bool drive(engine& loop, const std::function<bool()>& condition);
@@ -81,8 +84,7 @@ struct witness {
 };
 
 /// Opens a handle in `group` and waits until it has joined and knows the ring, which the service may tell after the join.
-/// `pid`: 0 is this process's own. Beside such a handle take others from 1000000000 on: Linux counts to 4194304, and a service turns a
-/// second handle with the same one away.
+/// `pid`: 0 is this process's own; beside such a handle see made_up_pid.
 void open_joined(world& w, witness& into, const std::string& group, std::uint32_t pid = 0,
                  std::function<void(handle_options&)> adjust = {});
 
