@@ -1,4 +1,4 @@
-// cpgring-bench: each suite is a subcommand; `cpgring bench` runs this program.
+// cpgring-bench: each suite is a subcommand. `cpgring bench` runs this program.
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -23,7 +23,8 @@
 namespace {
 
 using namespace cpgring::bench;
-using cpgring::cli::standard_output, cpgring::cli::whole_number, cpgring::cli::byte_count, cpgring::cli::real_number;
+using cpgring::cli::standard_output, cpgring::cli::whole_number, cpgring::cli::byte_count,
+    cpgring::cli::real_number;
 
 enum outcome : int { done = 0, failed = 1, usage = 2, could_not_run = 3 };
 
@@ -40,31 +41,44 @@ void raise_descriptor_limit() {
 }
 
 void declare(CLI::App& command, settings& s, bool& strict) {
-  command.add_option("-s,--service", s.service, "the service that both sides talk to; libcpg knows 'cpg' alone")->capture_default_str();
-  command.add_option("--service-uid", s.service_uid, "the uid that may run the service, beside root and this user")
+  command
+      .add_option("-s,--service", s.service, "the service that both sides use; libcpg supports only 'cpg'")
+      ->capture_default_str();
+  command
+      .add_option("--service-uid", s.service_uid,
+                  "uid that may run the service, in addition to root and this user")
       ->transform(whole_number(0, UINT32_MAX - 1));
-  command.add_flag("-q,--quick", s.quick, "fewer cases and repetitions: for a look, not for a claim");
-  command.add_option("-r,--repetitions", s.repetitions, "of each side of each case; default: what the suite finds enough")
+  command.add_flag("-q,--quick", s.quick,
+                   "fewer cases and repetitions: a first impression, no basis for claims");
+  command
+      .add_option("-r,--repetitions", s.repetitions,
+                  "repetitions of each side of each case; default: as the suite chooses")
       ->transform(whole_number(1, 10000));
-  command.add_option("--only", s.only, "cases whose names contain this");
-  command.add_option("-n,--handles", s.handles, "numbers of handles, with commas between")
+  command.add_option("--only", s.only, "run only cases whose names contain this");
+  command.add_option("-n,--handles", s.handles, "numbers of handles, separated by commas")
       ->delimiter(',')
       ->transform(whole_number(1, 100000));
-  command.add_option("--burst", s.bursts, "how many events wait for each handle, with commas between")
+  command.add_option("--burst", s.bursts, "numbers of events that wait for each handle, separated by commas")
       ->delimiter(',')
       ->transform(whole_number(1, 4000));
-  command.add_option("--size", s.sizes, "message sizes in bytes, with commas between")->delimiter(',')->transform(byte_count(8, 16 << 20));
-  command.add_option("--rate", s.rates, "openloop: messages a second, with commas between")->delimiter(',')->transform(real_number(1, 1e8));
+  command.add_option("--size", s.sizes, "message sizes in bytes, separated by commas")
+      ->delimiter(',')
+      ->transform(byte_count(8, 16 << 20));
+  command.add_option("--rate", s.rates, "openloop: messages per second, separated by commas")
+      ->delimiter(',')
+      ->transform(real_number(1, 1e8));
   command
       .add_option_function<int>(
-          "--length-ms", [&s](int ms) { s.length = std::chrono::milliseconds(ms); }, "openloop, scale: milliseconds of one timed run")
+          "--length-ms", [&s](int ms) { s.length = std::chrono::milliseconds(ms); },
+          "openloop, scale: milliseconds of one timed run")
       ->transform(whole_number(1, 3600000));
-  command.add_option("--out", s.out, "folder for SUITE.json and latency distributions (.hgrm); it must be there")
+  command
+      .add_option("--out", s.out, "folder for SUITE.json and latency distributions (.hgrm); it must exist")
       ->check(CLI::ExistingDirectory);
-  command.add_flag("--strict", strict, "exit with 1 if a ratio is below what is wanted of it");
+  command.add_flag("--strict", strict, "exit with 1 if a ratio misses its target");
 }
 
-/// As `cpgring serve` does, for runs without corosync where the command itself is not built.
+/// Like `cpgring serve`, for runs without corosync where the command itself is not built.
 int serve(const std::string& name) {
   sigset_t ends;
   sigemptyset(&ends);
@@ -120,12 +134,16 @@ int run(const suite& which, const settings& s, bool strict) {
 }
 
 int run_command(int argc, char** argv) {
-  CLI::App app{"Measures cpgring against its peers in one run: both sides alternate, medians, CPU time as well as wall time."};
+  CLI::App app{
+      "Measures cpgring against its peers in one run: both sides alternate, medians, CPU time as well as "
+      "wall time."};
   app.name("cpgring bench");
   app.require_subcommand(1);
   app.footer(
-      "All of them in one report: scripts/bench. Against corosync of its own: scripts/with-corosync -- cpgring bench SUITE.\n"
-      "Exit codes: 0 done, 1 a ratio is below what is wanted (--strict) or standard output failed, 2 usage, 3 could not run");
+      "All suites in one report: scripts/bench. With a private corosync: scripts/with-corosync -- cpgring "
+      "bench SUITE.\n"
+      "Exit codes: 0 done, 1 a ratio misses its target (--strict) or standard output failed, 2 usage, 3 "
+      "could not run");
   settings s;
   bool strict = false;
   int status = usage;
@@ -135,8 +153,8 @@ int run_command(int argc, char** argv) {
     command->callback([&, one] { status = run(one, s, strict); });
   }
   std::string name = "cpg";
-  auto* server = app.add_subcommand("serve", "cpgring's own CPG service, for the suites to run on");
-  server->add_option("--name", name, "of the service")->capture_default_str();
+  auto* server = app.add_subcommand("serve", "run cpgring's own CPG service, for the suites");
+  server->add_option("--name", name, "name of the service")->capture_default_str();
   server->callback([&] { status = serve(name); });
   try {
     app.parse(argc, argv);
@@ -157,7 +175,7 @@ int run_command(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   if (!cpgring::cli::open_missing_descriptors()) {
-    complain("/dev/null can't be opened in place of a standard stream that is closed");
+    complain("can't open /dev/null in place of a closed standard stream");
     return could_not_run;
   }
   const int status = run_command(argc, argv);

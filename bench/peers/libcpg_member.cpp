@@ -13,7 +13,7 @@ namespace cpgring::bench {
 
 void must(cs_error_t code, const char* what) {
   if (code != CS_OK) {
-    throw std::runtime_error(fmt::format("libcpg: {} answered {}", what, static_cast<int>(code)));
+    throw std::runtime_error(fmt::format("libcpg: {} returned {}", what, static_cast<int>(code)));
   }
 }
 
@@ -22,11 +22,13 @@ libcpg_member::libcpg_member(const std::string& group, cpg_deliver_fn_t deliver,
   model.model = CPG_MODEL_V1;
   model.cpg_deliver_fn = deliver;
   model.cpg_confchg_fn = changed;
-  must(::cpg_model_initialize(&handle_, CPG_MODEL_V1, reinterpret_cast<cpg_model_data_t*>(&model), nullptr), "cpg_model_initialize");
+  must(::cpg_model_initialize(&handle_, CPG_MODEL_V1, reinterpret_cast<cpg_model_data_t*>(&model), nullptr),
+       "cpg_model_initialize");
   cpg_name name{};
   name.length = static_cast<std::uint32_t>(group.copy(name.value, sizeof name.value));
   cs_error_t joined = CS_ERR_TRY_AGAIN;
-  for (int attempt = 0; attempt < 10000 && (joined = ::cpg_join(handle_, &name)) == CS_ERR_TRY_AGAIN; ++attempt) {
+  for (int attempt = 0; attempt < 10000 && (joined = ::cpg_join(handle_, &name)) == CS_ERR_TRY_AGAIN;
+       ++attempt) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   if (joined != CS_OK) {
@@ -52,7 +54,7 @@ bool libcpg_member::multicast(std::string_view payload) {
   return code == CS_OK;
 }
 
-void libcpg_member::multicast_surely(std::string_view payload) {
+void libcpg_member::multicast_retrying(std::string_view payload) {
   while (!multicast(payload)) {
     std::this_thread::sleep_for(std::chrono::microseconds(100));
   }

@@ -19,12 +19,14 @@ namespace {
 
 constexpr int events_at_once = 256;
 
-/// Whose dispatch runs on this thread: cheaper for libcpg than to ask it for the handle's context at each event.
+/// The peer whose dispatch runs on this thread. Cheaper for libcpg than a query of the handle's context for
+/// each event.
 thread_local libcpg_peer* dispatching = nullptr;
 
 }  // namespace
 
-void libcpg_peer::deliver(cpg_handle_t, const cpg_name*, std::uint32_t, std::uint32_t, void* message, std::size_t size) {
+void libcpg_peer::deliver(cpg_handle_t, const cpg_name*, std::uint32_t, std::uint32_t, void* message,
+                          std::size_t size) {
   auto& self = *dispatching;
   ++self.received_;
   std::uint64_t first = 0;
@@ -36,12 +38,13 @@ void libcpg_peer::deliver(cpg_handle_t, const cpg_name*, std::uint32_t, std::uin
   }
 }
 
-void libcpg_peer::changed(cpg_handle_t, const cpg_name*, const cpg_address*, std::size_t, const cpg_address*, std::size_t,
-                          const cpg_address*, std::size_t) {
+void libcpg_peer::changed(cpg_handle_t, const cpg_name*, const cpg_address*, std::size_t, const cpg_address*,
+                          std::size_t, const cpg_address*, std::size_t) {
   ++dispatching->views_;
 }
 
-libcpg_peer::libcpg_peer(std::string_view stem, std::size_t handles) : epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+libcpg_peer::libcpg_peer(std::string_view stem, std::size_t handles)
+    : epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
   const auto group = cli::unique_name(stem);
   for (std::size_t i = 0; i < handles; ++i) {
     const auto handle = handles_.emplace_back(fmt::format("{}-{}", group, i), deliver, changed).handle();
@@ -70,7 +73,8 @@ void libcpg_peer::dispatch(cpg_handle_t handle, cs_dispatch_flags_t how) {
 void libcpg_peer::look(std::int64_t timeout_ns) {
   epoll_event ready[events_at_once];
   const timespec timeout{timeout_ns / 1000000000, timeout_ns % 1000000000};
-  const int count = ::epoll_pwait2(epoll_, ready, events_at_once, timeout_ns < 0 ? nullptr : &timeout, nullptr);
+  const int count =
+      ::epoll_pwait2(epoll_, ready, events_at_once, timeout_ns < 0 ? nullptr : &timeout, nullptr);
   if (count < 0 && errno != EINTR) {
     throw std::runtime_error(fmt::format("epoll_pwait2: {}", std::strerror(errno)));
   }
@@ -91,7 +95,7 @@ void libcpg_peer::take_as(cs_dispatch_flags_t how, std::uint64_t events) {
   }
 }
 
-void libcpg_peer::take_what_waits() {
+void libcpg_peer::take_pending() {
   if (handles_.size() == 1) {
     dispatch(handles_[0].handle(), CS_DISPATCH_ALL);
   } else {

@@ -5,7 +5,7 @@
 namespace cpgring::bench {
 namespace {
 
-// Of a process that is nothing but one member.
+// State of a process that is a single member.
 std::uint64_t received = 0, report_each = 0;
 shared_semaphore* report = nullptr;
 
@@ -34,7 +34,7 @@ libcpg_processes::libcpg_processes(const std::string& group, std::size_t members
 
 void libcpg_processes::send_batch(std::string_view payload) {
   for (std::uint64_t i = 0; i < batch_; ++i) {
-    mine_->multicast_surely(payload);
+    mine_->multicast_retrying(payload);
   }
   for (std::uint64_t left = batch_; left > 0; --left) {
     must(::cpg_dispatch(mine_->handle(), CS_DISPATCH_ONE), "cpg_dispatch");

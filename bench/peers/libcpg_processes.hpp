@@ -1,4 +1,5 @@
-// Members of one group, each a process with a handle of stock libcpg's: the way to be in a group several times.
+// Members of one group, each of them a process with a handle of stock libcpg: with libcpg a process can be in
+// a group only once.
 #pragma once
 
 #include <cstddef>
@@ -14,12 +15,13 @@ namespace cpgring::bench {
 
 class libcpg_processes {
  public:
-  /// This process is the first of `members`; the others are forked. They tell after each `batch` messages.
+  /// This process is one of the `members`; the others are forked. Each of them reports after each `batch`
+  /// messages.
   libcpg_processes(const std::string& group, std::size_t members, std::uint64_t batch);
 
-  /// Multicasts a batch from this process; returns when all members have had all of it.
+  /// Multicasts a batch from this process. Returns when all members have received all of it.
   void send_batch(std::string_view payload);
-  /// Used by all of them so far.
+  /// CPU time that all members have used so far.
   [[nodiscard]] double cpu_seconds() const;
 
  private:

@@ -7,13 +7,15 @@
 namespace cpgring::bench {
 namespace {
 
-constexpr char stand = 'S', end = 'E';  // a message's first byte; others are to be counted
+// First byte of a control message. All other messages are counted.
+constexpr char stand = 'S', end = 'E';
 
 }  // namespace
 
 thread_local libcpg_threads::one* libcpg_threads::mine = nullptr;
 
-void libcpg_threads::deliver(cpg_handle_t handle, const cpg_name*, std::uint32_t, std::uint32_t, void* message, std::size_t) {
+void libcpg_threads::deliver(cpg_handle_t handle, const cpg_name*, std::uint32_t, std::uint32_t,
+                             void* message, std::size_t) {
   switch (*static_cast<const char*>(message)) {
     case stand:
       mine->left = mine->owner->each_;
@@ -43,15 +45,15 @@ libcpg_threads::libcpg_threads(std::string_view stem, std::size_t handles) {
 }
 
 libcpg_threads::~libcpg_threads() {
-  tell_all(end);
+  send_to_all(end);
   for (auto& each : all_) {
     each->thread.join();
   }
 }
 
-void libcpg_threads::tell_all(char what) {
+void libcpg_threads::send_to_all(char what) {
   for (auto& each : all_) {
-    each->handle.multicast_surely({&what, 1});
+    each->handle.multicast_retrying({&what, 1});
   }
 }
 
@@ -61,7 +63,7 @@ void libcpg_threads::settle(std::uint64_t each) {
   standing_.emplace(count);
   go_.emplace(1);
   done_.emplace(count);
-  tell_all(stand);
+  send_to_all(stand);
   standing_->wait();
 }
 

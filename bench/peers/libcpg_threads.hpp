@@ -1,4 +1,4 @@
-// The other way to use stock libcpg: a thread for each handle, in cpg_dispatch(CS_DISPATCH_BLOCKING).
+// The other way to use stock libcpg: one thread for each handle, in cpg_dispatch(CS_DISPATCH_BLOCKING).
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,7 @@
 
 namespace cpgring::bench {
 
-/// So that events can wait, each thread stands in a callback from settle() to take().
+/// From settle() to take() each thread waits in a callback, so that events can accumulate.
 class libcpg_threads {
  public:
   libcpg_threads(std::string_view stem, std::size_t handles);
@@ -23,10 +23,13 @@ class libcpg_threads {
   libcpg_threads(const libcpg_threads&) = delete;
   libcpg_threads& operator=(const libcpg_threads&) = delete;
 
-  bool multicast(std::size_t index, std::string_view payload) { return all_[index]->handle.multicast(payload); }
-  /// `each`: how many messages every handle is to get before take() returns. Returns when all threads stand.
+  bool multicast(std::size_t index, std::string_view payload) {
+    return all_[index]->handle.multicast(payload);
+  }
+  /// `each`: how many messages every handle gets before take() returns. Returns when all threads wait in a
+  /// callback.
   void settle(std::uint64_t each);
-  /// Lets the threads go; returns when all have had their messages.
+  /// Lets the threads continue. Returns when all of them have had their messages.
   void take();
   [[nodiscard]] std::size_t handles() const noexcept { return all_.size(); }
 
@@ -38,12 +41,13 @@ class libcpg_threads {
     std::uint64_t left = 0;
     std::thread thread;
   };
-  static void deliver(cpg_handle_t handle, const cpg_name* group, std::uint32_t node, std::uint32_t pid, void* message, std::size_t size);
-  void tell_all(char what);
+  static void deliver(cpg_handle_t handle, const cpg_name* group, std::uint32_t node, std::uint32_t pid,
+                      void* message, std::size_t size);
+  void send_to_all(char what);
 
   static thread_local one* mine;
   std::vector<std::unique_ptr<one>> all_;
-  // Renewed while every thread waits for a message, which is sent afterwards.
+  // Renewed while every thread waits for the message that is sent afterwards.
   std::optional<std::latch> standing_, go_, done_;
   std::uint64_t each_ = 0;
 };

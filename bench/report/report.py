@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""Makes results.json and report.html of what the suites wrote.
+"""Makes results.json and report.html from the output of the suites.
 
-report.py begin DIR          before the first suite: what the machine is, and its clocks
-report.py end DIR [--quick]  after the last: reads DIR/suites/*/*.json and *.hgrm
+report.py begin DIR          before the first suite: records the machine, its load and its CPU times
+report.py end DIR [--quick]  after the last suite: reads DIR/suites/*/*.json and *.hgrm
 
 Uses Debian's python3-matplotlib and python3-jinja2.
 """
@@ -37,7 +37,7 @@ def said(*command):
 
 
 def cpu_ticks():
-    """Of all CPUs since boot: what the host took from this machine, and everything."""
+    """Ticks of all CPUs since boot: those that the host took from this machine (steal), and all."""
     fields = [int(word) for word in pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     return fields[7], sum(fields)
 
@@ -52,7 +52,7 @@ def machine():
         "CPU": f"{len(re.findall('^processor', info, re.M))} x {model.group(1) if model else platform.machine()}",
         "memory": f"{int(memory.group(1)) / 2**20:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
-        "governor": governor.read_text().strip() if governor.exists() else "none visible (a virtual machine, as a rule)",
+        "governor": governor.read_text().strip() if governor.exists() else "not visible (usually a virtual machine)",
         "packages": ", ".join(versions.splitlines()),
         "cpgring": said("git", "-C", str(HERE), "describe", "--always", "--dirty"),
     }
@@ -104,7 +104,7 @@ def axes(title, x, y):
 
 
 def percentiles_of(file):
-    """(1 / (1 - share), microseconds) of a .hgrm file."""
+    """The points (1 / (1 - share), microseconds) of a .hgrm file."""
     points = []
     for line in file.read_text().splitlines():
         words = line.split()
@@ -131,7 +131,7 @@ def plot_latency(title, curves):
 
 
 def plot_by(rows, pattern, title, x, y, ours_name="cpgring", keep=None):
-    """Rows whose case matches `pattern`: its first group is x, the second, if there is one, tells lines apart."""
+    """Plots the rows whose case matches `pattern`: its first group is x; an optional second group distinguishes the lines."""
     lines = {}
     for row in rows:
         found = re.fullmatch(pattern, row["case"])

@@ -1,7 +1,8 @@
-// One message to every member of a group: how long until the last has it, and what all of them use for it.
+// One message to every member of a group: the time until the last member has it, and the CPU time of all
+// members.
 //
-// Here all members are one engine's handles, each a process of its own to the service. libcpg has no such thing: a process can be in a
-// group once, so its members are processes.
+// On our side all members are handles of one engine, each of them a process of its own for the service.
+// libcpg cannot do that: a process can be in a group only once, so its members are processes.
 #include <memory>
 
 #include <fmt/format.h>
@@ -18,7 +19,7 @@
 namespace cpgring::bench {
 namespace {
 
-constexpr std::size_t processes_sane = 128;
+constexpr std::size_t processes_max = 128;
 constexpr std::uint64_t batch = 16;  ///< messages sent before the first is waited for
 
 }  // namespace
@@ -26,7 +27,9 @@ constexpr std::uint64_t batch = 16;  ///< messages sent before the first is wait
 void run_fanout(const settings& s, results& r) {
   using list = std::vector<std::size_t>;
   const std::string payload(64, 'x');
-  for (const std::size_t members : !s.handles.empty() ? s.handles : s.quick ? list{16} : list{2, 16, 64, 1000}) {
+  for (const std::size_t members : !s.handles.empty() ? s.handles
+                                   : s.quick          ? list{16}
+                                                      : list{2, 16, 64, 1000}) {
     const std::string name = fmt::format("1 to {}", members);
     if (!s.wanted(name)) {
       continue;
@@ -36,7 +39,7 @@ void run_fanout(const settings& s, results& r) {
     std::vector<double> our_wall, our_cpu, peer_wall, peer_cpu;
     std::unique_ptr<libcpg_processes> peer;
     std::vector<side> sides;
-    if (members <= processes_sane) {  // forked first, from a process with one thread
+    if (members <= processes_max) {  // forked first, from a process with one thread
       peer = std::make_unique<libcpg_processes>(cli::unique_name("peer"), members, batch);
       sides.push_back({"libcpg", [&] {
                          const double cpu = peer->cpu_seconds();
@@ -48,12 +51,12 @@ void run_fanout(const settings& s, results& r) {
                          peer_cpu.push_back((peer->cpu_seconds() - cpu) * 1e9 / deliveries);
                        }});
     } else {
-      r.note(fmt::format("{}: so many processes of libcpg's are not tried", name));
+      r.note(fmt::format("{}: left out for libcpg, which would need as many processes", name));
     }
     our_options o;
     o.service = s.service;
     o.service_uid = s.service_uid;
-    o.max_message_size = 65536;
+    o.ring_bytes = 65536;
     o.one_group = true;
     our_side ours("ours", members, o);
     ours.settle();
@@ -62,7 +65,7 @@ void run_fanout(const settings& s, results& r) {
                          for (std::size_t i = 0; i < batches; ++i) {
                            ours.together([&] {
                              for (std::uint64_t k = 0; k < batch; ++k) {
-                               send_surely(ours, 0, payload);
+                               send_retrying(ours, 0, payload);
                              }
                            });
                            ours.take(batch * members);
@@ -72,8 +75,10 @@ void run_fanout(const settings& s, results& r) {
                        our_cpu.push_back(c.cpu_ns);
                      }});
     alternate(name, s.repeat(9, 5), sides);
-    r.add(fmt::format("{}, wall", name), "ns a delivery", better::lower, our_wall, peer_wall, "libcpg, a process a member");
-    r.add(fmt::format("{}, CPU", name), "ns of CPU a delivery", better::lower, our_cpu, peer_cpu, "libcpg, a process a member");
+    r.add(fmt::format("{}, wall", name), "ns a delivery", better::lower, our_wall, peer_wall,
+          "libcpg, a process a member");
+    r.add(fmt::format("{}, CPU", name), "ns of CPU a delivery", better::lower, our_cpu, peer_cpu,
+          "libcpg, a process a member");
   }
 }
 

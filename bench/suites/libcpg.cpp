@@ -1,4 +1,4 @@
-// Our libcpg.so.4 against the stock one: the same program, both libraries loaded into it.
+// Our libcpg.so.4 against the stock one: the same program, with both libraries loaded into it.
 #include <dlfcn.h>
 #include <sys/epoll.h>
 #include <sys/uio.h>
@@ -61,10 +61,12 @@ char payload[64] = "sixty-four bytes";
 
 class program {
  public:
-  program(const library& with, const char* stem, std::size_t handles) : lib_(with), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
-    cpg_callbacks_t calls{[](cpg_handle_t, const cpg_name*, std::uint32_t, std::uint32_t, void*, std::size_t) { ++received; },
-                          [](cpg_handle_t, const cpg_name*, const cpg_address*, std::size_t, const cpg_address*, std::size_t,
-                             const cpg_address*, std::size_t) { ++views; }};
+  program(const library& with, const char* stem, std::size_t handles)
+      : lib_(with), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+    cpg_callbacks_t calls{
+        [](cpg_handle_t, const cpg_name*, std::uint32_t, std::uint32_t, void*, std::size_t) { ++received; },
+        [](cpg_handle_t, const cpg_name*, const cpg_address*, std::size_t, const cpg_address*, std::size_t,
+           const cpg_address*, std::size_t) { ++views; }};
     const auto group = cli::unique_name(stem);
     for (std::size_t i = 0; i < handles; ++i) {
       cpg_handle_t h = 0;
@@ -105,7 +107,7 @@ class program {
         send(i);
       }
     }
-    // The service has handed all of it out when it has answered this a few times.
+    // Once it has answered this a few times, the service has delivered everything.
     for (int i = 0; i < 20; ++i) {
       ask();
       ::usleep(500);
@@ -161,7 +163,7 @@ void run_libcpg(const settings& s, results& r) {
   if (s.service_uid) {
     ::setenv("CPGRING_LIBCPG_SERVICE_UID", std::to_string(*s.service_uid).c_str(), 1);
   }
-  // In this order: a name without a path means whatever of that name has been loaded already.
+  // In this order: a name without a path finds any library of that name that is already loaded.
   const library stock("libcpg.so.4"), ours(CPGRING_LIBCPG);
   if (stock.dispatch == ours.dispatch) {
     throw std::runtime_error("both are the same library; is LD_LIBRARY_PATH set?");
@@ -173,7 +175,9 @@ void run_libcpg(const settings& s, results& r) {
     }
     program a(ours, "ours", handles), b(stock, "stock", handles);
     std::vector<double> us, them;
-    alternate(name, repetitions, {{"ours", [&] { us.push_back(run(a).cpu_ns); }}, {"stock", [&] { them.push_back(run(b).cpu_ns); }}});
+    alternate(
+        name, repetitions,
+        {{"ours", [&] { us.push_back(run(a).cpu_ns); }}, {"stock", [&] { them.push_back(run(b).cpu_ns); }}});
     r.want(name, "ns of CPU an event", better::lower, us, them, "stock libcpg.so.4", at_least);
   };
   const int repetitions = s.repeat(9, 3);
@@ -181,7 +185,8 @@ void run_libcpg(const settings& s, results& r) {
     if (s.quick && one.handles == 1000) {
       continue;
     }
-    const std::size_t rounds = one.waiting == 1 ? 2000 : 1;  // one event at a time: many of it, so that there is something to measure
+    // A single event is repeated, so that there is something to measure.
+    const std::size_t rounds = one.waiting == 1 ? 2000 : 1;
     const auto events = one.handles * one.waiting;
     compare(one.name, one.handles, one.at_least, repetitions, [&, rounds, events](program& p) {
       if (rounds == 1) {

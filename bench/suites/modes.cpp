@@ -1,4 +1,4 @@
-// CPU for each waiting event in each of the four dispatch modes; one handle.
+// CPU time for each waiting event in each of the four dispatch modes; one handle.
 #include <algorithm>
 #include <cstdint>
 #include <iterator>
@@ -32,17 +32,19 @@ constexpr dispatch_mode modes[] = {{"one", mode::one, CS_DISPATCH_ONE},
 void take_as(our_side& us, mode how, std::uint64_t events) {
   for (const std::uint64_t until = us.received() + events; us.received() < until;) {
     budget limit;
-    if (how == mode::blocking) {  // as libcpg's side, which is ended in the last callback
+    if (how == mode::blocking) {  // like libcpg's side, which ends in the last callback
       limit.events = static_cast<std::uint32_t>(until - us.received());
     }
     static_cast<void>(us.loop().dispatch(how, limit));
   }
 }
 
-/// libcpg's BLOCKING ends only with the handle: opened for one repetition, finalized in its last callback.
+/// libcpg's BLOCKING ends only with the handle. So the handle is opened for one repetition, and finalized in
+/// its last callback.
 class blocking_peer {
  public:
-  explicit blocking_peer(std::uint64_t events) : left_(events), member_(cli::unique_name("blocking"), deliver) {}
+  explicit blocking_peer(std::uint64_t events)
+      : left_(events), member_(cli::unique_name("blocking"), deliver) {}
   bool multicast(std::size_t, std::string_view payload) { return member_.multicast(payload); }
   [[nodiscard]] static std::size_t handles() noexcept { return 1; }
   void take() {
@@ -51,7 +53,8 @@ class blocking_peer {
   }
 
  private:
-  static void deliver(cpg_handle_t handle, const cpg_name*, std::uint32_t, std::uint32_t, void*, std::size_t) {
+  static void deliver(cpg_handle_t handle, const cpg_name*, std::uint32_t, std::uint32_t, void*,
+                      std::size_t) {
     if (--mine->left_ == 0) {
       mine->member_.forget();
       ::cpg_finalize(handle);
@@ -67,10 +70,13 @@ class blocking_peer {
 void run_modes(const settings& s, results& r) {
   using list = std::vector<std::size_t>;
   const std::string payload(64, 'x');
-  const auto name_of = [](const auto& m, std::size_t burst) { return fmt::format("{}, {} waiting", m.name, burst); };
+  const auto name_of = [](const auto& m, std::size_t burst) {
+    return fmt::format("{}, {} waiting", m.name, burst);
+  };
   const auto bursts = !s.bursts.empty() ? s.bursts : s.quick ? list{200} : list{20, 200, 1000};
   if (std::none_of(bursts.begin(), bursts.end(), [&](std::size_t burst) {
-        return std::any_of(std::begin(modes), std::end(modes), [&](const auto& m) { return s.wanted(name_of(m, burst)); });
+        return std::any_of(std::begin(modes), std::end(modes),
+                           [&](const auto& m) { return s.wanted(name_of(m, burst)); });
       })) {
     return;
   }

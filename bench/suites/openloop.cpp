@@ -1,7 +1,8 @@
-// Latency at fixed rates: each message has its time, and what comes late because the service, the library or this loop was busy, is late.
+// Latency at fixed rates: each message has an intended send time. A message is late whether the service, the
+// library or this loop was busy.
 //
-// 100 handles by default, one thread that sends and receives, the same on both sides. Rates are shares of what libcpg's side can do at
-// most.
+// 100 handles by default. One thread sends and receives, in the same way on both sides. Rates are shares of
+// the maximum rate of libcpg's side.
 #include <sys/prctl.h>
 
 #include <algorithm>
@@ -29,7 +30,8 @@ struct percentile {
   const char* name;
   double percent;
 };
-constexpr percentile percentiles[] = {{"p50", 50}, {"p90", 90}, {"p99", 99}, {"p99.9", 99.9}, {"p99.99", 99.99}, {"max", 100}};
+constexpr percentile percentiles[] = {{"p50", 50},     {"p90", 90},       {"p99", 99},
+                                      {"p99.9", 99.9}, {"p99.99", 99.99}, {"max", 100}};
 
 struct figures {
   std::map<std::string, std::vector<double>> at;
@@ -50,8 +52,8 @@ void measure(Side& side, const open_loop_plan& plan, figures& into) {
   into.all.merge(one);
 }
 
-/// The kernel lets timers come 50 us late where the caller's slack says so, which epoll's do and io_uring's don't. An open loop wants them
-/// in time on both sides.
+/// Sets the timer slack of this thread to 1 ns. With the default slack the kernel lets timers be 50 us late,
+/// which affects epoll but not io_uring. An open loop needs exact timers on both sides.
 class punctual {
  public:
   punctual() : before_(::prctl(PR_GET_TIMERSLACK)) { ::prctl(PR_SET_TIMERSLACK, 1); }
@@ -72,12 +74,13 @@ double saturation(libcpg_peer& peer, std::uint64_t messages) {
 }  // namespace
 
 void run_openloop(const settings& s, results& r) {
-  std::vector<std::pair<std::string, double>> rates;  // the second: a rate, or a share of what libcpg can do
+  std::vector<std::pair<std::string, double>> rates;  // second: a rate, or a share of libcpg's maximum
   for (const double rate : s.rates) {
     rates.emplace_back(fmt::format("{:.0f}/s", rate), rate);
   }
   if (s.rates.empty()) {
-    for (const int percent : s.quick ? std::vector<int>{10, 50, 90} : std::vector<int>{1, 10, 25, 50, 75, 100}) {
+    for (const int percent :
+         s.quick ? std::vector<int>{10, 50, 90} : std::vector<int>{1, 10, 25, 50, 75, 100}) {
       rates.emplace_back(fmt::format("{} % of saturation", percent), percent / 100.0);
     }
   }
@@ -87,7 +90,9 @@ void run_openloop(const settings& s, results& r) {
   }
   const punctual timers;
   const std::size_t handles = s.handles.empty() ? 100 : s.handles.front();
-  const double seconds = s.length.count() != 0 ? std::chrono::duration<double>(s.length).count() : s.quick ? 0.5 : 3;
+  const double seconds = s.length.count() != 0 ? std::chrono::duration<double>(s.length).count()
+                         : s.quick             ? 0.5
+                                               : 3;
   our_options o;
   o.service = s.service;
   o.service_uid = s.service_uid;
@@ -112,17 +117,23 @@ void run_openloop(const settings& s, results& r) {
                {"cpgring, block", [&] { measure(blocking, plan, us_blocking); }},
                {"libcpg", [&] { measure(peer, plan, them); }}});
     for (const auto& p : percentiles) {
-      row& found = r.add(fmt::format("{}, {}", name, p.name), "ns", better::lower, us.at[p.name], them.at[p.name], "libcpg with epoll");
+      row& found = r.add(fmt::format("{}, {}", name, p.name), "ns", better::lower, us.at[p.name],
+                         them.at[p.name], "libcpg with epoll");
       if (name == "50 % of saturation" && p.name == std::string_view("p99")) {
         found.wanted = 2;
       }
     }
-    r.add(fmt::format("{}, CPU", name), "ns of CPU a message", better::lower, us.cpu, them.cpu, "libcpg with epoll");
-    r.add(fmt::format("{}, block, p99", name), "ns", better::lower, us_blocking.at["p99"], them.at["p99"], "libcpg with epoll");
-    r.add(fmt::format("{}, block, CPU", name), "ns of CPU a message", better::lower, us_blocking.cpu, them.cpu, "libcpg with epoll");
+    r.add(fmt::format("{}, CPU", name), "ns of CPU a message", better::lower, us.cpu, them.cpu,
+          "libcpg with epoll");
+    r.add(fmt::format("{}, block, p99", name), "ns", better::lower, us_blocking.at["p99"], them.at["p99"],
+          "libcpg with epoll");
+    r.add(fmt::format("{}, block, CPU", name), "ns of CPU a message", better::lower, us_blocking.cpu,
+          them.cpu, "libcpg with epoll");
     if (us.incomplete + them.incomplete != 0) {
-      r.note(fmt::format("{}: {} messages of ours and {} of libcpg's had not come in time; they count as late as they were at the end",
-                         name, us.incomplete, them.incomplete));
+      r.note(
+          fmt::format("{}: {} messages of ours and {} of libcpg's had not arrived in time; they count with "
+                      "their delay at the end",
+                      name, us.incomplete, them.incomplete));
     }
     const std::string file = fmt::format("openloop-{:.0f}", rate);
     write_hgrm(s.out, file + "-cpgring", us.all);

@@ -1,4 +1,5 @@
-// From a multicast to its own delivery, with one message under way: what a request over CPG costs in time.
+// The time from a multicast to its own delivery, with one message in flight: the duration of a request over
+// CPG.
 #include <algorithm>
 #include <functional>
 #include <map>
@@ -26,7 +27,7 @@ struct figures {
   histogram all;
 };
 
-/// A strategy of ours against a mode of libcpg's.
+/// One of our idle strategies against one of libcpg's dispatch modes.
 struct pair {
   idle strategy;
   const char* how;
@@ -34,7 +35,7 @@ struct pair {
   [[nodiscard]] std::string name() const { return fmt::format("{} against {}", ours(), how); }
 };
 
-/// `trip` sends one message and returns when it is back.
+/// `trip` sends one message and returns when it has come back.
 void measure(figures& into, std::size_t trips, const std::function<void()>& trip) {
   histogram one;
   const double cpu = cpu_seconds();
@@ -55,7 +56,7 @@ void run_pingpong(const settings& s, results& r) {
   const std::string payload(64, 'x');
   const std::size_t trips = s.quick ? 1000 : 4000;
   std::vector<pair> cases;
-  std::map<std::string, figures> found;  // of the sides that these cases need
+  std::map<std::string, figures> found;  // for the sides that these cases need
   for (const idle strategy : {idle::spin, idle::yield, idle::adaptive, idle::block}) {
     for (const char* how : {"ONE", "ALL"}) {
       if (const pair one{strategy, how}; s.wanted(one.name())) {
@@ -70,7 +71,8 @@ void run_pingpong(const settings& s, results& r) {
   std::vector<side> sides;
   std::vector<std::unique_ptr<our_side>> ours;
   for (const pair& one : cases) {
-    if (std::any_of(sides.begin(), sides.end(), [&](const side& other) { return other.name == one.ours(); })) {
+    if (std::any_of(sides.begin(), sides.end(),
+                    [&](const side& other) { return other.name == one.ours(); })) {
       continue;
     }
     our_options o;
@@ -80,7 +82,7 @@ void run_pingpong(const settings& s, results& r) {
     auto& us = *ours.emplace_back(std::make_unique<our_side>(fmt::format("ours-{}", one.ours()), 1, o));
     sides.push_back({one.ours(), [&, &into = found[one.ours()]] {
                        measure(into, trips, [&] {
-                         send_surely(us, 0, payload);
+                         send_retrying(us, 0, payload);
                          us.take(1);
                        });
                      }});
@@ -89,7 +91,7 @@ void run_pingpong(const settings& s, results& r) {
   if (found.contains("ONE")) {
     sides.push_back({"ONE", [&] {
                        measure(found["ONE"], trips, [&] {
-                         send_surely(peer, 0, payload);
+                         send_retrying(peer, 0, payload);
                          peer.take_as(CS_DISPATCH_ONE, 1);
                        });
                      }});
@@ -97,7 +99,7 @@ void run_pingpong(const settings& s, results& r) {
   if (found.contains("ALL")) {
     sides.push_back({"ALL", [&] {
                        measure(found["ALL"], trips, [&] {
-                         send_surely(peer, 0, payload);
+                         send_retrying(peer, 0, payload);
                          peer.take(1);
                        });
                      }});

@@ -1,4 +1,5 @@
-// What handles cost while nothing happens: time to open and join, memory, mappings, descriptors, and CPU and wake-ups of an idle loop.
+// The cost of handles while nothing happens: time to open and join, memory, mappings, descriptors, and the
+// CPU time and wake-ups of an idle loop.
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "base/limits.hpp"
 #include "peers/libcpg_peer.hpp"
 #include "suites/suite.hpp"
 #include "support/alternate.hpp"
@@ -19,15 +21,17 @@
 namespace cpgring::bench {
 namespace {
 
-constexpr std::uint32_t our_ring = 65536;  // one handle in thousands gets small messages; libcpg has one size for all
+// Each of thousands of handles gets small messages. libcpg has one ring size for all purposes.
+constexpr std::uint32_t our_ring = 65536;
 constexpr double libcpg_shm_of_handle = 3.1 * (1 << 20);
-constexpr std::uint64_t mappings_of_handle = 9, mappings_besides = 1000;
+constexpr std::uint64_t other_mappings = 1000;
 
 struct figures {
   std::vector<double> open_us, open_cpu_us, shm, resident, mappings, descriptors, idle_switches, idle_cpu_us;
 };
 
-/// How often the loop on this thread wakes, and what it uses, in the middle of `length` without anything to do.
+/// Measures how often the loop on this thread wakes, and its CPU time, during `length` without anything to
+/// do.
 template <class Side>
 void measure_idle(Side& side, std::chrono::milliseconds length, figures& into) {
   const pid_t loop = ::gettid();
@@ -44,7 +48,8 @@ void measure_idle(Side& side, std::chrono::milliseconds length, figures& into) {
   watcher.join();
 }
 
-/// The service lets go of what the other side had a little after that side has closed it.
+/// Waits until /dev/shm does not change any more: the service frees the files of a closed side a little
+/// later.
 process_figures figures_at_rest() {
   auto last = figures_now();
   for (int same = 0, looks = 0; same < 5 && looks < 500; ++looks) {
@@ -74,12 +79,16 @@ void measure(std::size_t handles, std::chrono::milliseconds idle_for, figures& i
   }
 }
 
-std::string name_of(std::size_t handles) { return fmt::format("{} handle{}", handles, handles == 1 ? "" : "s"); }
+std::string name_of(std::size_t handles) {
+  return fmt::format("{} handle{}", handles, handles == 1 ? "" : "s");
+}
 
 void run_case(std::size_t handles, const settings& s, results& r) {
-  if (mappings_max() < handles * mappings_of_handle + mappings_besides) {
-    r.note(fmt::format("{} handles: left out, they need {} mappings, the limit here is {}; as root: sysctl vm.max_map_count={}", handles,
-                       handles * mappings_of_handle + mappings_besides, mappings_max(), 1 << 20));
+  if (mappings_max() < handles * base::mappings_per_handle + other_mappings) {
+    r.note(
+        fmt::format("{} handles: left out, they need {} mappings, the limit here is {}; as root: sysctl "
+                    "vm.max_map_count={}",
+                    handles, handles * base::mappings_per_handle + other_mappings, mappings_max(), 1 << 20));
     return;
   }
   const auto idle_for = s.length.count() != 0 ? s.length : std::chrono::milliseconds(s.quick ? 1000 : 10000);
@@ -88,15 +97,21 @@ void run_case(std::size_t handles, const settings& s, results& r) {
   our_options o;
   o.service = s.service;
   o.service_uid = s.service_uid;
-  o.max_message_size = our_ring;
-  std::vector<side> sides{
-      {"cpgring", [&] { measure<our_side>(handles, idle_for, us, [&] { return std::make_unique<our_side>("ours", handles, o); }); }}};
+  o.ring_bytes = our_ring;
+  std::vector<side> sides{{"cpgring", [&] {
+                             measure<our_side>(handles, idle_for, us, [&] {
+                               return std::make_unique<our_side>("ours", handles, o);
+                             });
+                           }}};
   if (peer_fits) {
-    sides.push_back(
-        {"libcpg", [&] { measure<libcpg_peer>(handles, idle_for, them, [&] { return std::make_unique<libcpg_peer>("peer", handles); }); }});
+    sides.push_back({"libcpg", [&] {
+                       measure<libcpg_peer>(handles, idle_for, them,
+                                            [&] { return std::make_unique<libcpg_peer>("peer", handles); });
+                     }});
   } else {
     r.note(fmt::format("{} handles: libcpg would need {:.0f} GiB in /dev/shm, {:.0f} are free", handles,
-                       static_cast<double>(handles) * libcpg_shm_of_handle / (1 << 30), shm_free() / (1 << 30)));
+                       static_cast<double>(handles) * libcpg_shm_of_handle / (1 << 30),
+                       shm_free() / (1 << 30)));
   }
   const std::string name = name_of(handles);
   alternate(name, s.repeat(handles > 1000 ? 1 : 5, handles >= 1000 ? 1 : 3), sides);
@@ -117,18 +132,22 @@ void run_case(std::size_t handles, const settings& s, results& r) {
   add("resident", "KiB a handle", &figures::resident);
   add("mappings", "a handle", &figures::mappings);
   add("descriptors", "a handle", &figures::descriptors);
-  row& switches =
-      add("idle, context switches", fmt::format("in {} s", static_cast<double>(idle_for.count()) / 1e3).c_str(), &figures::idle_switches);
+  row& switches = add("idle, context switches",
+                      fmt::format("in {} s", static_cast<double>(idle_for.count()) / 1e3).c_str(),
+                      &figures::idle_switches);
   switches.wanted = 0;
   switches.ours_at_most = true;
-  add("idle, CPU", fmt::format("us of CPU in {} s", static_cast<double>(idle_for.count()) / 1e3).c_str(), &figures::idle_cpu_us);
+  add("idle, CPU", fmt::format("us of CPU in {} s", static_cast<double>(idle_for.count()) / 1e3).c_str(),
+      &figures::idle_cpu_us);
 }
 
 }  // namespace
 
 void run_scale(const settings& s, results& r) {
   using list = std::vector<std::size_t>;
-  for (const std::size_t handles : !s.handles.empty() ? s.handles : s.quick ? list{1, 1000} : list{1, 100, 1000, 4096}) {
+  for (const std::size_t handles : !s.handles.empty() ? s.handles
+                                   : s.quick          ? list{1, 1000}
+                                                      : list{1, 100, 1000, 4096}) {
     if (s.wanted(name_of(handles))) {
       run_case(handles, s, r);
     }

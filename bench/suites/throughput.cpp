@@ -1,4 +1,4 @@
-// Messages a second, as many as go, by size; one handle and many.
+// The maximum number of messages per second, by size; one handle and many.
 #include <algorithm>
 #include <functional>
 #include <memory>
@@ -28,7 +28,7 @@ struct figures {
   }
 };
 
-/// As this engine is meant to be used: it says when it takes messages again.
+/// The intended use of this engine: it reports when it accepts messages again.
 void as_writable_says(our_side& us, std::uint64_t messages, const std::string& payload) {
   std::uint64_t sent = 0;
   const std::function<void()> send = [&] {
@@ -53,7 +53,8 @@ void run_throughput(const settings& s, results& r) {
   const double bytes_of_a_run = s.quick ? 16e6 : 96e6;
   for (const std::size_t handles : handle_counts) {
     const auto name_of = [handles](std::size_t size) {
-      return fmt::format("{} bytes, {}", size, handles == 1 ? "1 handle" : fmt::format("{} handles", handles));
+      return fmt::format("{} bytes, {}", size,
+                         handles == 1 ? "1 handle" : fmt::format("{} handles", handles));
     };
     list wanted = sizes;
     std::erase_if(wanted, [&](std::size_t size) { return !s.wanted(name_of(size)); });
@@ -67,16 +68,20 @@ void run_throughput(const settings& s, results& r) {
     libcpg_peer peer("peer", handles);
     for (const std::size_t size : wanted) {
       const std::string name = name_of(size);
-      const auto messages =
-          static_cast<std::uint64_t>(std::clamp(bytes_of_a_run / static_cast<double>(size), 30.0, s.quick ? 50000.0 : 200000.0));
+      const auto messages = static_cast<std::uint64_t>(
+          std::clamp(bytes_of_a_run / static_cast<double>(size), 30.0, s.quick ? 50000.0 : 200000.0));
       const std::string payload(size, 'x');
       figures us, us_same, them;
-      alternate(name, s.repeat(7, 3),
-                {{"cpgring", [&] { us.measure(messages, [&] { as_writable_says(ours, messages, payload); }); }},
-                 {"cpgring, same loop", [&] { us_same.measure(messages, [&] { pump(ours_same, messages, payload); }); }},
-                 {"libcpg", [&] { them.measure(messages, [&] { pump(peer, messages, payload); }); }}});
-      r.want(name, "messages a second", better::higher, us.rate, them.rate, "libcpg", size == 64 && handles == 1 ? 2.5 : 1);
-      r.add(fmt::format("{}, same loop", name), "messages a second", better::higher, us_same.rate, them.rate, "libcpg");
+      alternate(
+          name, s.repeat(7, 3),
+          {{"cpgring", [&] { us.measure(messages, [&] { as_writable_says(ours, messages, payload); }); }},
+           {"cpgring, same loop",
+            [&] { us_same.measure(messages, [&] { pump(ours_same, messages, payload); }); }},
+           {"libcpg", [&] { them.measure(messages, [&] { pump(peer, messages, payload); }); }}});
+      r.want(name, "messages a second", better::higher, us.rate, them.rate, "libcpg",
+             size == 64 && handles == 1 ? 2.5 : 1);
+      r.add(fmt::format("{}, same loop", name), "messages a second", better::higher, us_same.rate, them.rate,
+            "libcpg");
       r.add(fmt::format("{}, CPU", name), "ns of CPU a message", better::lower, us.cpu, them.cpu, "libcpg");
     }
   }

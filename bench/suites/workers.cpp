@@ -1,6 +1,7 @@
-// Callbacks on workers against callbacks inline: what the hand-off costs, and what a second core brings.
+// Callbacks on workers against callbacks inline: the cost of the hand-off, and the gain of a second core.
 //
-// The same events wait in the same rings. CPU time is the whole process's, so both ends of a hand-off are in it.
+// The same events wait in the same rings. CPU time is that of the whole process, so it includes both ends of
+// a hand-off.
 #include <optional>
 
 #include <fmt/format.h>
@@ -22,16 +23,18 @@ struct scenario {
   std::chrono::nanoseconds work;
   std::size_t burst;
 };
-constexpr scenario scenarios[] = {
-    {1, std::chrono::nanoseconds(0), 1000}, {2, std::chrono::nanoseconds(0), 1000}, {2, std::chrono::microseconds(2), 500}};
+constexpr scenario scenarios[] = {{1, std::chrono::nanoseconds(0), 1000},
+                                  {2, std::chrono::nanoseconds(0), 1000},
+                                  {2, std::chrono::microseconds(2), 500}};
 
 }  // namespace
 
 void run_workers(const settings& s, results& r) {
   const std::string payload(64, 'x');
-  std::optional<observer> observing;  // once there is a case to run
+  std::optional<observer> observing;  // created once there is a case to run
   for (const auto& one : scenarios) {
-    const std::string name = fmt::format("{} worker{}, {} us of work", one.workers, one.workers == 1 ? "" : "s", one.work.count() / 1000);
+    const std::string name = fmt::format("{} worker{}, {} us of work", one.workers,
+                                         one.workers == 1 ? "" : "s", one.work.count() / 1000);
     if (!s.wanted(name)) {
       continue;
     }
@@ -48,10 +51,12 @@ void run_workers(const settings& s, results& r) {
       return [&] {
         fill(which, one.burst, payload);
         watch.wait_for_the_service();
-        into.push_back(cost_of(static_cast<double>(handles * one.burst), [&] { which.take(handles * one.burst); }));
+        into.push_back(
+            cost_of(static_cast<double>(handles * one.burst), [&] { which.take(handles * one.burst); }));
       };
     };
-    alternate(name, s.repeat(11, 5), {{"workers", repetition(on_workers, us)}, {"inline", repetition(alone, them)}});
+    alternate(name, s.repeat(11, 5),
+              {{"workers", repetition(on_workers, us)}, {"inline", repetition(alone, them)}});
     const auto of = [](const std::vector<cost>& costs, double cost::*which) {
       std::vector<double> values;
       for (const cost& c : costs) {
@@ -60,9 +65,10 @@ void run_workers(const settings& s, results& r) {
       return values;
     };
     const auto our_cpu = of(us, &cost::cpu_ns), inline_cpu = of(them, &cost::cpu_ns);
-    r.add(fmt::format("{}, CPU", name), "ns of CPU an event, both ends", better::lower, our_cpu, inline_cpu, "cpgring inline");
-    row& wall = r.add(fmt::format("{}, wall", name), "ns an event", better::lower, of(us, &cost::wall_ns), of(them, &cost::wall_ns),
-                      "cpgring inline");
+    r.add(fmt::format("{}, CPU", name), "ns of CPU an event, both ends", better::lower, our_cpu, inline_cpu,
+          "cpgring inline");
+    row& wall = r.add(fmt::format("{}, wall", name), "ns an event", better::lower, of(us, &cost::wall_ns),
+                      of(them, &cost::wall_ns), "cpgring inline");
     if (one.work.count() != 0) {
       wall.wanted = 1.6;
     } else if (one.workers == 1) {

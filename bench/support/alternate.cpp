@@ -9,7 +9,7 @@
 namespace cpgring::bench {
 namespace {
 
-/// The sides keep their own figures; Google Benchmark's report of each repetition is not wanted.
+/// Discards Google Benchmark's reports, except errors: the sides record their own figures.
 class silent final : public benchmark::BenchmarkReporter {
  public:
   bool ReportContext(const Context&) override { return true; }

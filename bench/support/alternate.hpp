@@ -1,4 +1,5 @@
-// Several sides of one case run in one process, repetition by repetition, in a random order of Google Benchmark's.
+// Runs several sides of one case in one process, repetition by repetition, in a random order chosen by Google
+// Benchmark.
 #pragma once
 
 #include <functional>
@@ -9,10 +10,10 @@ namespace cpgring::bench {
 
 struct side {
   std::string name;
-  std::function<void()> repetition;  ///< keeps its own figures
+  std::function<void()> repetition;  ///< records its own figures
 };
 
-/// Throws std::runtime_error with what a side threw.
+/// Throws std::runtime_error with the text of what a side threw.
 void alternate(const std::string& name, int repetitions, const std::vector<side>& sides);
 
 }  // namespace cpgring::bench

@@ -1,4 +1,4 @@
-// What time and CPU a piece of work took.
+// Measures the wall time and CPU time of a piece of work.
 #pragma once
 
 #include <chrono>
@@ -14,17 +14,19 @@ inline double cpu_seconds(clockid_t of = CLOCK_PROCESS_CPUTIME_ID) noexcept {
 }
 
 inline std::uint64_t now_ns() noexcept {
-  return static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                        std::chrono::steady_clock::now().time_since_epoch())
+                                        .count());
 }
 
-/// One repetition of one side, for each of its events.
+/// The cost of one repetition of one side, for each event.
 struct cost {
   double cpu_ns = 0;
   double wall_ns = 0;
 };
 
-/// CPU time is the whole process's, unless `of` says otherwise: no thread of a library's can hide.
+/// CPU time is that of the whole process, unless `of` names another clock: so it includes all threads of a
+/// library.
 template <class Work>
 cost cost_of(double events, const Work& work, clockid_t of = CLOCK_PROCESS_CPUTIME_ID) {
   const auto began = now_ns();

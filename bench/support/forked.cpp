@@ -62,7 +62,7 @@ forked::forked(std::size_t count, const std::function<void()>& what) {
       if (::getppid() == parent) {
         try {
           what();
-        } catch (const std::exception&) {  // the parent misses its answer, and says so
+        } catch (const std::exception&) {  // the parent misses its answer, and reports that
         }
       }
       ::_exit(1);

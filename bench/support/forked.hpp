@@ -10,7 +10,7 @@
 
 namespace cpgring::bench {
 
-/// A semaphore in memory that children share.
+/// A semaphore in memory that is shared with child processes.
 class shared_semaphore {
  public:
   shared_semaphore();
@@ -19,14 +19,16 @@ class shared_semaphore {
   shared_semaphore& operator=(const shared_semaphore&) = delete;
   void post() noexcept;
   void wait() noexcept;
-  /// Throws std::runtime_error when nobody posts for so long that whoever should must be dead.
+  /// Waits for `times` posts. Throws std::runtime_error if a post takes so long that its process must be
+  /// dead.
   void wait_for(std::size_t times);
 
  private:
   sem_t* semaphore_;
 };
 
-/// Children that run `what` and are killed with this object; never returns in them. Fork before threads or handles are there.
+/// Child processes that run `what` and are killed with this object. The constructor never returns in them.
+/// Fork before there are threads or handles.
 class forked {
  public:
   forked(std::size_t count, const std::function<void()>& what);

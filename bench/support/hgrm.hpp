@@ -1,4 +1,5 @@
-// Latency distributions as files that HdrHistogram's plotters and the report read; values in microseconds.
+// Writes latency distributions to files for HdrHistogram's plotters and for the report; values in
+// microseconds.
 #pragma once
 
 #include <cerrno>
@@ -11,8 +12,9 @@
 
 namespace cpgring::bench {
 
-/// `folder`/`name`.hgrm; nothing where `folder` is empty.
-inline void write_hgrm(const std::filesystem::path& folder, const std::string& name, const histogram& values) {
+/// Writes `folder`/`name`.hgrm; nothing if `folder` is empty.
+inline void write_hgrm(const std::filesystem::path& folder, const std::string& name,
+                       const histogram& values) {
   if (folder.empty()) {
     return;
   }

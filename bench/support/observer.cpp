@@ -9,9 +9,10 @@ observer::observer()
         libcpg_peer peer("observer", 1);
         for (;;) {
           asked_.wait();
-          for (int i = 0; i < 20;
-               ++i) {  // one may overtake what still lies in request rings; the service takes a part of these in each turn
-            send_surely(peer, 0, "x");
+          // A message may overtake what is still in request rings: the service takes only a part of these in
+          // each turn.
+          for (int i = 0; i < 20; ++i) {
+            send_retrying(peer, 0, "x");
             peer.take(1);
           }
           answered_.post();

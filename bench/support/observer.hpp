@@ -1,4 +1,4 @@
-// Filling event rings, and knowing when the service has handed all of it out.
+// Fills event rings, and detects when the service has delivered everything.
 #pragma once
 
 #include <chrono>
@@ -11,24 +11,25 @@
 namespace cpgring::bench {
 
 template <class Side>
-void send_surely(Side& side, std::size_t index, std::string_view payload) {
+void send_retrying(Side& side, std::size_t index, std::string_view payload) {
   while (!side.multicast(index, payload)) {
     std::this_thread::sleep_for(std::chrono::microseconds(100));
   }
 }
 
-/// `each` messages from every handle, which the service takes but nobody yet reads.
+/// Multicasts `each` messages from every handle. The service takes them, but no side reads them yet.
 template <class Side>
 void fill(Side& side, std::size_t each, std::string_view payload) {
   for (std::size_t round = 0; round < each; ++round) {
     for (std::size_t i = 0; i < side.handles(); ++i) {
-      send_surely(side, i, payload);
+      send_retrying(side, i, payload);
     }
   }
 }
 
-/// A handle of libcpg's, whose messages come back behind everything that the service had taken before. In a process of its own: neither
-/// side's code is warmer than the other's when its turn comes. Made before anything else.
+/// A handle of libcpg whose messages come back after everything that the service had taken before. It runs in
+/// a process of its own, so that neither side's code is warmer than the other's. Must be created before
+/// anything else.
 class observer {
  public:
   observer();

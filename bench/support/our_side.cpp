@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
+#include <utility>
 
 #include <fmt/format.h>
+#include <cpgring/testing.hpp>
 
 #include "cli/unique_name.hpp"
 #include "support/clocks.hpp"
@@ -18,24 +20,29 @@ engine_options options_for(const our_options& o, std::size_t handles) {
   e.idle_strategy = o.idle_strategy;
   e.handles_expected = static_cast<std::uint32_t>(std::max<std::size_t>(handles, 64));
   e.workers = o.workers;
-  e.worker_queue = 32768;  // all that waits: neither end is to wait for the other
+  e.worker_queue = 32768;  // room for all that waits: neither end must wait for the other
   return e;
 }
 
 }  // namespace
 
 our_side::our_side(std::string_view stem, std::size_t handles, const our_options& options)
-    : received_(options.workers == 0 ? 1 : handles), work_(options.work), engine_(options_for(options, handles)) {
+    : received_(options.workers == 0 ? 1 : handles),
+      work_(options.work),
+      engine_(options_for(options, handles)) {
   const auto group = cli::unique_name(stem);
   for (std::size_t i = 0; i < handles; ++i) {
     callbacks calls;
-    calls.on_message = [this, to = &received_[options.workers == 0 ? 0 : i]](handle&, const message& m) { take_message(*to, m); };
+    calls.on_message = [this, to = &received_[options.workers == 0 ? 0 : i]](handle&, const message& m) {
+      take_message(*to, m);
+    };
     calls.on_writable = [this](handle&) {
       if (writable_) {
         writable_();
       }
     };
-    if (options.workers == 0) {  // else a worker would write what this thread reads; the handles' states say it then
+    // With workers, the handles' states are read instead: a callback would write what this thread reads.
+    if (options.workers == 0) {
       calls.on_state = [this](handle&, const state_change& change) {
         joined_ += change.to == handle_state::joined ? 1 : 0;
         if (change.cause != nullptr) {
@@ -47,10 +54,10 @@ our_side::our_side(std::string_view stem, std::size_t handles, const our_options
     h.service = options.service;
     h.service_uid = options.service_uid;
     h.group = options.one_group ? group : fmt::format("{}-{}", group, i);
-    h.pid = options.one_group ? static_cast<std::uint32_t>(1000000 + i) : 0;
-    h.max_message_size = options.max_message_size;
+    testing::pretend_pid(h, options.one_group ? static_cast<std::uint32_t>(1000000 + i) : 0);
+    h.ring_bytes = options.ring_bytes;
     h.connect_deadline = h.control_deadline = std::chrono::minutes(2);
-    auto opened = engine_.open(h, calls);
+    auto opened = engine_.open(h, std::move(calls));
     if (!opened) {
       throw std::runtime_error(opened.error().message());
     }
@@ -58,10 +65,11 @@ our_side::our_side(std::string_view stem, std::size_t handles, const our_options
   }
   while (joined_ < handles) {
     static_cast<void>(engine_.dispatch(mode::blocking, budget{0, 0, std::chrono::milliseconds(1)}));
-    must_live();
+    check_alive();
     if (options.workers != 0) {
-      joined_ = static_cast<std::size_t>(
-          std::count_if(handles_.begin(), handles_.end(), [](const handle& h) { return h.state() == handle_state::joined; }));
+      joined_ = static_cast<std::size_t>(std::count_if(handles_.begin(), handles_.end(), [](const handle& h) {
+        return h.state() == handle_state::joined;
+      }));
     }
   }
 }
@@ -81,7 +89,7 @@ void our_side::take_message(counter& to, const message& m) noexcept {
   }
 }
 
-void our_side::must_live() const {
+void our_side::check_alive() const {
   if (!failure_.empty()) {
     throw std::runtime_error(failure_);
   }
@@ -109,27 +117,31 @@ void our_side::take(std::uint64_t events) {
     if (received_.size() > 1) {
       static_cast<void>(engine_.dispatch(mode::all));  // returns when the callbacks have run
     } else {
-      static_cast<void>(engine_.dispatch(mode::blocking, budget{static_cast<std::uint32_t>(until - have), 0, {}}));
+      static_cast<void>(
+          engine_.dispatch(mode::blocking, budget{static_cast<std::uint32_t>(until - have), 0, {}}));
     }
-    must_live();
+    check_alive();
   }
 }
 
-void our_side::take_what_waits() {
+void our_side::take_pending() {
   static_cast<void>(engine_.dispatch(mode::all));
-  must_live();
+  check_alive();
 }
 
 void our_side::take_until(std::uint64_t deadline) {
   const auto now = now_ns();
   if (deadline <= now) {
-    take_what_waits();
+    take_pending();
   } else {
-    static_cast<void>(engine_.dispatch(mode::blocking, budget{0, 0, std::chrono::nanoseconds(deadline - now)}));
-    must_live();
+    static_cast<void>(
+        engine_.dispatch(mode::blocking, budget{0, 0, std::chrono::nanoseconds(deadline - now)}));
+    check_alive();
   }
 }
 
-void our_side::settle(std::uint64_t) { static_cast<void>(engine_.dispatch(mode::blocking, budget{0, 0, std::chrono::milliseconds(5)})); }
+void our_side::settle(std::uint64_t) {
+  static_cast<void>(engine_.dispatch(mode::blocking, budget{0, 0, std::chrono::milliseconds(5)}));
+}
 
 }  // namespace cpgring::bench

@@ -1,4 +1,4 @@
-// Our side of a pair: one engine, driven on the caller's thread, with as many handles as asked for.
+// Our side of a comparison: one engine with any number of handles, driven by the caller's thread.
 #pragma once
 
 #include <chrono>
@@ -19,10 +19,11 @@ struct our_options {
   std::optional<std::uint32_t> service_uid;
   wakeup backend = wakeup::automatic;
   idle idle_strategy = idle::adaptive;
-  std::uint32_t max_message_size = std::uint32_t{1} << 20;
+  std::uint32_t ring_bytes = std::uint32_t{1} << 20;
   std::uint32_t workers = 0;
-  std::chrono::nanoseconds work{0};  ///< spun in each callback
-  bool one_group = false;            ///< all in one group, as processes of their own to the service; else each in its own
+  std::chrono::nanoseconds work{0};  ///< busy work in each callback
+  /// All handles in one group, as processes of their own for the service; else each in a group of its own.
+  bool one_group = false;
 };
 
 class our_side {
@@ -30,20 +31,21 @@ class our_side {
   /// Opens `handles` handles and takes their views. Throws std::runtime_error.
   our_side(std::string_view stem, std::size_t handles, const our_options& options);
 
-  /// Multicasts from handle `index`; false: try again.
+  /// Multicasts from handle `index`. False: try again later.
   bool multicast(std::size_t index, std::string_view payload);
-  /// Takes messages, blocking, until `events` have come since the last call.
+  /// Takes messages, blocking, until `events` more have arrived.
   void take(std::uint64_t events);
-  /// What waits now; does not block.
-  void take_what_waits();
-  /// What comes until now_ns() says `deadline`.
+  /// Takes what waits now, without blocking.
+  void take_pending();
+  /// Takes messages until now_ns() reaches `deadline`.
   void take_until(std::uint64_t deadline);
-  /// Everything quiet and armed: the next event has to wake the engine. How many each handle is going to get does not matter here.
+  /// Waits until everything is idle and armed, so that the next event has to wake the engine. `to_come` is
+  /// ignored.
   void settle(std::uint64_t to_come = 0);
   [[nodiscard]] std::uint64_t received() const noexcept;
-  /// The first eight bytes of each message are now_ns() of when it was to be sent.
+  /// Records latencies. The first eight bytes of each message must be the now_ns() of its intended send time.
   void measure_latency(histogram* into) noexcept { latency_ = into; }
-  /// Called when multicasts work again after a refusal.
+  /// Sets a function to call when multicasts are accepted again after a refusal.
   void on_writable(std::function<void()> what) { writable_ = std::move(what); }
   /// Runs `what`, whose multicasts share doorbells.
   template <class What>
@@ -59,10 +61,10 @@ class our_side {
     std::uint64_t count = 0, sum = 0;
   };
   void take_message(counter& to, const message& m) noexcept;
-  void must_live() const;
+  void check_alive() const;
 
-  // Before the engine: its callbacks write here until it is gone.
-  std::vector<counter> received_;  ///< one; with workers one for each handle, which one of them runs
+  // Declared before the engine, whose callbacks write here until it is destroyed.
+  std::vector<counter> received_;  ///< one; with workers one for each handle
   std::size_t joined_ = 0;
   std::chrono::nanoseconds work_;
   histogram* latency_ = nullptr;

@@ -1,4 +1,5 @@
-// As many messages as go: multicast until the service takes no more, take what has come, and so on; the same loop on any side.
+// Sends as many messages as possible: multicasts until the service accepts no more, takes what has arrived,
+// and repeats. The loop is the same for all sides.
 #pragma once
 
 #include <cstddef>
@@ -7,7 +8,7 @@
 
 namespace cpgring::bench {
 
-/// All handles in turn. Returns when `messages` have come back.
+/// Uses all handles in turn. Returns when `messages` messages have come back.
 template <class Side>
 void pump(Side& side, std::uint64_t messages, const std::string& payload) {
   const std::uint64_t until = side.received() + messages;
@@ -18,7 +19,7 @@ void pump(Side& side, std::uint64_t messages, const std::string& payload) {
         ++sent;
       }
     });
-    side.take_what_waits();
+    side.take_pending();
   }
 }
 

@@ -32,7 +32,9 @@ nlohmann::ordered_json or_null(const std::optional<Value>& value) {
 }
 
 std::string short_number(double value) {
-  return value >= 1e6 ? fmt::format("{:.2f}M", value / 1e6) : value >= 1e4 ? fmt::format("{:.0f}", value) : fmt::format("{:.4g}", value);
+  return value >= 1e6   ? fmt::format("{:.2f}M", value / 1e6)
+         : value >= 1e4 ? fmt::format("{:.0f}", value)
+                        : fmt::format("{:.4g}", value);
 }
 
 }  // namespace
@@ -49,8 +51,8 @@ double median(std::vector<double> values) {
   return quantile(values, 0.5);
 }
 
-row& results::add(std::string name, std::string unit, better which, const std::vector<double>& ours, const std::vector<double>& peer,
-                  std::string peer_name) {
+row& results::add(std::string name, std::string unit, better which, const std::vector<double>& ours,
+                  const std::vector<double>& peer, std::string peer_name) {
   row r;
   r.suite = suite_;
   r.name = std::move(name);
@@ -63,7 +65,8 @@ row& results::add(std::string name, std::string unit, better which, const std::v
   if (!peer.empty()) {
     r.peer = median(peer);
     r.spread = std::max(r.spread, relative_spread(peer));
-    const double over = which == better::lower ? *r.peer : r.ours, under = which == better::lower ? r.ours : *r.peer;
+    const double over = which == better::lower ? *r.peer : r.ours,
+                 under = which == better::lower ? r.ours : *r.peer;
     if (under > 0) {
       r.ratio = over / under;
     } else if (over == 0) {
@@ -72,14 +75,14 @@ row& results::add(std::string name, std::string unit, better which, const std::v
   }
   rows_.push_back(std::move(r));
   const row& last = rows_.back();
-  cli::standard_output().print("# {} | {}: {} {}, {} {}{}\n", last.suite, last.name, short_number(last.ours), last.unit, last.peer_name,
-                               last.peer ? short_number(*last.peer) : "can't",
+  cli::standard_output().print("# {} | {}: {} {}, {} {}{}\n", last.suite, last.name, short_number(last.ours),
+                               last.unit, last.peer_name, last.peer ? short_number(*last.peer) : "can't",
                                last.ratio ? fmt::format(", {:.2f} times", *last.ratio) : "");
   return rows_.back();
 }
 
-void results::want(std::string name, std::string unit, better which, const std::vector<double>& ours, const std::vector<double>& peer,
-                   std::string peer_name, double at_least) {
+void results::want(std::string name, std::string unit, better which, const std::vector<double>& ours,
+                   const std::vector<double>& peer, std::string peer_name, double at_least) {
   add(std::move(name), std::move(unit), which, ours, peer, std::move(peer_name)).wanted = at_least;
 }
 
@@ -115,14 +118,17 @@ void results::print_table() const {
     width = std::max(width, r.name.size());
     peer_width = std::max(peer_width, r.peer_name.size());
   }
-  std::string table = fmt::format("\n{:<{}} {:>12} {:>12} {:<{}} {:>7} {:>7} {:>5} {:<12} {}\n", suite_, width, "cpgring", "peer", "which",
-                                  peer_width, "ratio", "spread", "runs", "wanted", "unit");
+  std::string table =
+      fmt::format("\n{:<{}} {:>12} {:>12} {:<{}} {:>7} {:>7} {:>5} {:<12} {}\n", suite_, width, "cpgring",
+                  "peer", "which", peer_width, "ratio", "spread", "runs", "wanted", "unit");
   for (const row& r : rows_) {
-    const std::string wanted =
-        !r.wanted ? "" : fmt::format("{} {:g}{}", r.ours_at_most ? "<=" : ">=", *r.wanted, r.missed() ? " MISSED" : "");
-    table += fmt::format("{:<{}} {:>12} {:>12} {:<{}} {:>7} {:>6.0f}% {:>5} {:<12} {}\n", r.name, width, short_number(r.ours),
-                         r.peer ? short_number(*r.peer) : "-", r.peer_name, peer_width, r.ratio ? fmt::format("{:.2f}", *r.ratio) : "-",
-                         r.spread * 100, r.runs, wanted, r.unit);
+    const std::string wanted = !r.wanted ? ""
+                                         : fmt::format("{} {:g}{}", r.ours_at_most ? "<=" : ">=", *r.wanted,
+                                                       r.missed() ? " MISSED" : "");
+    table +=
+        fmt::format("{:<{}} {:>12} {:>12} {:<{}} {:>7} {:>6.0f}% {:>5} {:<12} {}\n", r.name, width,
+                    short_number(r.ours), r.peer ? short_number(*r.peer) : "-", r.peer_name, peer_width,
+                    r.ratio ? fmt::format("{:.2f}", *r.ratio) : "-", r.spread * 100, r.runs, wanted, r.unit);
   }
   for (const auto& note : notes_) {
     table += fmt::format("{}\n", note);

@@ -1,4 +1,5 @@
-// What the suites found: rows of ours against a peer's, medians with their spread; a table for people, JSON for programs.
+// Results of the suites: rows of our figures against a peer's, as medians with their spread; printed as a
+// table and as JSON.
 #pragma once
 
 #include <optional>
@@ -14,13 +15,13 @@ struct row {
   std::string suite, name, unit;
   better which = better::lower;
   double ours = 0;
-  std::optional<double> peer;  ///< nothing: the peer can't do this
+  std::optional<double> peer;  ///< empty: the peer can't do this
   std::string peer_name;
   std::optional<double> ratio;   ///< above 1: ours is better
-  std::optional<double> wanted;  ///< the least ratio, or with `ours_at_most` the most of ours
+  std::optional<double> wanted;  ///< the minimum ratio, or with `ours_at_most` the maximum of `ours`
   bool ours_at_most = false;
   int runs = 0;
-  double spread = 0;  ///< the wider of both sides' interquartile ranges, as a share of its median
+  double spread = 0;  ///< the larger interquartile range of both sides, as a share of its median
 
   [[nodiscard]] bool missed() const noexcept;
 };
@@ -31,15 +32,16 @@ class results {
  public:
   explicit results(std::string suite) : suite_(std::move(suite)) {}
 
-  /// Samples of both sides, one for each repetition. An empty `peer`: there is none that could. Prints a line at once.
-  row& add(std::string name, std::string unit, better which, const std::vector<double>& ours, const std::vector<double>& peer,
-           std::string peer_name);
-  /// As add(), with the ratio that is wanted.
-  void want(std::string name, std::string unit, better which, const std::vector<double>& ours, const std::vector<double>& peer,
-            std::string peer_name, double at_least);
-  /// Something left out, and why. Prints a line at once.
+  /// Adds the samples of both sides, one for each repetition. An empty `peer`: no peer can do this. Prints a
+  /// line at once.
+  row& add(std::string name, std::string unit, better which, const std::vector<double>& ours,
+           const std::vector<double>& peer, std::string peer_name);
+  /// Like add(), with a wanted ratio.
+  void want(std::string name, std::string unit, better which, const std::vector<double>& ours,
+            const std::vector<double>& peer, std::string peer_name, double at_least);
+  /// Records what was left out, and why. Prints a line at once.
   void note(std::string text);
-  /// For json() alone: what people have been told already.
+  /// Adds a note to json() only, for what has already been printed.
   void note_silently(std::string text) { silent_notes_.push_back(std::move(text)); }
 
   [[nodiscard]] const std::vector<row>& rows() const noexcept { return rows_; }

@@ -1,6 +1,7 @@
-// The distance that keeps two threads' data apart.
+// The alignment that keeps data of two threads in separate cache lines.
 //
-// 128, not std::hardware_destructive_interference_size: CPUs prefetch lines in pairs, so 64 bytes still share.
+// 128 and not std::hardware_destructive_interference_size: CPUs prefetch lines in pairs, so data 64 bytes
+// apart still causes false sharing.
 #pragma once
 
 #include <cstddef>

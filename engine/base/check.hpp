@@ -1,5 +1,6 @@
-// check(): a statement about our own code. A broken one is our bug and stops the program at once, in every build:
-// going on would write into memory that other processes share. What foreign bytes say is never checked here: it is refused with an error.
+// CPGRING_CHECK: an assertion about this library's own code, in every build. If it fails, the process aborts,
+// because going on would write into memory that other processes share. Values from other processes are never
+// checked with it; see refusal.hpp.
 #pragma once
 
 namespace cpgring::base {
@@ -8,5 +9,7 @@ namespace cpgring::base {
 
 }  // namespace cpgring::base
 
-#define CPGRING_CHECK(expression) \
-  (__builtin_expect(static_cast<bool>(expression), 1) ? void(0) : ::cpgring::base::check_failed(#expression, __FILE__, __LINE__))
+#define CPGRING_CHECK(expression)                     \
+  (__builtin_expect(static_cast<bool>(expression), 1) \
+       ? void(0)                                      \
+       : ::cpgring::base::check_failed(#expression, __FILE__, __LINE__))

@@ -1,6 +1,8 @@
-// Reads of memory that another process may change at any time: once, into a copy; only the copy is used afterwards.
+// Reads memory that another process may change at any time: once, into a copy. Only the copy is used
+// afterwards.
 //
-// The atomic load keeps the compiler from reading twice (once to check, once to use). Relaxed: order comes from the ring's semaphore.
+// The atomic load keeps the compiler from reading twice (once to check, once to use). Relaxed: the ring's
+// semaphore provides the order.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +20,8 @@ inline std::uint64_t read_once_u64(const void* at) noexcept {
   return std::uint64_t{read_once_u32(half)} | std::uint64_t{read_once_u32(half + 1)} << 32;
 }
 
-inline std::int32_t read_once_i32(const void* at) noexcept { return static_cast<std::int32_t>(read_once_u32(at)); }
+inline std::int32_t read_once_i32(const void* at) noexcept {
+  return static_cast<std::int32_t>(read_once_u32(at));
+}
 
 }  // namespace cpgring::base

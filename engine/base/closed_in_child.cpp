@@ -18,13 +18,13 @@ struct registry {
   registry();
 };
 
-/// Never destroyed: a fork may come while the process exits.
+/// Never destroyed: fork() may be called while the process exits.
 registry& the_registry() {
   static auto& one = *new registry();
   return one;
 }
 
-void before_fork() { the_registry().lock.lock(); }  // so that the child finds the set whole
+void before_fork() { the_registry().lock.lock(); }  // so that the child finds a consistent set
 void in_parent() { the_registry().lock.unlock(); }
 void in_child() {
   auto& r = the_registry();

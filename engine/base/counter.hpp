@@ -1,4 +1,4 @@
-// Counters with one writer and any readers: plain stores that other threads may read a little late.
+// Counters with one writer and any number of readers. Plain stores; readers may see a slightly older value.
 #pragma once
 
 #include <atomic>
@@ -8,8 +8,15 @@ namespace cpgring::base {
 
 class counter {
  public:
-  /// The one writer's thread. No read-modify-write: nobody else writes.
-  void add(std::uint64_t n = 1) noexcept { value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed); }
+  /// The writer's thread only. No read-modify-write is needed, because there is one writer.
+  void add(std::uint64_t n = 1) noexcept {
+    value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
+  void raise(std::uint64_t n) noexcept {
+    if (n > get()) {
+      set(n);
+    }
+  }
   void set(std::uint64_t n) noexcept { value_.store(n, std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }
 

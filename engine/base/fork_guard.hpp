@@ -1,4 +1,5 @@
-// Tells a child process that an object is its parent's: one byte on a page that the kernel wipes at fork. A read, no system call.
+// Detects that an object belongs to the parent process: one byte on a page that the kernel zeroes at fork().
+// Costs a memory read, no system call.
 #pragma once
 
 #include <utility>
@@ -19,8 +20,8 @@ class fork_guard {
   unique_mapping page_;
 };
 
-/// Keeps the parent's object for the rest of the child's life: its destructor would join threads that are not here, or touch what is
-/// shared with the parent.
+/// Keeps the parent's object for the rest of the child's life. Its destructor must not run in the child: it
+/// would join threads that do not exist there, or change what is shared with the parent.
 template <class Owner>
 void forsake(Owner of_the_parent) {
   static auto& forsaken = *new std::vector<Owner>();

@@ -1,5 +1,5 @@
-// Buckets of a high-dynamic-range histogram: 2048 steps of 1, then 1024 steps for each doubling, so that a step is at most a thousandth of
-// its value.
+// Buckets of a high-dynamic-range histogram: 2048 steps of 1, then 1024 steps for each doubling, so that a
+// step is at most a thousandth of its value.
 #include <cpgring/histogram.hpp>
 
 #include <algorithm>
@@ -12,12 +12,12 @@
 namespace cpgring {
 namespace {
 
-constexpr unsigned half_bits = 10;                                          // 1024 steps a doubling
-constexpr std::uint64_t exact_below = std::uint64_t{1} << (half_bits + 1);  // kept as they are
+constexpr unsigned half_bits = 10;                                          // 1024 steps for each doubling
+constexpr std::uint64_t exact_below = std::uint64_t{1} << (half_bits + 1);  // smaller values are kept exactly
 constexpr unsigned value_bits = 62;
 constexpr std::uint64_t value_max = (std::uint64_t{1} << value_bits) - 1;
 constexpr std::size_t bucket_count = (std::size_t{value_bits - half_bits} + 1) << half_bits;
-// How finely .hgrm walks towards 100 %: steps for each halving of what is left, as HdrHistogram's own writers do it.
+// Lines in .hgrm for each halving of the rest to 100 %, as HdrHistogram's own writers have them.
 constexpr int ticks_per_half = 5;
 
 std::size_t bucket_of(std::uint64_t value) noexcept {
@@ -28,7 +28,7 @@ std::size_t bucket_of(std::uint64_t value) noexcept {
   return (std::size_t{shift} << half_bits) + static_cast<std::size_t>(value >> shift);
 }
 
-/// The largest value that falls into it.
+/// The largest value of the bucket.
 std::uint64_t top_of(std::size_t bucket) noexcept {
   if (bucket < exact_below) {
     return bucket;
@@ -89,7 +89,8 @@ std::uint64_t histogram::percentile(double percent) const noexcept {
     return 0;
   }
   const double share = std::clamp(percent, 0.0, 100.0) / 100.0 * static_cast<double>(count_);
-  const std::uint64_t wanted = std::max<std::uint64_t>(1, static_cast<std::uint64_t>(std::ceil(share - 1e-9)));
+  const std::uint64_t wanted =
+      std::max<std::uint64_t>(1, static_cast<std::uint64_t>(std::ceil(share - 1e-9)));
   std::uint64_t seen = 0;
   for (std::size_t i = 0; i < buckets_.size(); ++i) {
     seen += buckets_[i];
@@ -101,7 +102,8 @@ std::uint64_t histogram::percentile(double percent) const noexcept {
 }
 
 std::string histogram::to_hgrm(double unit) const {
-  std::string text = fmt::format("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
+  std::string text =
+      fmt::format("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
   const auto line = [&](double percent) {
     const std::uint64_t value = percentile(percent);
     std::uint64_t up_to = 0;
@@ -109,11 +111,13 @@ std::string histogram::to_hgrm(double unit) const {
       up_to += buckets_[i];
     }
     const double left = 1.0 - percent / 100.0;
-    text += fmt::format("{:12.3f} {:2.12f} {:10d} {:>14}\n", static_cast<double>(value) / unit, percent / 100.0, up_to,
-                        left > 0 ? fmt::format("{:.2f}", 1.0 / left) : "inf");
+    text += fmt::format("{:12.3f} {:2.12f} {:10d} {:>14}\n", static_cast<double>(value) / unit,
+                        percent / 100.0, up_to, left > 0 ? fmt::format("{:.2f}", 1.0 / left) : "inf");
   };
   double percent = 0;
-  for (int step = 0; count_ != 0 && percent < 100.0 && (100.0 - percent) / 100.0 * static_cast<double>(count_) > 0.5; ++step) {
+  for (int step = 0;
+       count_ != 0 && percent < 100.0 && (100.0 - percent) / 100.0 * static_cast<double>(count_) > 0.5;
+       ++step) {
     line(percent);
     const double half = 50.0 / static_cast<double>(std::uint64_t{1} << (step / ticks_per_half));
     percent += half / ticks_per_half;
@@ -121,8 +125,9 @@ std::string histogram::to_hgrm(double unit) const {
   if (count_ != 0) {
     line(100.0);
   }
-  text += fmt::format("#[Mean    = {:12.3f}, StdDeviation   = {:12.3f}]\n#[Max     = {:12.3f}, Total count    = {:12d}]\n", mean() / unit,
-                      standard_deviation() / unit, static_cast<double>(max_) / unit, count_);
+  text += fmt::format(
+      "#[Mean    = {:12.3f}, StdDeviation   = {:12.3f}]\n#[Max     = {:12.3f}, Total count    = {:12d}]\n",
+      mean() / unit, standard_deviation() / unit, static_cast<double>(max_) / unit, count_);
   text += fmt::format("#[Buckets = {:12d}, SubBuckets     = {:12d}]\n", value_bits - half_bits, exact_below);
   return text;
 }

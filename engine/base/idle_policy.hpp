@@ -1,7 +1,8 @@
-// How long a thread with nothing to do looks for work before it sleeps. Of that thread alone.
+// How long a thread without work polls before it sleeps. For that thread only.
 //
-// adaptive: a window that doubles when something came after a sleep so soon that looking would have met it, and halves when it came later.
-// What counts is the whole wait, the looking before the sleep included. The same law as the kernel's haltpoll.
+// With `adaptive` the polling window doubles after a wait that polling for the longest window would have
+// covered, and halves after a longer one. The whole wait counts, the polling before the sleep included. The
+// kernel's haltpoll governor uses the same rule.
 #pragma once
 
 #include <algorithm>
@@ -15,20 +16,24 @@ namespace cpgring::base {
 
 class idle_policy {
  public:
-  // A message comes back from a stock daemon after 30-50 us, and a wake-up takes 10-30 us more on a virtual machine, which the wait that
-  // is measured contains. With less than their sum the window would close where looking pays most.
+  // A message returns from a stock daemon after 30-50 us, and on a virtual machine the measured wait contains
+  // a wake-up of 10-30 us. A window shorter than their sum would close where polling is most useful.
   static constexpr nanoseconds window_max{100000}, window_min{1000};
 
   explicit idle_policy(idle strategy, nanoseconds longest = window_max) noexcept
-      : strategy_(strategy), adaptive_(strategy == idle::adaptive && std::thread::hardware_concurrency() > 1), longest_(longest) {}
+      : strategy_(strategy),
+        adaptive_(strategy == idle::adaptive && std::thread::hardware_concurrency() > 1),
+        longest_(longest) {}
 
-  [[nodiscard]] bool sleeps() const noexcept { return strategy_ == idle::block || strategy_ == idle::adaptive; }
+  [[nodiscard]] bool sleeps() const noexcept {
+    return strategy_ == idle::block || strategy_ == idle::adaptive;
+  }
   [[nodiscard]] bool yields() const noexcept { return strategy_ == idle::yield; }
-  /// How long to look before the next sleep.
+  /// How long to poll before the next sleep.
   [[nodiscard]] nanoseconds window() const noexcept { return adaptive_ ? window_ : nanoseconds(0); }
-  /// The same, for what is known to come within about that time.
+  /// The same if work is known to arrive within about that time.
   [[nodiscard]] nanoseconds window_for_soon() const noexcept { return adaptive_ ? longest_ : nanoseconds(0); }
-  /// After a sleep: how long nothing had come, since the looking began.
+  /// After a sleep. `whole_wait`: the time since polling began.
   void slept(nanoseconds whole_wait) noexcept {
     if (whole_wait < longest_) {
       window_ = std::min(longest_, std::max(window_min, window_ * 2));

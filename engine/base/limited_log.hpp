@@ -1,6 +1,7 @@
-// Log lines that somebody else can cause any number of: the first of a cause is said at once, more of them are counted and summed up.
+// Limits log lines that others can cause any number of: the first line of a cause is logged at once, further
+// ones are counted and summed up.
 //
-// One thread. Has no clock of its own.
+// One thread. Time is passed in.
 #pragma once
 
 #include <chrono>
@@ -22,29 +23,30 @@ namespace cpgring::base {
 
 class limited_log {
  public:
-  /// What a sum says around its number: "refused", "connections of uid 7" make "in the last 10 s refused 25 more connections of uid 7".
+  /// The text around the number of a sum: {"refused", "connections of uid 7"} gives "in the last 10 s refused
+  /// 25 more connections of uid 7".
   struct cause {
     std::string before, after;
     friend auto operator<=>(const cause&, const cause&) = default;
   };
-  /// Causes that are told from each other; further ones share one sum.
+  /// Number of causes that are counted separately; further ones share one sum.
   static constexpr std::size_t causes_max = 128;
 
   limited_log(log_callback to, std::chrono::seconds period) : to_(std::move(to)), period_(period) {}
 
-  /// A line that is never left out.
+  /// Logs a line without a limit.
   void say(log_level level, std::string_view text) const {
     if (to_) {
       to_(level, text);
     }
   }
 
-  /// `text` is said, or counted under `why`.
+  /// Logs `text`, or counts it under `why`.
   void say(log_level level, cause why, std::string_view text, time_point now) {
     if (!to_) {
       return;
     }
-    sum_up(now);
+    write_due_sums(now);
     if (open_.size() >= causes_max && !open_.contains(why)) {
       why = {"", "lines of other causes"};
     }
@@ -56,8 +58,8 @@ class limited_log {
     }
   }
 
-  /// Tells the sums that are due.
-  void sum_up(time_point now) {
+  /// Logs the sums that are due.
+  void write_due_sums(time_point now) {
     for (auto at = open_.begin(); at != open_.end();) {
       auto& [why, p] = *at;
       if (p.until > now) {
@@ -73,7 +75,7 @@ class limited_log {
     }
   }
 
-  /// Tells every sum, due or not.
+  /// Logs every sum, due or not.
   void finish() {
     for (const auto& [why, p] : open_) {
       if (p.count > 0) {
@@ -83,7 +85,7 @@ class limited_log {
     open_.clear();
   }
 
-  /// When sum_up() has something to do.
+  /// The time at which write_due_sums() has something to do.
   [[nodiscard]] std::optional<time_point> due() const noexcept {
     std::optional<time_point> first;
     for (const auto& [why, p] : open_) {
@@ -102,8 +104,8 @@ class limited_log {
   };
 
   void tell(const cause& why, const period& p) const {
-    to_(p.level,
-        fmt::format("in the last {} s {}{}{} more {}", period_.count(), why.before, why.before.empty() ? "" : " ", p.count, why.after));
+    to_(p.level, fmt::format("in the last {} s {}{}{} more {}", period_.count(), why.before,
+                             why.before.empty() ? "" : " ", p.count, why.after));
   }
 
   log_callback to_;

@@ -19,7 +19,6 @@ std::string_view to_string(wakeup backend) noexcept {
   switch (backend) {
     case wakeup::automatic: return "automatic";
     case wakeup::futex: return "futex";
-    case wakeup::socket: return "socket";
     case wakeup::epoll: return "epoll";
   }
   return "unknown";

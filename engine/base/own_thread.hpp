@@ -1,7 +1,7 @@
 // Starts the threads of the library.
 //
-// They take none of the process's signals: a program that blocks a signal to wait for it, or whose handler belongs on one of its own
-// threads, must not meet it on one of ours. Signals that a fault of the thread itself raises can't be left to others and stay as they are.
+// These threads block all signals except those that a fault of the thread itself raises: a signal that the
+// program waits for, or handles on one of its own threads, must not be delivered to a thread of the library.
 #pragma once
 
 #include <pthread.h>
@@ -15,7 +15,7 @@ namespace cpgring::base {
 /// As std::thread(run). Throws std::system_error.
 template <class Run>
 std::thread start_own_thread(Run&& run) {
-  struct without_signals {  // a new thread inherits the mask
+  struct without_signals {  // a new thread inherits the signal mask
     without_signals() noexcept {
       sigset_t all;
       ::sigfillset(&all);

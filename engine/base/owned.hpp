@@ -1,4 +1,4 @@
-// Owners of descriptors and mappings: closed and unmapped exactly once.
+// Owners of descriptors and mappings: each is closed or unmapped exactly once.
 #pragma once
 
 #include <sys/mman.h>
@@ -40,7 +40,8 @@ class unique_mapping {
  public:
   unique_mapping() = default;
   unique_mapping(void* at, std::size_t size) noexcept : at_(at), size_(size) {}
-  unique_mapping(unique_mapping&& other) noexcept : at_(std::exchange(other.at_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  unique_mapping(unique_mapping&& other) noexcept
+      : at_(std::exchange(other.at_, nullptr)), size_(std::exchange(other.size_, 0)) {}
   unique_mapping& operator=(unique_mapping&& other) noexcept {
     if (this != &other) {
       reset();

@@ -1,4 +1,4 @@
-// Writes a value into bytes of any alignment.
+// Writes a value to an unaligned address.
 #pragma once
 
 #include <cstddef>

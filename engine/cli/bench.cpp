@@ -1,5 +1,6 @@
-// cpgring bench: hands its arguments to cpgring-bench, which stands beside this program where benchmarks were built; where it does not, as
-// in an installation, there is no such subcommand. What measures rivals needs their libraries; the command itself is to need none.
+// cpgring bench: runs cpgring-bench with its own arguments. That program lies beside this one where the
+// benchmarks were built; elsewhere, as in an installation, the subcommand does not exist. It is a separate
+// program because it needs the libraries of its peers, which the command itself must not need.
 #include <unistd.h>
 
 #include <cerrno>
@@ -16,7 +17,7 @@
 namespace cpgring::cli {
 namespace {
 
-/// Empty: it is not there.
+/// Empty: there is no such program.
 std::filesystem::path bench_program() {
   std::error_code failed;
   const auto self = std::filesystem::read_symlink("/proc/self/exe", failed);
@@ -43,10 +44,13 @@ bool declare_bench(CLI::App& app, runner& run) {
   if (program.empty()) {
     return false;
   }
-  auto* command = app.add_subcommand("bench", "measure against stock libcpg and others: 'cpgring bench --help' names the suites");
+  auto* command = app.add_subcommand(
+      "bench", "measure against stock libcpg and other peers; 'cpgring bench --help' lists the suites");
   command->set_help_flag();
   command->prefix_command();
-  command->callback([&run, command, program] { run = [words = command->remaining(), program] { return run_bench(program, words); }; });
+  command->callback([&run, command, program] {
+    run = [words = command->remaining(), program] { return run_bench(program, words); };
+  });
   return true;
 }
 

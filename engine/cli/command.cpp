@@ -16,19 +16,25 @@
 namespace cpgring::cli {
 namespace {
 
-const std::map<std::string, wakeup> backends{
-    {"auto", wakeup::automatic}, {"futex", wakeup::futex}, {"socket", wakeup::socket}, {"epoll", wakeup::epoll}};
+const std::map<std::string, wakeup> backends{{"auto", wakeup::automatic},
+                                             {"futex", wakeup::futex},
+
+                                             {"epoll", wakeup::epoll}};
 const std::map<std::string, idle> strategies{
     {"block", idle::block}, {"adaptive", idle::adaptive}, {"spin", idle::spin}, {"yield", idle::yield}};
 
 }  // namespace
 
 void connection_options::declare(CLI::App& app) {
-  app.add_option("-s,--service", service, "name of the service's socket; 'cpg' is corosync")->capture_default_str();
-  app.add_option("--max-message-size", max_message_size, "largest message that can arrive; three rings of this size for the handle")
-      ->transform(byte_count(max_message_size_min, max_message_size_max))
+  app.add_option("-s,--service", service, "name of the service's socket; 'cpg' is corosync")
       ->capture_default_str();
-  app.add_option("--deadline", deadline_ms, "milliseconds for connecting and for each request")
+  app.add_option(
+         "--ring-bytes", ring_bytes,
+         "size of each of the handle's three rings; an incoming message needs 184 bytes more than its "
+         "own size")
+      ->transform(byte_count(ring_bytes_min, ring_bytes_max))
+      ->capture_default_str();
+  app.add_option("--deadline", deadline_ms, "time limit in milliseconds, for connecting and for each request")
       ->transform(whole_number(1, 3600000))
       ->capture_default_str();
   declare_service_uid(app, service_uid);
@@ -37,34 +43,37 @@ void connection_options::declare(CLI::App& app) {
 handle_options connection_options::for_handle() const {
   handle_options h;
   h.service = service;
-  h.max_message_size = max_message_size;
+  h.ring_bytes = ring_bytes;
   h.connect_deadline = h.control_deadline = std::chrono::milliseconds(deadline_ms);
   h.service_uid = service_uid;
   return h;
 }
 
 void declare_service_uid(CLI::App& app, std::optional<std::uint32_t>& into) {
-  app.add_option("--service-uid", into, "the uid that may run the service, beside root and this user")
+  app.add_option("--service-uid", into, "uid that may run the service, in addition to root and this user")
       ->transform(whole_number(0, UINT32_MAX - 1));
 }
 
 void declare_group(CLI::App& app, std::string& into) {
-  app.add_option("GROUP", into, "the group to join, 1 to 128 bytes")->required()->check([](const std::string& name) {
-    return !name.empty() && name.size() <= group_name_max
-               ? std::string()
-               : fmt::format("a group name has 1 to {} bytes, this one has {}", group_name_max, name.size());
-  });
+  app.add_option("GROUP", into, "the group to join, 1 to 128 bytes")
+      ->required()
+      ->check([](const std::string& name) {
+        return !name.empty() && name.size() <= group_name_max
+                   ? std::string()
+                   : fmt::format("a group name has 1 to {} bytes, this one has {}", group_name_max,
+                                 name.size());
+      });
 }
 
 void declare_engine(CLI::App& app, engine_options& into) {
   declare_choice(app, "--wakeup", into.wakeup_backend, backends,
-                 "how the engine learns of events; auto: the best here, see 'cpgring probe'");
+                 "how the engine is woken by events; auto: the best available here, see 'cpgring probe'");
   declare_choice(app, "--idle", into.idle_strategy, strategies,
-                 "what it does when nothing waits; default adaptive: look a little longer, then sleep");
+                 "what the engine does without events; default adaptive: poll for a while, then sleep");
 }
 
 void declare_verbosity(CLI::App& app, int& verbosity) {
-  app.add_flag("-v,--verbose", verbosity, "tell on stderr what was probed and chosen; twice: everything");
+  app.add_flag("-v,--verbose", verbosity, "log to stderr what was probed and chosen; twice: everything");
 }
 
 log_callback log_to_stderr(int verbosity, std::optional<log_level> usual) {

@@ -1,4 +1,4 @@
-// What every subcommand of cpgring shares: exit codes, options that several take, how an error is told.
+// Shared by all subcommands of cpgring: exit codes, common options, and error output.
 #pragma once
 
 #include <chrono>
@@ -14,15 +14,16 @@
 
 namespace cpgring::cli {
 
-/// What the command exits with; documented in --help.
+/// Exit codes of the command; documented in --help.
 enum class outcome : int {
-  done = 0,       ///< did what was asked, and all checks held
-  failed = 1,     ///< ran, but not everything arrived, or arrived wrong; or a standard stream could not be read or written
-  usage = 2,      ///< an option or argument that makes no sense
-  no_service = 3  ///< could not run: service absent or lost, limits of this machine, a file that can't be written
+  done = 0,        ///< did what was asked, and all checks held
+  failed = 1,      ///< ran, but messages were lost or wrong, or a standard stream failed
+  usage = 2,       ///< an invalid option or argument
+  no_service = 3,  ///< could not run: no service, a limit of this machine, or a file that can't be written
 };
 
-/// One subcommand: declares its options below `app` and leaves in `run` what is to be done once they are parsed.
+/// The action of a subcommand. Each declare function adds the options of its subcommand to `app`; parsing
+/// then stores the action in `run`.
 using runner = std::function<outcome()>;
 void declare_load(CLI::App& app, runner& run);
 void declare_listen(CLI::App& app, runner& run);
@@ -30,13 +31,13 @@ void declare_send(CLI::App& app, runner& run);
 void declare_groups(CLI::App& app, runner& run);
 void declare_serve(CLI::App& app, runner& run);
 void declare_probe(CLI::App& app, runner& run);
-/// False: it is not offered here.
+/// False: the subcommand does not exist here.
 bool declare_bench(CLI::App& app, runner& run);
 
-/// Options of the connection that listen, send and groups have in common.
+/// Connection options shared by listen, send and groups.
 struct connection_options {
   std::string service = "cpg";
-  std::uint32_t max_message_size = std::uint32_t{1} << 20;
+  std::uint32_t ring_bytes = std::uint32_t{1} << 20;
   std::uint32_t deadline_ms = 10000;
   std::optional<std::uint32_t> service_uid;
 
@@ -44,14 +45,14 @@ struct connection_options {
   [[nodiscard]] handle_options for_handle() const;
 };
 
-/// --service-uid.
+/// Declares --service-uid.
 void declare_service_uid(CLI::App& app, std::optional<std::uint32_t>& into);
-/// The group of listen and send.
+/// Declares GROUP, for listen and send.
 void declare_group(CLI::App& app, std::string& into);
-/// An option that takes one of the names in `choices`.
+/// Declares an option whose value is one of the names in `choices`.
 template <class Value>
-void declare_choice(CLI::App& app, const std::string& flag, Value& into, const std::map<std::string, Value>& choices,
-                    const std::string& text) {
+void declare_choice(CLI::App& app, const std::string& flag, Value& into,
+                    const std::map<std::string, Value>& choices, const std::string& text) {
   std::vector<std::string> names;
   for (const auto& choice : choices) {
     names.push_back(choice.first);
@@ -61,20 +62,21 @@ void declare_choice(CLI::App& app, const std::string& flag, Value& into, const s
       ->check(CLI::IsMember(names));
 }
 
-/// Options of the engine: how it waits, how it idles.
+/// Declares the options of the engine: wake-up backend and idle strategy.
 void declare_engine(CLI::App& app, engine_options& into);
-/// Adds -v/--verbose: the library's log on stderr from info on, twice: from debug on.
+/// Declares -v/--verbose: the library's log on stderr, from level info on; twice: from level debug on.
 void declare_verbosity(CLI::App& app, int& verbosity);
-/// Without --verbose lines from `usual` on. Commands that tell their errors themselves want none then: each would be told twice.
+/// Without --verbose: lines from level `usual` on. Commands that report their errors themselves pass none, so
+/// that no error is reported twice.
 log_callback log_to_stderr(int verbosity, std::optional<log_level> usual = std::nullopt);
 
-/// On stderr as it is. Waits where that is a pipe that is full. A stderr that takes nothing ends nothing.
+/// Writes `text` unchanged to stderr. Blocks while stderr is a full pipe; ignores failures.
 void print_error(std::string_view text) noexcept;
-/// "cpgring: TEXT" on stderr.
+/// Writes "cpgring: TEXT" and a newline to stderr.
 void complain(std::string_view text);
 outcome complain(const error& e);
 
-/// Lets this process have as many descriptors as its hard limit allows; returns how many that are.
+/// Raises this process's limit of descriptors to its hard limit. Returns the limit; 0: unknown.
 std::size_t raise_descriptor_limit();
 
 }  // namespace cpgring::cli

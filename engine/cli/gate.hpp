@@ -1,4 +1,4 @@
-// Where a sending thread waits until the engine's thread says that it is worth trying again.
+// Blocks a sending thread until the engine's thread signals that another attempt makes sense.
 #pragma once
 
 #include <condition_variable>
@@ -8,7 +8,7 @@
 
 namespace cpgring::cli {
 
-/// The waiter notes count() before the attempt that may be refused; open() behind that makes wait_past() return.
+/// The waiter reads count() before an attempt that may be refused. Any later open() makes wait_past() return.
 class gate {
  public:
   [[nodiscard]] std::uint64_t count() {
@@ -22,7 +22,7 @@ class gate {
     }
     opened_.notify_all();
   }
-  /// False: `end` was asked for.
+  /// False: `end` was requested.
   bool wait_past(std::uint64_t seen, const std::stop_token& end) {
     std::unique_lock lock(lock_);
     return opened_.wait(lock, end, [&] { return count_ != seen; });

@@ -1,8 +1,9 @@
-// cpgring groups: who is in which group.
+// cpgring groups: lists the members of all groups.
 #include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -26,7 +27,7 @@ std::string groups_text(const std::vector<group_entry>& entries, bool as_json) {
     for (const auto& e : entries) {
       list.push_back({{"group", e.group}, {"node_id", e.node_id}, {"pid", e.pid}});
     }
-    // Names are bytes: what is no UTF-8 becomes the replacement character.
+    // Names are arbitrary bytes: those that are not UTF-8 become the replacement character.
     return without_raw_controls(list.dump(2, ' ', false, nlohmann::json::error_handler_t::replace)) + "\n";
   }
   std::size_t width = 5;
@@ -59,7 +60,7 @@ outcome groups(const groups_options& o) {
       loop.stop();
     }
   };
-  auto opened = loop.open(o.connection.for_handle(), calls);
+  auto opened = loop.open(o.connection.for_handle(), std::move(calls));
   if (!opened) {
     return complain(opened.error());
   }
@@ -79,7 +80,7 @@ void declare_groups(CLI::App& app, runner& run) {
   auto* command = app.add_subcommand("groups", "list the members of all groups of a service");
   auto o = std::make_shared<groups_options>();
   o->connection.declare(*command);
-  command->add_flag("--json", o->json, "as a JSON list");
+  command->add_flag("--json", o->json, "print a JSON list");
   command->callback([&run, o] { run = [o] { return groups(*o); }; });
 }
 

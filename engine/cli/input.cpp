@@ -22,7 +22,7 @@ input::input(int fd) : fd_(fd), stop_(::eventfd(0, EFD_CLOEXEC)) {
   if (stop_ < 0) {
     throw std::system_error(errno, std::generic_category(), "no descriptor for standard input");
   }
-  // Found here, because poll() waits for ever for bytes of a pipe's other end.
+  // Checked here, because poll() would wait forever for input on the write end of a pipe.
   const int flags = ::fcntl(fd_, F_GETFL);
   failure_ = flags < 0 || (flags & O_ACCMODE) == O_WRONLY ? EBADF : 0;
 }

@@ -1,4 +1,4 @@
-// Standard input by lines: its end, its failure, and being told to stop are three different things.
+// Reads standard input by lines, and distinguishes its end, its failure, and a request to stop.
 #pragma once
 
 #include <cstddef>
@@ -6,28 +6,31 @@
 
 namespace cpgring::cli {
 
-/// One thread reads; stop() may come from any.
+/// One thread reads. stop(): any thread.
 class input {
  public:
-  /// `fd` stays open as long as this lives. Throws std::system_error where no descriptor is left for stop().
+  /// `fd` must stay open while this object lives. Throws std::system_error if no descriptor is left for
+  /// stop().
   explicit input(int fd);
   ~input();
   input(const input&) = delete;
   input& operator=(const input&) = delete;
 
-  /// The next line, without its newline; the last one may lack it. Waits, also where somebody made the descriptor non-blocking. False: the
-  /// end, a failure (what came behind the last newline is not a line then), or stop(). A line above `most` bytes comes in pieces of `most`.
+  /// Reads the next line, without its newline, which the last line may lack. Blocks, even if the descriptor
+  /// is non-blocking. False: the end, a failure (then the bytes after the last newline are not a line), or
+  /// stop(). A line above `most` bytes is returned in pieces of `most` bytes.
   bool line(std::string& into, std::size_t most);
-  /// All that is left, or the first `most` bytes of it. False: a failure, or stop().
+  /// Reads the rest of the input, or its first `most` bytes. False: a failure, or stop().
   bool all(std::string& into, std::size_t most);
-  /// Ends a read that waits, and all later ones.
+  /// Ends the current read and all later ones.
   void stop() noexcept;
 
-  /// The errno of the read that failed, or 0. EBADF from the start: it is closed, or not open for reading.
+  /// The errno of the failed read, or 0. EBADF from the start: the descriptor is closed, or not open for
+  /// reading.
   [[nodiscard]] int failure() const noexcept { return failure_; }
 
  private:
-  /// Reads once more; false: there is nothing more.
+  /// Reads once more. False: there is no more input.
   bool fill();
 
   const int fd_;
@@ -36,8 +39,8 @@ class input {
   bool at_end_ = false;
   bool stopped_ = false;
   std::string buffer_;
-  std::size_t searched_ = 0;  // of buffer_: so far there is no newline
-  std::size_t taken_ = 0;     // of buffer_: handed out
+  std::size_t searched_ = 0;  // offset in buffer_: there is no newline before it
+  std::size_t taken_ = 0;     // offset in buffer_: all before it has been returned
 };
 
 }  // namespace cpgring::cli

@@ -1,4 +1,5 @@
-// SIGINT, SIGTERM and SIGHUP as a call on a thread of its own, so that what it does may be more than a signal handler may.
+// Delivers SIGINT, SIGTERM and SIGHUP as a call on a separate thread, which may do more than a signal handler
+// may.
 #pragma once
 
 #include <functional>
@@ -8,9 +9,10 @@
 
 namespace cpgring::cli {
 
-/// From construction to destruction these signals are blocked in this thread and in those it starts, and each makes `call` run (on the
-/// watching thread) with how many came so far. Make one before any other thread is there that does not block them. SIGHUP keeps its
-/// disposition where it is ignored: who started the program with nohup wants it to outlive the terminal.
+/// While an object lives, these signals are blocked in the thread that created it and in the threads that
+/// this one starts. Each signal runs `call` on the watching thread, with the number of signals so far. Create
+/// it before any thread that does not block these signals. An ignored SIGHUP stays ignored: a program started
+/// by nohup must outlive its terminal.
 class interrupts {
  public:
   explicit interrupts(std::function<void(int count)> call);

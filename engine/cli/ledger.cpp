@@ -26,10 +26,11 @@ constexpr std::uint64_t mixed(std::uint64_t x) noexcept {
 }
 
 std::uint64_t mark_of(const head& h) noexcept {
-  return mixed(h.number * golden ^ static_cast<std::uint64_t>(h.intended)) ^ mixed((std::uint64_t{h.handle} << 32 | h.size) + golden);
+  return mixed(h.number * golden ^ static_cast<std::uint64_t>(h.intended)) ^
+         mixed((std::uint64_t{h.handle} << 32 | h.size) + golden);
 }
 
-/// Calls visit(offset, pattern, bytes) over all that lies behind the head.
+/// Calls visit(offset, pattern, bytes) for all bytes after the head.
 template <class Visit>
 bool over_pattern(std::uint64_t mark, std::size_t size, Visit visit) noexcept {
   std::uint64_t word = mark;
@@ -54,8 +55,10 @@ ledger::ledger(std::uint32_t handles, std::uint64_t messages, std::size_t size, 
   }
 }
 
-void ledger::write(std::span<std::byte> payload, std::uint64_t message, std::int64_t intended) const noexcept {
-  head h{0, message / arrivals_.size(), intended, handle_of(message), static_cast<std::uint32_t>(payload.size())};
+void ledger::write(std::span<std::byte> payload, std::uint64_t message,
+                   std::int64_t intended) const noexcept {
+  head h{0, message / arrivals_.size(), intended, handle_of(message),
+         static_cast<std::uint32_t>(payload.size())};
   h.mark = mark_of(h);
   std::memcpy(payload.data(), &h, sizeof h);
   over_pattern(h.mark, payload.size(), [&](std::size_t at, std::uint64_t word, std::size_t bytes) {
@@ -64,7 +67,9 @@ void ledger::write(std::span<std::byte> payload, std::uint64_t message, std::int
   });
 }
 
-ledger::share& ledger::mine() { return *shares_[std::hash<std::thread::id>{}(std::this_thread::get_id()) % shares_.size()]; }
+ledger::share& ledger::mine() {
+  return *shares_[std::hash<std::thread::id>{}(std::this_thread::get_id()) % shares_.size()];
+}
 
 bool ledger::intact(std::uint32_t handle, std::span<const std::byte> payload) const noexcept {
   head h{};
@@ -72,7 +77,8 @@ bool ledger::intact(std::uint32_t handle, std::span<const std::byte> payload) co
     return false;
   }
   std::memcpy(&h, payload.data(), sizeof h);
-  return h.handle == handle && h.size == size_ && h.number < arrivals_[handle].planned && h.mark == mark_of(h) &&
+  return h.handle == handle && h.size == size_ && h.number < arrivals_[handle].planned &&
+         h.mark == mark_of(h) &&
          over_pattern(h.mark, size_, [&](std::size_t at, std::uint64_t word, std::size_t bytes) {
            return std::memcmp(payload.data() + at, &word, bytes) == 0;
          });

@@ -1,10 +1,11 @@
-// cpgring listen GROUP: what is multicast there, on standard output.
+// cpgring listen GROUP: prints the messages of a group on standard output.
 #include <unistd.h>
 
 #include <chrono>
 #include <memory>
 #include <optional>
 #include <stop_token>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -30,38 +31,43 @@ struct listen_options {
   int verbosity = 0;
 };
 
-/// The engine's thread never waits for the reader of standard output: a member that takes nothing makes the service's memory grow.
+/// The engine's thread never waits for the reader of standard output: while a member does not read its
+/// events, the service's memory grows.
 class listener {
  public:
   explicit listener(const listen_options& o)
-      : o_(o), escaped_(!o.raw && !o.json && ::isatty(STDOUT_FILENO) == 1), queue_(STDOUT_FILENO, STDERR_FILENO, o.buffer) {}
+      : o_(o),
+        escaped_(!o.raw && !o.json && ::isatty(STDOUT_FILENO) == 1),
+        queue_(STDOUT_FILENO, STDERR_FILENO, o.buffer) {}
 
   outcome run() {
     hear();
-    // From here on it is in no group, so that waiting for a reader costs nobody but this process anything.
+    // This process is in no group any more, so waiting for the reader delays nobody else.
     const bool in_a_hurry = interrupted_ || overflowed_;
     if (overflowed_) {
-      complain(fmt::format("standard output is read too slowly: at most {} bytes may wait for it (--buffer); left the group '{}'",
-                           o_.buffer, printable(o_.group)));
+      complain(
+          fmt::format("standard output is read too slowly: at most {} bytes may wait for it (--buffer); left "
+                      "the group '{}'",
+                      o_.buffer, printable(o_.group)));
     } else if (failure_) {
       how_ = complain(*failure_);
     }
-    const bool all = queue_.finish(in_a_hurry ? std::optional(reader_patience) : std::nullopt);
+    const bool all = queue_.finish(in_a_hurry ? std::optional(reader_timeout) : std::nullopt);
     if (overflowed_) {
       return outcome::failed;
     }
-    standard_output().fail(queue_.failure());  // main() tells it
+    standard_output().fail(queue_.failure());  // main() reports it
     if (!all && queue_.failure() == 0) {
-      complain(fmt::format("standard output takes nothing: {} bytes were not written", queue_.waiting()));
+      complain(fmt::format("standard output is blocked: {} bytes were not written", queue_.waiting()));
     }
     return all ? how_ : outcome::failed;
   }
 
  private:
-  /// How long a reader may take nothing, once this process has to end.
-  static constexpr std::chrono::milliseconds reader_patience{2000};
+  /// How long the reader may accept nothing once this process has to end.
+  static constexpr std::chrono::milliseconds reader_timeout{2000};
 
-  /// From opening to the end of the connection.
+  /// Opens the handle and dispatches until the connection ends.
   void hear() {
     engine_options e;
     e.log = log_to_stderr(o_.verbosity);
@@ -75,9 +81,10 @@ class listener {
     calls.on_message = [&](handle& h, const message& m) { take(loop, h, m); };
     calls.on_view = [&](handle& h, const view& v) { take(loop, h, v); };
     calls.on_aborted = [this](handle&, const aborted_message& a) {
-      static_cast<void>(queue_.add_error(fmt::format("cpgring: a message of node {} pid {} was cut off after {} of {} bytes: {}\n",
-                                                     a.sender_node, a.sender_pid, a.bytes_received, a.bytes_announced,
-                                                     a.cause != nullptr ? a.cause->message() : std::string("its sender left"))));
+      static_cast<void>(queue_.add_error(
+          fmt::format("cpgring: a message of node {} pid {} was cut off after {} of {} bytes: {}\n",
+                      a.sender_node, a.sender_pid, a.bytes_received, a.bytes_announced,
+                      a.cause != nullptr ? a.cause->message() : std::string("its sender left"))));
     };
     calls.on_state = [&](handle&, const state_change& change) {
       if (change.cause != nullptr) {
@@ -87,14 +94,17 @@ class listener {
     };
     auto h = o_.connection.for_handle();
     h.group = o_.group;
-    if (auto opened = loop.open(h, calls); !opened) {
+    if (auto opened = loop.open(h, std::move(calls)); !opened) {
       failure_ = opened.error();
-    } else if (auto ran = loop.run(); !ran) {
+    } else if (auto ran = loop.run();
+               !ran && ran.error() != errc::stopped) {  // a signal may have stopped it first
       failure_ = ran.error();
     }
   }
 
-  void put(engine& loop, handle& h, std::string_view bytes) { leave_unless(ended_ || queue_.add(bytes), loop, h); }
+  void put(engine& loop, handle& h, std::string_view bytes) {
+    leave_unless(ended_ || queue_.add(bytes), loop, h);
+  }
 
   void leave_unless(bool added, engine& loop, handle& h) {
     if (added) {
@@ -108,14 +118,18 @@ class listener {
   }
 
   void put_json(engine& loop, handle& h, const nlohmann::json& line) {
-    put(loop, h, without_raw_controls(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)) + "\n");
+    put(loop, h,
+        without_raw_controls(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)) + "\n");
   }
 
   void take(engine& loop, handle& h, const message& m) {
     if (o_.json) {
-      put_json(
-          loop, h,
-          {{"event", "message"}, {"node_id", m.sender_node()}, {"pid", m.sender_pid()}, {"sequence", m.sequence()}, {"payload", m.text()}});
+      put_json(loop, h,
+               {{"event", "message"},
+                {"node_id", m.sender_node()},
+                {"pid", m.sender_pid()},
+                {"sequence", m.sequence()},
+                {"payload", m.text()}});
     } else if (o_.raw) {
       put(loop, h, m.text());
     } else {
@@ -164,27 +178,36 @@ class listener {
   output_queue queue_;
   std::optional<error> failure_;
   outcome how_ = outcome::done;
-  bool ended_ = false;       // what comes now is not printed
-  bool overflowed_ = false;  // and that is why
+  bool ended_ = false;       // further messages are not printed
+  bool overflowed_ = false;  // `ended_` is set because the output queue was full
   bool interrupted_ = false;
 };
 
 }  // namespace
 
 void declare_listen(CLI::App& app, runner& run) {
-  auto* command = app.add_subcommand("listen", "join a group and print its messages on standard output, one a line");
+  auto* command =
+      app.add_subcommand("listen", "join a group and print its messages on standard output, one per line");
   auto o = std::make_shared<listen_options>();
   declare_group(*command, o->group);
-  command->add_option("-c,--count", o->count, "end after so many messages")->transform(whole_number(0));
+  command->add_option("-c,--count", o->count, "exit after this many messages")->transform(whole_number(0));
   command
-      ->add_option("--buffer", o->buffer,
-                   "bytes that may wait for the reader of standard output; beyond that it leaves the group and exits with 1")
+      ->add_option(
+          "--buffer", o->buffer,
+          "bytes that may wait for a slow reader of standard output; above that, leave the group and "
+          "exit with 1")
       ->transform(byte_count(1))
       ->capture_default_str();
-  command->add_flag("--views", o->views, "also tell on stderr (with --json: in the output) who joins and leaves");
-  auto* raw = command->add_flag("--raw", o->raw,
-                                "payloads as they are, no newline behind each; without it a terminal gets what it can't print as \\xNN");
-  command->add_flag("--json", o->json, "one JSON object a line; payload bytes that are no UTF-8 are replaced")->excludes(raw);
+  command->add_flag("--views", o->views,
+                    "also report joins and leaves, on stderr (with --json: in the output)");
+  auto* raw =
+      command->add_flag("--raw", o->raw,
+                        "print payloads unchanged, without a newline after each; otherwise a terminal "
+                        "gets unprintable bytes as \\xNN");
+  command
+      ->add_flag("--json", o->json,
+                 "print one JSON object per line; payload bytes that are not UTF-8 are replaced")
+      ->excludes(raw);
   o->connection.declare(*command);
   declare_verbosity(*command, o->verbosity);
   command->callback([&run, o] { run = [o] { return listener(*o).run(); }; });

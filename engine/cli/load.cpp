@@ -1,4 +1,5 @@
-// cpgring load: a workload that checks what it measures. Options, the table, the JSON; load_run does the work.
+// cpgring load: a workload that checks what it measures. This file has the options, the table and the JSON;
+// load_run runs the workload.
 #include <unistd.h>
 
 #include <atomic>
@@ -26,8 +27,10 @@ const std::map<std::string, ordering> orderings{{"by_handle", ordering::by_handl
                                                 {"by_key", ordering::by_key},
                                                 {"unordered", ordering::unordered}};
 
-const std::map<std::string, mode> modes{
-    {"one", mode::one}, {"one_nonblocking", mode::one_nonblocking}, {"all", mode::all}, {"blocking", mode::blocking}};
+const std::map<std::string, mode> modes{{"one", mode::one},
+                                        {"one_nonblocking", mode::one_nonblocking},
+                                        {"all", mode::all},
+                                        {"blocking", mode::blocking}};
 
 std::string_view name_of(mode how) {
   for (const auto& [name, value] : modes) {
@@ -44,7 +47,8 @@ double per_second(const load_report& r) {
 }
 
 double per_message(const load_report& r, std::chrono::nanoseconds cpu) {
-  return r.totals.delivered == 0 ? 0 : static_cast<double>(cpu.count()) / static_cast<double>(r.totals.delivered);
+  return r.totals.delivered == 0 ? 0
+                                 : static_cast<double>(cpu.count()) / static_cast<double>(r.totals.delivered);
 }
 
 double opening_us(const load_options& o, const load_report& r) {
@@ -60,7 +64,8 @@ std::string time_of(std::uint64_t ns) {
 
 std::string bytes_of(std::uint64_t bytes) {
   const auto value = static_cast<double>(bytes);
-  return bytes < (1U << 20) ? fmt::format("{:.1f} KiB", value / 1024) : fmt::format("{:.1f} MiB", value / (1 << 20));
+  return bytes < (1U << 20) ? fmt::format("{:.1f} KiB", value / 1024)
+                            : fmt::format("{:.1f} MiB", value / (1 << 20));
 }
 
 std::string table_of(const load_options& o, const load_report& r) {
@@ -69,26 +74,29 @@ std::string table_of(const load_options& o, const load_report& r) {
   const auto line = [&text](std::string_view name, const std::string& value, const std::string& more = {}) {
     text += fmt::format("{:<22} {:>12}   {}\n", name, value, more);
   };
-  text += fmt::format("cpgring load: service {}, wake-up {}, mode {}, idle {}\n\n", r.service, to_string(r.backend), name_of(o.how),
-                      to_string(o.engine.idle_strategy));
+  text += fmt::format("cpgring load: service {}, wake-up {}, mode {}, idle {}\n\n", r.service,
+                      to_string(r.backend), name_of(o.how), to_string(o.engine.idle_strategy));
   if (o.engine.reactors != 1) {
     line("reactors", fmt::format("{}", o.engine.reactors), "each with a thread of its own");
   }
   if (o.engine.workers != 0 || o.work_ns != 0 || o.retain != 0) {
     line("workers", fmt::format("{}", o.engine.workers),
-         fmt::format("{}, {} ns of work in each callback, {} leases kept ({} refused, {} copied out)", to_string(o.order), o.work_ns,
-                     o.retain, r.leases_refused, r.engine.total.copied_out));
+         fmt::format("{}, {} ns of work in each callback, {} leases kept ({} refused, {} copied out)",
+                     to_string(o.order), o.work_ns, o.retain, r.leases_refused, r.engine.total.copied_out));
   }
-  line("handles", fmt::format("{}", o.handles), fmt::format("each in a group of its own, opened in {:.0f} us each", opening_us(o, r)));
+  line("handles", fmt::format("{}", o.handles),
+       fmt::format("each in a group of its own, opened in {:.0f} us each", opening_us(o, r)));
   line("messages sent", fmt::format("{}", r.sent),
-       fmt::format("of {} bytes, {}", o.size, o.rate != 0 ? fmt::format("{} a second", o.rate) : "as fast as it goes"));
+       fmt::format("of {} bytes, {}", o.size,
+                   o.rate != 0 ? fmt::format("{} a second", o.rate) : "as fast as it goes"));
   line("messages delivered", fmt::format("{}", r.totals.delivered),
-       fmt::format("lost {}, duplicated {}, out of order {}, corrupted {}", r.lost, r.totals.duplicated, r.totals.out_of_order,
-                   r.totals.corrupted));
+       fmt::format("lost {}, duplicated {}, out of order {}, corrupted {}", r.lost, r.totals.duplicated,
+                   r.totals.out_of_order, r.totals.corrupted));
   line("throughput", fmt::format("{:.0f}/s", per_second(r)),
        fmt::format("over {:.1f} s", std::chrono::duration<double>(r.running).count()));
   line("CPU per message", fmt::format("{:.0f} ns", per_message(r, r.cpu)),
-       fmt::format("without the service's own; {:.0f} ns of it by the thread that keeps the pace", per_message(r, r.sender_cpu)));
+       fmt::format("without the service's own; {:.0f} ns of it by the sending thread",
+                   per_message(r, r.sender_cpu)));
   line("latency p50", time_of(l.percentile(50)), "from the intended send time to the callback");
   line("        p90", time_of(l.percentile(90)));
   line("        p99", time_of(l.percentile(99)));
@@ -96,14 +104,16 @@ std::string table_of(const load_options& o, const load_report& r) {
   line("        p99.99", time_of(l.percentile(99.99)));
   line("        max", time_of(l.max()));
   line("shared memory", bytes_of(r.shm_bytes / o.handles), "for each handle");
-  line("resident", bytes_of(r.rss_bytes), o.embedded() ? "shared memory and the embedded service included" : "shared memory included");
+  line("resident", bytes_of(r.rss_bytes),
+       o.embedded() ? "shared memory and the embedded service included" : "shared memory included");
   text += "\n";
   if (r.failure) {
     text += fmt::format("ended early: {}\n", r.failure->message());
   } else if (r.interrupted) {
     text += "interrupted\n";
   }
-  return text + (r.good(o) ? "good: every message was delivered once, in order and intact\n" : "NOT GOOD: see above\n");
+  return text + (r.good(o) ? "good: every message was delivered once, in order and intact\n"
+                           : "NOT GOOD: see above\n");
 }
 
 nlohmann::ordered_json json_of(const load_options& o, const load_report& r) {
@@ -142,7 +152,7 @@ nlohmann::ordered_json json_of(const load_options& o, const load_report& r) {
           {"connect_us_per_handle", opening_us(o, r)},
           {"shm_bytes_per_handle", r.shm_bytes / o.handles},
           {"rss_bytes", r.rss_bytes},
-          {"max_message_size", o.max_message_size},
+          {"ring_bytes", o.ring_bytes},
           {"doorbells", r.engine.total.doorbells},
           {"sleeps", r.engine.sleeps},
           {"enters", r.engine.enters},
@@ -152,7 +162,7 @@ nlohmann::ordered_json json_of(const load_options& o, const load_report& r) {
 
 result<void> write_file(const std::string& name, const std::string& text) {
   if (name == "-") {
-    standard_output().write(text);  // main() looks whether that worked
+    standard_output().write(text);  // main() reports failures
     return {};
   }
   std::ofstream file(name);
@@ -168,10 +178,10 @@ outcome load(load_options o) {
   if (auto ok = o.check_limits(); !ok) {
     return complain(ok.error());
   }
-  // Found out now, not after the run.
+  // Checked before the run, so that no run is lost to an unwritable file.
   for (const auto* name : {&o.json, &o.hgrm}) {
     if (!name->empty() && *name != "-" && !std::ofstream(*name, std::ios::app)) {
-      return complain(fail_errno(errno, fmt::format("write {}", *name)).value());
+      return complain(fail_errno(errno, fmt::format("write {}", *name)).why);
     }
   }
   if (!standard_output().open_for_writing()) {
@@ -207,8 +217,11 @@ outcome load(load_options o) {
   } else if (report.failure) {
     complain(fmt::format("ended early: {}", report.failure->message()));
   }
-  const auto json = without_raw_controls(json_of(o, report).dump(2, ' ', false, nlohmann::json::error_handler_t::replace)) + "\n";
-  for (const auto& [name, text] : {std::pair{&o.json, json}, std::pair{&o.hgrm, report.latency.to_hgrm(1000.0)}}) {
+  const auto json =
+      without_raw_controls(json_of(o, report).dump(2, ' ', false, nlohmann::json::error_handler_t::replace)) +
+      "\n";
+  for (const auto& [name, text] :
+       {std::pair{&o.json, json}, std::pair{&o.hgrm, report.latency.to_hgrm(1000.0)}}) {
     if (!name->empty()) {
       if (auto written = write_file(*name, text); !written) {
         return complain(written.error());
@@ -218,53 +231,85 @@ outcome load(load_options o) {
   return report.good(o) ? outcome::done : outcome::failed;
 }
 
+void declare_traffic(CLI::App& command, load_options& o) {
+  command.add_option("-n,--handles", o.handles, "number of handles")
+      ->transform(whole_number(1, 100000))
+      ->capture_default_str();
+  command
+      .add_option("-m,--messages", o.messages,
+                  "total number of messages; 400000 at 20000 per second take 20 s")
+      ->transform(whole_number(1))
+      ->capture_default_str();
+  command.add_option("--size", o.size, "size of each message in bytes")
+      ->transform(byte_count(ledger::payload_min, 64 << 20))
+      ->capture_default_str();
+  command
+      .add_option("-r,--rate", o.rate,
+                  "messages per second, however slow the service is (open loop); 0: as fast as possible")
+      ->transform(whole_number(0, 1000000000))
+      ->capture_default_str();
+  command
+      .add_option("--window", o.window,
+                  "with --rate 0: number of messages in flight; 0: 64 for each handle, at most 8192")
+      ->transform(whole_number(0))
+      ->capture_default_str();
+}
+
+/// Options for how callbacks are dispatched, by which threads, and what they do.
+void declare_dispatching(CLI::App& command, load_options& o) {
+  declare_choice(command, "--mode", o.how, modes, "dispatch mode, as in cpg_dispatch(3); default blocking");
+  declare_engine(command, o.engine);
+  command
+      .add_option("--reactors", o.engine.reactors, "reactor threads; the handles are shared out among them")
+      ->transform(whole_number(1, 64))
+      ->capture_default_str();
+  command
+      .add_option("-w,--workers", o.engine.workers,
+                  "worker threads that run the callbacks; 0: the dispatching threads do")
+      ->transform(whole_number(0, 64))
+      ->capture_default_str();
+  declare_choice(command, "--ordering", o.order, orderings,
+                 "how messages are assigned to workers, and so which order is kept; default by_handle");
+  command.add_option("--work", o.work_ns, "nanoseconds of busy work in each callback")
+      ->transform(whole_number(0, 1000000000))
+      ->capture_default_str();
+  command
+      .add_option("--retain", o.retain,
+                  "messages that each thread retains beyond their callbacks, and checks again on release")
+      ->transform(whole_number(0, 1000000))
+      ->capture_default_str();
+}
+
 }  // namespace
 
 void declare_load(CLI::App& app, runner& run) {
-  auto* command =
-      app.add_subcommand("load",
-                         "open many handles, each in a group of its own, multicast at a fixed pace, and check what arrives: nothing lost, "
-                         "nothing twice, in order, intact");
+  auto* command = app.add_subcommand("load",
+                                     "open many handles, each in a group of its own, multicast at a fixed "
+                                     "rate, and check that each message arrives once, in order and intact");
   auto o = std::make_shared<load_options>();
-  command->add_option("-s,--service", o->service, "'embedded': a CPG service inside this process; else the name of one, 'cpg' is corosync")
+  command
+      ->add_option(
+          "-s,--service", o->service,
+          "'embedded': a CPG service inside this process; else the name of a service, 'cpg' is corosync")
       ->capture_default_str();
   declare_service_uid(*command, o->service_uid);
-  command->add_option("-n,--handles", o->handles, "how many")->transform(whole_number(1, 100000))->capture_default_str();
-  command->add_option("-m,--messages", o->messages, "how many in all; 400000 at 20000 a second take 20 s")
-      ->transform(whole_number(1))
-      ->capture_default_str();
-  command->add_option("--size", o->size, "bytes of each message")
-      ->transform(byte_count(ledger::payload_min, 64 << 20))
-      ->capture_default_str();
-  command->add_option("-r,--rate", o->rate, "messages a second, whatever the service does (open loop); 0: as fast as it goes")
-      ->transform(whole_number(0, 1000000000))
-      ->capture_default_str();
-  command->add_option("--window", o->window, "with --rate 0: messages under way at once; 0: 64 for each handle, 8192 at most")
-      ->transform(whole_number(0))
-      ->capture_default_str();
-  declare_choice(*command, "--mode", o->how, modes, "how events are dispatched, as cpg_dispatch(3) says; default blocking");
-  declare_engine(*command, o->engine);
-  command->add_option("--reactors", o->engine.reactors, "threads among which the handles are dealt out")
-      ->transform(whole_number(1, 64))
-      ->capture_default_str();
-  command->add_option("-w,--workers", o->engine.workers, "threads that run the callbacks; 0: those that dispatch")
-      ->transform(whole_number(0, 64))
-      ->capture_default_str();
-  declare_choice(*command, "--ordering", o->order, orderings, "which worker runs a message, and so what stays in order; default by_handle");
-  command->add_option("--work", o->work_ns, "nanoseconds spun in each callback")
-      ->transform(whole_number(0, 1000000000))
-      ->capture_default_str();
-  command->add_option("--retain", o->retain, "messages that each thread keeps beyond their callbacks, and checks when it lets them go")
-      ->transform(whole_number(0, 1000000))
-      ->capture_default_str();
-  command->add_option("--max-message-size", o->max_message_size, "size of each of a handle's rings; 0: 64 KiB, or what --size needs")
-      ->transform(byte_count(0, max_message_size_max));
-  command->add_option("--patience", o->patience_s, "seconds without any arrival until what is missing counts as lost")
+  declare_traffic(*command, *o);
+  declare_dispatching(*command, *o);
+  command
+      ->add_option("--ring-bytes", o->ring_bytes,
+                   "size of each of a handle's rings; 0: 64 KiB, or what --size needs")
+      ->transform(byte_count(0, ring_bytes_max));
+  command
+      ->add_option("--patience", o->patience_s,
+                   "seconds without any arrival after which missing messages count as lost")
       ->transform(whole_number(1, 3600))
       ->capture_default_str();
-  command->add_option("--json", o->json, "write the figures here as JSON; '-' is standard output, which then has nothing else");
+  command->add_option(
+      "--json", o->json,
+      "write the results as JSON to this file; '-': to standard output, and nothing else there");
   command->add_option("--hgrm", o->hgrm,
-                      "write the latency distribution here, in microseconds, for HdrHistogram's plotters; '-' as with --json");
+                      "write the latency distribution to this file, in microseconds, for HdrHistogram's "
+                      "plotters; '-' as with --json");
   declare_verbosity(*command, o->verbosity);
   command->callback([&run, o] { run = [o] { return load(*o); }; });
 }

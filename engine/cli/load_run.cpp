@@ -18,7 +18,7 @@
 namespace cpgring::cli {
 namespace {
 
-constexpr std::chrono::milliseconds look_every{200};
+constexpr std::chrono::milliseconds check_interval_of_load{200};
 
 std::chrono::nanoseconds now(clockid_t clock = CLOCK_MONOTONIC) noexcept {
   timespec t{};
@@ -41,9 +41,10 @@ std::uint64_t resident_bytes() {
 }  // namespace
 
 bool load_report::good(const load_options& o) const noexcept {
-  const bool ordered = totals.out_of_order == 0 || o.order == ordering::by_key || o.order == ordering::unordered;
-  return !failure && lost == 0 && totals.duplicated == 0 && ordered && totals.corrupted == 0 && totals.delivered == sent &&
-         (interrupted || sent == o.messages);
+  const bool ordered =
+      totals.out_of_order == 0 || o.order == ordering::by_key || o.order == ordering::unordered;
+  return !failure && lost == 0 && totals.duplicated == 0 && ordered && totals.corrupted == 0 &&
+         totals.delivered == sent && (interrupted || sent == o.messages);
 }
 
 load_run::load_run(const load_options& o, embedded_service* service)
@@ -71,7 +72,7 @@ load_report load_run::run() {
     report_.failure = opened.error();
     return report_;
   }
-  static_cast<void>(engine_.after(look_every, [this] { look_around(); }));
+  static_cast<void>(engine_.after(check_interval_of_load, [this] { check_progress(); }));
   drive();
   no_more_.request_stop();
   if (sender_.joinable()) {
@@ -79,7 +80,7 @@ load_report load_run::run() {
   }
   if (progress_) {
     progress_->write("\r\x1b[K");
-    progress_.reset();  // which waits a moment: the table comes behind it
+    progress_.reset();  // waits briefly: the table follows
   }
   report_.service = service_ != nullptr ? "embedded" : o_.service;
   report_.sent = sent_.load(std::memory_order_relaxed);
@@ -111,8 +112,9 @@ result<void> load_run::open_handles() {
   handle_options h;
   h.service = service_ != nullptr ? service_->name() : o_.service;
   h.service_uid = o_.service_uid;
-  h.max_message_size = o_.max_message_size;
-  h.connect_deadline = h.control_deadline = std::chrono::seconds(10) + std::chrono::milliseconds(10) * o_.handles;
+  h.ring_bytes = o_.ring_bytes;
+  h.connect_deadline = h.control_deadline =
+      std::chrono::seconds(10) + std::chrono::milliseconds(10) * o_.handles;
   h.order = o_.order;
   h.key = [](const message& m) {
     std::uint64_t first = 0;
@@ -126,7 +128,9 @@ result<void> load_run::open_handles() {
     calls.on_message = [this, i](handle&, const message& m) { arrived(i, m); };
     calls.on_writable = [this](handle&) { gate_.open(); };
     calls.on_aborted = [this](handle&, const aborted_message& a) {
-      on_driver([this, why = a.cause != nullptr ? *a.cause : error(errc::interrupt, "a fragmented message was cut off")] { end(why); });
+      on_driver([this, why = a.cause != nullptr
+                                 ? *a.cause
+                                 : error(errc::interrupt, "a fragmented message was cut off")] { end(why); });
     };
     calls.on_state = [this](handle&, const state_change& change) {
       if (change.to == handle_state::joined) {
@@ -146,7 +150,8 @@ result<void> load_run::open_handles() {
 
 void load_run::drive() {
   if (o_.engine.reactors > 1) {
-    if (auto ran = engine_.run(); !ran) {
+    // errc::stopped: a signal may have stopped it first.
+    if (auto ran = engine_.run(); !ran && ran.error() != errc::stopped) {
       end(ran.error());
     }
     return;
@@ -160,7 +165,7 @@ void load_run::drive() {
       return end(took.error());
     }
     if (o_.how == mode::all || o_.how == mode::one_nonblocking) {
-      // As a program with a loop of its own does.
+      // Like a program with an event loop of its own.
       auto fd = engine_.fd();
       if (!fd) {
         return end(fd.error());
@@ -174,7 +179,8 @@ void load_run::drive() {
 void load_run::end(std::optional<error> failure) {
   if (!std::exchange(over_, true)) {
     report_.failure = std::move(failure);
-    report_.running = std::max(nanoseconds(last_arrival_.load(std::memory_order_relaxed)) - began_at_, nanoseconds(0));
+    report_.running =
+        std::max(nanoseconds(last_arrival_.load(std::memory_order_relaxed)) - began_at_, nanoseconds(0));
     report_.cpu = cpu_used() - cpu_at_begin_;
   }
   engine_.stop();
@@ -205,13 +211,14 @@ void load_run::arrived(std::uint32_t handle, const message& m) {
     }
   }
   last_arrival_.store(at.count(), std::memory_order_relaxed);
-  // Release: the sender that sees this count may send what the window now lets through; nothing else is read by it.
+  // Release: the sender that sees this count may send what the window then allows. It reads nothing else that
+  // is written here.
   const std::uint64_t arrivals = delivered_.fetch_add(1, std::memory_order_release) + 1;
   if (o_.rate == 0 && arrivals % window_step_ == 0) {
     gate_.open();
   }
   if (sender_done_.load(std::memory_order_acquire) && arrivals >= sent_.load(std::memory_order_relaxed)) {
-    on_driver([this] { look_whether_done(); });
+    on_driver([this] { end_if_done(); });
   }
 }
 
@@ -240,7 +247,7 @@ void load_run::on_driver(std::function<void()> what) {
     what();
     return;
   }
-  // A full intake is emptied by the driver, which never waits for this.
+  // The driver empties a full intake, and never waits for this thread.
   while (true) {
     auto posted = engine_.post(what);
     if (posted || posted.error() != errc::try_again) {
@@ -250,30 +257,32 @@ void load_run::on_driver(std::function<void()> what) {
   }
 }
 
-void load_run::look_whether_done() {
+void load_run::end_if_done() {
   if (const auto t = ledger_.so_far(); t.delivered + t.corrupted >= sent_.load(std::memory_order_relaxed)) {
     end({});
   }
 }
 
-void load_run::look_around() {
+void load_run::check_progress() {
   if (over_) {
     return;
   }
   show_progress();
   if (sender_done_.load(std::memory_order_acquire)) {
-    look_whether_done();
+    end_if_done();
   }
-  // With a slow pace nothing may be under way for long; then nothing is late either.
-  const auto sent = sent_.load(std::memory_order_relaxed), arrivals = delivered_.load(std::memory_order_relaxed);
+  // At a low rate there may be no message in flight for a long time. Then none is late.
+  const auto sent = sent_.load(std::memory_order_relaxed),
+             arrivals = delivered_.load(std::memory_order_relaxed);
   if (arrivals != arrivals_at_last_look_ || sent <= arrivals) {
     arrivals_at_last_look_ = arrivals;
     moved_at_ = now();
   } else if (now() - moved_at_ > std::chrono::seconds(o_.patience_s)) {
-    end(error(errc::timeout, fmt::format("nothing arrived for {} s while {} messages were under way", o_.patience_s, sent - arrivals)));
+    end(error(errc::timeout, fmt::format("nothing arrived for {} s while {} messages were in flight",
+                                         o_.patience_s, sent - arrivals)));
   }
   if (!over_) {
-    static_cast<void>(engine_.after(look_every, [this] { look_around(); }));
+    static_cast<void>(engine_.after(check_interval_of_load, [this] { check_progress(); }));
   }
 }
 
@@ -284,7 +293,8 @@ void load_run::show_progress() const {
   if (joined_ < o_.handles) {
     progress_->write(fmt::format("\r\x1b[K{} of {} handles joined", joined_, o_.handles));
   } else {
-    progress_->write(fmt::format("\r\x1b[K{:.1f} s   {} of {} messages delivered", std::chrono::duration<double>(now() - began_at_).count(),
+    progress_->write(fmt::format("\r\x1b[K{:.1f} s   {} of {} messages delivered",
+                                 std::chrono::duration<double>(now() - began_at_).count(),
                                  delivered_.load(std::memory_order_relaxed), o_.messages));
   }
 }
@@ -319,16 +329,17 @@ void load_run::send_all(const std::stop_token& end) {
   }
   report_.interrupted = end.stop_requested();
   report_.sender_cpu = now(CLOCK_THREAD_CPUTIME_ID);
-  // Release: behind the last sent_.
+  // Release: after the last write of sent_.
   sender_done_.store(true, std::memory_order_release);
-  static_cast<void>(engine_.post([this] { look_whether_done(); }));
+  static_cast<void>(engine_.post([this] { end_if_done(); }));
 }
 
-bool load_run::send_one(std::uint64_t message, std::span<std::byte> payload, nanoseconds intended, const std::stop_token& end) {
+bool load_run::send_one(std::uint64_t message, std::span<std::byte> payload, nanoseconds intended,
+                        const std::stop_token& end) {
   ledger_.write(payload, message, intended.count());
   while (!end.stop_requested()) {
     const auto seen = gate_.count();
-    // Counted before it is written: it can arrive before multicast() returns.
+    // Counted before it is written, because it can arrive before multicast() returns.
     sent_.store(message + 1, std::memory_order_relaxed);
     auto sent = handles_[ledger_.handle_of(message)].multicast(payload);
     if (sent) {

@@ -1,4 +1,5 @@
-// The workload of `cpgring load`: one thread sends at its pace whatever happens (open loop), the calling one drives the engine and checks.
+// Runs the workload of `cpgring load`: one thread sends at its rate, however slow the service is (open loop);
+// the calling thread drives the engine.
 #pragma once
 
 #include <atomic>
@@ -14,6 +15,8 @@
 #include <thread>
 #include <vector>
 
+#include <cpgring/service.hpp>
+
 #include "cli/gate.hpp"
 #include "cli/ledger.hpp"
 #include "cli/load_options.hpp"
@@ -27,29 +30,30 @@ struct load_report {
   std::uint64_t sent = 0;
   std::uint64_t lost = 0;
   ledger::totals totals;
-  std::chrono::nanoseconds opening{0};     // from the first open to the last own view
-  std::chrono::nanoseconds running{0};     // from the first intended time to the last arrival
-  std::chrono::nanoseconds cpu{0};         // of this process in that time, the embedded service's thread left out
-  std::chrono::nanoseconds sender_cpu{0};  // the sending thread's share of it
+  std::chrono::nanoseconds opening{0};  // from the first open to the last own view
+  std::chrono::nanoseconds running{0};  // from the first intended send time to the last arrival
+  // CPU time of this process during `running`, without the embedded service's thread.
+  std::chrono::nanoseconds cpu{0};
+  std::chrono::nanoseconds sender_cpu{0};  // the part of the sending thread
   histogram latency;
   std::uint64_t shm_bytes = 0;  // of all handles
   std::uint64_t rss_bytes = 0;
   std::uint64_t leases_refused = 0;
   engine_stats engine;
   bool interrupted = false;
-  std::optional<error> failure;  // what ended the run early
+  std::optional<error> failure;  // why the run ended early
 
   [[nodiscard]] bool good(const load_options& o) const noexcept;
 };
 
 class load_run {
  public:
-  /// Throws where the engine can't be made.
+  /// Throws if the engine can't be created.
   load_run(const load_options& o, embedded_service* service);
   ~load_run();
-  /// Opens, sends, dispatches, waits for the last message. Once.
+  /// Opens, sends, dispatches and waits for the last message. May be called once.
   load_report run();
-  /// Any thread: send no more, wait for what is under way; at once: don't wait either.
+  /// Any thread: stops sending and waits for the messages in flight. `at_once`: does not wait either.
   void interrupt(bool at_once);
 
  private:
@@ -61,13 +65,14 @@ class load_run {
   void joined();
   void arrived(std::uint32_t handle, const message& m);
   void keep(std::uint32_t handle, const message& m);
-  /// Here, or where the engine is driven if callbacks run on workers.
+  /// Calls `what`, on the thread that drives the engine: at once if callbacks run there, else by a post.
   void on_driver(std::function<void()> what);
-  void look_around();
+  void check_progress();
   void show_progress() const;
   void send_all(const std::stop_token& end);
-  bool send_one(std::uint64_t message, std::span<std::byte> payload, nanoseconds intended, const std::stop_token& end);
-  void look_whether_done();
+  bool send_one(std::uint64_t message, std::span<std::byte> payload, nanoseconds intended,
+                const std::stop_token& end);
+  void end_if_done();
   [[nodiscard]] nanoseconds cpu_used() const;
 
   const load_options& o_;
@@ -81,7 +86,8 @@ class load_run {
   std::uint64_t arrivals_at_last_look_ = 0;
   nanoseconds moved_at_{0};
   bool over_ = false;
-  std::unique_ptr<log_writer> progress_;  // on a terminal; a stopped one holds nothing up
+  // Null unless stderr is a terminal. A stopped terminal blocks nothing.
+  std::unique_ptr<log_writer> progress_;
 
   gate gate_;
   std::atomic<std::uint64_t> sent_{0}, delivered_{0};
@@ -91,7 +97,7 @@ class load_run {
     lease message;
   };
   std::mutex kept_lock_;
-  std::map<std::thread::id, std::deque<kept>> kept_;  // of each thread that runs callbacks
+  std::map<std::thread::id, std::deque<kept>> kept_;  // for each thread that runs callbacks
   std::atomic<bool> sender_done_{false};
   std::uint64_t window_;
   std::uint64_t window_step_;

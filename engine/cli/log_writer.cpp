@@ -20,7 +20,7 @@ constexpr auto last_wait = std::chrono::milliseconds(300);
 
 log_writer::log_writer(int fd) : state_(std::make_shared<state>(fd)) {
   sigset_t all, before;
-  ::sigfillset(&all);  // SIGPIPE too: a pipe without a reader is an error of write()
+  ::sigfillset(&all);  // SIGPIPE too: a missing reader is an error of write()
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   try {
     std::thread([s = state_] { run(s); }).detach();
@@ -48,7 +48,7 @@ void log_writer::write(std::string line) noexcept {
     s.bytes += line.size();
     s.lines.push_back(std::move(line));
     s.changed.notify_all();
-  } catch (...) {  // no memory: one line less
+  } catch (...) {  // out of memory: the line is dropped
   }
 }
 

@@ -1,7 +1,7 @@
-// Standard error for lines that come from inside the library: whoever logs never waits and never fails.
+// Writes lines from inside the library to standard error. The thread that logs never waits and never fails.
 //
-// A thread of its own writes. Lines that it has no room for are counted and reported with the next line that gets through, so a reader that
-// is slow, gone, or a full disk costs lines and nothing else.
+// A separate thread writes. Lines that do not fit into the buffer are counted, and reported with the next
+// line that is written. So a slow or missing reader, or a full disk, costs only lines.
 #pragma once
 
 #include <condition_variable>
@@ -16,23 +16,23 @@ namespace cpgring::cli {
 
 class log_writer {
  public:
-  /// Bytes that wait at most.
+  /// Maximum number of waiting bytes.
   static constexpr std::size_t room = std::size_t{256} << 10;
 
-  /// `fd` stays open as long as this lives.
+  /// `fd` must stay open while this object lives.
   explicit log_writer(int fd);
-  /// Waits a moment for what has not been written yet, then gives it up.
+  /// Waits up to 300 ms for lines that are not yet written, then drops them.
   ~log_writer();
   log_writer(const log_writer&) = delete;
   log_writer& operator=(const log_writer&) = delete;
 
-  /// Any thread. `line` with its newline.
+  /// Any thread. `line` includes its newline.
   void write(std::string line) noexcept;
-  /// Lines that were not written, or only in part.
+  /// Number of lines that were not written, or only in part.
   [[nodiscard]] std::uint64_t dropped() const noexcept;
 
  private:
-  struct state {  // outlives the writer where its thread can't be ended
+  struct state {  // outlives the writer if its thread is stuck in a write
     explicit state(int descriptor) : fd(descriptor) {}
     const int fd;
     mutable std::mutex lock;

@@ -1,4 +1,4 @@
-// cpgring: the command. Each subcommand stands in a file of its own and uses the public API alone.
+// cpgring: the command. Each subcommand has a file of its own and uses only the public API.
 #include <signal.h>
 
 #include <exception>
@@ -15,18 +15,20 @@ namespace {
 
 using namespace cpgring::cli;
 
-extern "C" void take_no_notice(int) {}
+extern "C" void ignore_signal(int) {}
 
-/// A reader that has gone is an error of writing, so that everything ends in order. Not SIG_IGN: a program that `bench` runs would inherit
-/// that.
+/// A missing reader becomes an error of write(), so that the program ends in order. Not SIG_IGN, which a
+/// program that `bench` runs would inherit.
 void survive_broken_pipes() {
-  if (::signal(SIGPIPE, take_no_notice) == SIG_IGN) {
+  if (::signal(SIGPIPE, ignore_signal) == SIG_IGN) {
     ::signal(SIGPIPE, SIG_IGN);
   }
 }
 
 outcome run_command(int argc, char** argv) {
-  CLI::App app{"Closed process groups (CPG) of a corosync cluster from the command line, and a workload that checks what it measures."};
+  CLI::App app{
+      "Closed process groups (CPG) of a corosync cluster from the command line, and a workload that checks "
+      "what it measures."};
   app.name("cpgring");
   app.set_version_flag("--version", "cpgring " CPGRING_VERSION);
   app.require_subcommand(1);
@@ -43,13 +45,16 @@ outcome run_command(int argc, char** argv) {
       "Try:\n"
       "  cpgring load                       1000 handles, each in a group of its own, no daemon needed\n"
       "  cpgring load --service cpg         the same against corosync (as root)\n"
-      "  cpgring serve                      an embedded CPG service; --name cpg lets libcpg programs in\n"
-      "  cpgring listen chat                print what is multicast in the group 'chat', one message a line\n"
+      "  cpgring serve                      an embedded CPG service; with --name cpg for libcpg programs\n"
+      "  cpgring listen chat                print the messages of the group 'chat', one per line\n"
       "  echo hello | cpgring send chat     multicast each line of standard input\n"
-      "  cpgring groups                     who is in which group\n"
+      "  cpgring groups                     list the members of all groups\n"
       "  cpgring probe                      what this machine offers, and how to get more\n" +
-      std::string(bench ? "  cpgring bench pingpong             measured against stock libcpg; scripts/bench runs all of it\n" : "") +
-      "\nExit codes: 0 done; 1 something was lost or wrong, or standard input or output failed; 2 usage; 3 no service or a limit of this "
+      std::string(bench ? "  cpgring bench pingpong             measure against stock libcpg; scripts/bench "
+                          "runs all suites\n"
+                        : "") +
+      "\nExit codes: 0 done; 1 something was lost or wrong, or standard input or output failed; 2 usage; 3 "
+      "no service or a limit of this "
       "machine");
 
   try {
@@ -73,7 +78,7 @@ outcome run_command(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   if (!open_missing_descriptors()) {
-    complain("/dev/null can't be opened in place of a standard stream that is closed");
+    complain("can't open /dev/null in place of a closed standard stream");
     return static_cast<int>(outcome::no_service);
   }
   survive_broken_pipes();

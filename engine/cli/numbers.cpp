@@ -24,10 +24,11 @@ std::optional<std::uint64_t> digits_in(std::string_view text) {
 
 constexpr std::array<std::pair<char, int>, 4> units{{{'t', 40}, {'g', 30}, {'m', 20}, {'k', 10}}};
 
-/// The power of two that a unit stands for; of none: 0.
+/// The power of two that a unit stands for; no unit: 0.
 std::optional<int> shift_of(std::string_view unit) {
   std::string lower(unit);
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   if (lower.empty() || lower == "b") {
     return 0;
   }
@@ -65,14 +66,15 @@ std::string refusal_text(const std::string& input, std::string_view kind, const 
 }
 
 template <class Parse>
-CLI::Validator number(std::string range, std::string_view kind, std::uint64_t least, std::uint64_t most, Parse parse) {
+CLI::Validator number(std::string range, std::string_view kind, std::uint64_t least, std::uint64_t most,
+                      Parse parse) {
   return CLI::Validator(
       [range, kind, least, most, parse](std::string& input) {
         const auto value = parse(input);
         if (!value || *value < least || *value > most) {
           return refusal_text(input, kind, range);
         }
-        input = fmt::format("{}", *value);  // CLI11 would take a zero in front for octal
+        input = fmt::format("{}", *value);  // CLI11 would read a number with a leading zero as octal
         return std::string();
       },
       range);
@@ -85,7 +87,8 @@ std::string range_text(std::uint64_t least, std::uint64_t most) {
 }
 
 std::string byte_range_text(std::uint64_t least, std::uint64_t most) {
-  return most == no_limit ? fmt::format("{} or more", bytes_text(least)) : fmt::format("{} to {}", bytes_text(least), bytes_text(most));
+  return most == no_limit ? fmt::format("{} or more", bytes_text(least))
+                          : fmt::format("{} to {}", bytes_text(least), bytes_text(most));
 }
 
 CLI::Validator whole_number(std::uint64_t least, std::uint64_t most) {
@@ -93,7 +96,8 @@ CLI::Validator whole_number(std::uint64_t least, std::uint64_t most) {
 }
 
 CLI::Validator byte_count(std::uint64_t least, std::uint64_t most) {
-  return number(byte_range_text(least, most), "a number of bytes as in 4096, 64K or 16M", least, most, bytes_in);
+  return number(byte_range_text(least, most), "a number of bytes as in 4096, 64K or 16M", least, most,
+                bytes_in);
 }
 
 CLI::Validator real_number(double least, double most) {
@@ -102,8 +106,9 @@ CLI::Validator real_number(double least, double most) {
       [range, least, most](std::string& input) {
         double value = 0;
         const auto [end, code] = std::from_chars(input.data(), input.data() + input.size(), value);
-        // Written so that NaN, which from_chars() takes, is refused.
-        const bool good = code == std::errc{} && end == input.data() + input.size() && value >= least && value <= most;
+        // Written so that NaN, which from_chars() accepts, is refused.
+        const bool good =
+            code == std::errc{} && end == input.data() + input.size() && value >= least && value <= most;
         return good ? std::string() : refusal_text(input, "a number", range);
       },
       range);

@@ -17,8 +17,8 @@ int write_all(int fd, std::string_view bytes) noexcept {
     } else if (written == 0) {
       return EIO;
     } else if (errno == EAGAIN) {
-      pollfd room_again{fd, POLLOUT, 0};
-      static_cast<void>(::poll(&room_again, 1, -1));
+      pollfd on_room{fd, POLLOUT, 0};
+      static_cast<void>(::poll(&on_room, 1, -1));
     } else if (errno != EINTR) {
       return errno;
     }
@@ -26,7 +26,9 @@ int write_all(int fd, std::string_view bytes) noexcept {
   return 0;
 }
 
-std::string stream_failure_text(int number) { return number == EBADF ? "it is closed" : std::strerror(number); }
+std::string stream_failure_text(int number) {
+  return number == EBADF ? "it is closed" : std::strerror(number);
+}
 
 bool output::write(std::string_view bytes) noexcept {
   if (failure() == 0) {

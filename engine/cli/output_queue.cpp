@@ -16,9 +16,10 @@
 namespace cpgring::cli {
 namespace {
 
-// Messages are written together up to this size: a pipe takes so much whole or not at all, so it never ends in half a message of them.
+// Messages are joined up to this size. A pipe takes so many bytes completely or not at all, so its content
+// never ends within one of these messages.
 constexpr std::size_t chunk_max = PIPE_BUF;
-// Of a larger message; each piece that was written is progress.
+// A larger message is written in pieces of this size; each written piece counts as progress.
 constexpr std::size_t piece_max = 65536;
 
 int duplicate(int fd) {
@@ -37,7 +38,8 @@ output_queue::state::~state() {
   }
 }
 
-output_queue::output_queue(int out, int err, std::size_t most) : state_(std::make_shared<state>(duplicate(out), err, most)) {
+output_queue::output_queue(int out, int err, std::size_t most)
+    : state_(std::make_shared<state>(duplicate(out), err, most)) {
   sigset_t all, before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -66,7 +68,8 @@ bool output_queue::add_to(int fd, std::string_view bytes) {
   if (s.failure != 0 || (s.waiting != 0 && (bytes.size() > s.most || s.waiting > s.most - bytes.size()))) {
     return false;
   }
-  if (s.chunks.empty() || s.chunks.back().fd != fd || s.chunks.back().bytes.size() + bytes.size() > chunk_max) {
+  if (s.chunks.empty() || s.chunks.back().fd != fd ||
+      s.chunks.back().bytes.size() + bytes.size() > chunk_max) {
     s.chunks.push_back({fd, {}});
   }
   s.chunks.back().bytes += bytes;

@@ -1,6 +1,7 @@
-// Standard output behind a thread of its own: whoever adds never waits for the reader.
+// Writes standard output on a separate thread, so that no caller waits for the reader.
 //
-// What waits is bounded. Lines for standard error take the same way, so that both keep their order where they end in the same place.
+// The number of waiting bytes is bounded. Lines for standard error use the same queue, so both keep their
+// order if they end in the same place.
 #pragma once
 
 #include <chrono>
@@ -19,28 +20,29 @@ namespace cpgring::cli {
 
 class output_queue {
  public:
-  /// `out` is duplicated, so its owner may close it while a write to it hangs; `err` stays open as long as the process lives. `most`: bytes
-  /// that may wait. Throws std::system_error: no thread, or no descriptor.
+  /// `out` is duplicated, so its owner may close it while a write to it hangs. `err` must stay open while the
+  /// process lives. `most`: the maximum number of waiting bytes. Throws std::system_error: no thread, or no
+  /// descriptor.
   output_queue(int out, int err, std::size_t most);
-  /// Waits for nothing: what has not been written is given up. See finish().
+  /// Waits for nothing: what has not been written is dropped. See finish().
   ~output_queue();
   output_queue(const output_queue&) = delete;
   output_queue& operator=(const output_queue&) = delete;
 
-  /// One message, for standard output. False: it would exceed what may wait, or standard output has failed; it is not added then. An empty
-  /// queue takes a message of any size. Any thread.
+  /// Adds one message for standard output. False: not added, because it would exceed the limit or because
+  /// standard output has failed. An empty queue takes a message of any size. Any thread.
   bool add(std::string_view message);
-  /// One line for standard error, which may fail unseen.
+  /// Adds one line for standard error. A failure of standard error is ignored.
   bool add_error(std::string_view line);
-  /// Bytes that wait.
+  /// Number of waiting bytes.
   [[nodiscard]] std::size_t waiting() const;
-  /// The errno that ended writing to standard output, or 0.
+  /// The errno of the failed write to standard output, or 0.
   [[nodiscard]] int failure() const;
-  /// Told to stop when standard output fails; on the writing thread.
+  /// A stop is requested, on the writing thread, when standard output fails.
   [[nodiscard]] std::stop_token broken() const;
 
-  /// Waits until all has been written. False: standard output failed, or took nothing for `patience` (without one: waits as long as it
-  /// takes).
+  /// Waits until everything is written. False: standard output failed, or accepted nothing for `patience`
+  /// (nullopt: waits without limit).
   bool finish(std::optional<std::chrono::milliseconds> patience);
 
  private:
@@ -48,12 +50,12 @@ class output_queue {
     int fd = -1;
     std::string bytes;
   };
-  struct state {  // outlives the queue where a write never returns
+  struct state {  // outlives the queue if a write never returns
     state(int o, int e, std::size_t m) : out(o), err(e), most(m) {}
     ~state();
     state(const state&) = delete;
     state& operator=(const state&) = delete;
-    const int out;  // its own
+    const int out;  // owned
     const int err;
     const std::size_t most;
     mutable std::mutex lock;

@@ -1,9 +1,11 @@
-// cpgring send GROUP: standard input (or arguments) into a group; ends when all of it has come back in total order.
+// cpgring send GROUP: multicasts standard input (or arguments) to a group; ends when all messages have come
+// back in total order.
 #include <unistd.h>
 
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -23,7 +25,7 @@ struct send_options {
   int verbosity = 0;
 };
 
-/// The engine runs on its own thread; this one reads and multicasts.
+/// The engine runs on its own thread. The calling thread reads and multicasts.
 class sender {
  public:
   explicit sender(const send_options& o) : o_(o), loop_(options()) {}
@@ -55,7 +57,7 @@ class sender {
     };
     auto h = o_.connection.for_handle();
     h.group = o_.group;
-    auto opened = loop_.open(h, calls);
+    auto opened = loop_.open(h, std::move(calls));
     if (!opened) {
       return complain(opened.error());
     }
@@ -63,7 +65,8 @@ class sender {
     if (auto started = loop_.start(); !started) {
       return complain(started.error());
     }
-    const bool all = wait([this] { return joined_; }) && send_all() && wait([this] { return returned_ >= sent_; });
+    const bool all =
+        wait([this] { return joined_; }) && send_all() && wait([this] { return returned_ >= sent_; });
     loop_.stop();
     return !all ? tell() : reads_input() && input_.failure() != 0 ? unreadable() : outcome::done;
   }
@@ -95,9 +98,10 @@ class sender {
 
   bool send_all() {
     if (!reads_input()) {
-      return std::all_of(o_.texts.begin(), o_.texts.end(), [this](const std::string& text) { return send(text); });
+      return std::all_of(o_.texts.begin(), o_.texts.end(),
+                         [this](const std::string& text) { return send(text); });
     }
-    // What is longer than a message may be is read no further than that: it is refused anyway.
+    // Reads at most one byte more than the largest message: anything longer is refused anyway.
     const std::size_t most = handle_options().large_message_max + 1;
     std::string text;
     if (o_.whole) {
@@ -108,7 +112,7 @@ class sender {
         return false;
       }
     }
-    // What was read before standard input failed has been sent, and is waited for.
+    // Messages that were read before standard input failed have been sent, and run() waits for their return.
     return !end_.stop_requested();
   }
 
@@ -138,13 +142,14 @@ class sender {
     if (sent_ == 0) {
       return complain(*failure_);
     }
-    complain(fmt::format("{}; {} of {} messages came back, whether the others were delivered is not known", failure_->message(), returned_,
-                         sent_));
+    complain(fmt::format("{}; {} of {} messages came back, it is unknown whether the others were delivered",
+                         failure_->message(), returned_, sent_));
     return outcome::failed;
   }
 
   outcome unreadable() const {
-    complain(fmt::format("standard input: {}; {} messages were sent", stream_failure_text(input_.failure()), sent_));
+    complain(fmt::format("standard input: {}; {} messages were sent", stream_failure_text(input_.failure()),
+                         sent_));
     return outcome::failed;
   }
 
@@ -153,23 +158,27 @@ class sender {
   handle handle_;
   gate gate_;
   std::stop_source end_;
-  std::mutex lock_;  // for what follows
+  std::mutex lock_;  // guards failure_, joined_ and returned_
   std::optional<error> failure_;
   bool joined_ = false;
   std::uint64_t returned_ = 0;
   std::uint64_t sent_ = 0;
-  engine loop_;  // ends first: its thread uses all of the above
+  engine loop_;  // destroyed first: its thread uses all of the above
 };
 
 }  // namespace
 
 void declare_send(CLI::App& app, runner& run) {
-  auto* command =
-      app.add_subcommand("send", "join a group and multicast each line of standard input; ends when all have come back in order");
+  auto* command = app.add_subcommand(
+      "send",
+      "join a group and multicast each line of standard input; ends when all have come back in order");
   auto o = std::make_shared<send_options>();
   declare_group(*command, o->group);
-  auto* texts = command->add_option("TEXT", o->texts, "messages; without any, standard input is read");
-  command->add_flag("--whole", o->whole, "all of standard input is one message (above 1 MiB it travels as fragments)")->excludes(texts);
+  auto* texts =
+      command->add_option("TEXT", o->texts, "messages to send; without any, standard input is read");
+  command
+      ->add_flag("--whole", o->whole, "send all of standard input as one message (above 1 MiB in fragments)")
+      ->excludes(texts);
   o->connection.declare(*command);
   declare_verbosity(*command, o->verbosity);
   command->callback([&run, o] { run = [o] { return sender(*o).run(); }; });

@@ -12,19 +12,24 @@ namespace {
 constexpr std::uint32_t invalid = 0xFFFFFFFF;
 
 struct decoded {
-  std::uint32_t point;  // or invalid
-  std::size_t bytes;    // 1 where it is invalid
+  std::uint32_t point;  // or `invalid`
+  std::size_t bytes;    // 1 if it is invalid
 };
 
-constexpr std::uint32_t byte_at(std::string_view bytes, std::size_t index) noexcept { return static_cast<unsigned char>(bytes[index]); }
+constexpr std::uint32_t byte_at(std::string_view bytes, std::size_t index) noexcept {
+  return static_cast<unsigned char>(bytes[index]);
+}
 
-/// The first code point; `bytes` is not empty.
+/// Decodes the first code point. `bytes` must not be empty.
 decoded first_point(std::string_view bytes) noexcept {
   const std::uint32_t lead = byte_at(bytes, 0);
   if (lead < 0x80) {
     return {lead, 1};
   }
-  const std::size_t length = lead >= 0xC2 && lead <= 0xDF ? 2 : lead >= 0xE0 && lead <= 0xEF ? 3 : lead >= 0xF0 && lead <= 0xF4 ? 4 : 0;
+  const std::size_t length = lead >= 0xC2 && lead <= 0xDF   ? 2
+                             : lead >= 0xE0 && lead <= 0xEF ? 3
+                             : lead >= 0xF0 && lead <= 0xF4 ? 4
+                                                            : 0;
   if (length == 0 || bytes.size() < length) {
     return {invalid, 1};
   }
@@ -40,7 +45,7 @@ decoded first_point(std::string_view bytes) noexcept {
   return overlong || surrogate || point > 0x10FFFF ? decoded{invalid, 1} : decoded{point, length};
 }
 
-/// Unicode's line and paragraph separators, and its marks and controls of the text's direction.
+/// True for Unicode's line and paragraph separators, and for its marks and controls of text direction.
 constexpr bool moves_text(std::uint32_t point) noexcept {
   return point == 0x061C || point == 0x200E || point == 0x200F || (point >= 0x2028 && point <= 0x202E) ||
          (point >= 0x2066 && point <= 0x2069) || point == 0xFEFF;

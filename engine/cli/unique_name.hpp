@@ -1,4 +1,4 @@
-// Names of groups that nobody else has: not another process of this node, nor one with the same pid on another.
+// Makes group names that no other process uses, neither on this node nor with the same pid on another node.
 #pragma once
 
 #include <unistd.h>
@@ -12,10 +12,12 @@
 
 namespace cpgring::cli {
 
-/// "STEM-PID-16 hexadecimal digits": another one each time. Throws std::exception where the system has no random numbers.
+/// "STEM-PID-" and 16 hexadecimal digits, different on each call. Throws std::exception if the system has no
+/// random numbers.
 inline std::string unique_name(std::string_view stem) {
   std::random_device random;
-  return fmt::format("{}-{}-{:08x}{:08x}", stem, ::getpid(), static_cast<std::uint32_t>(random()), static_cast<std::uint32_t>(random()));
+  return fmt::format("{}-{}-{:08x}{:08x}", stem, ::getpid(), static_cast<std::uint32_t>(random()),
+                     static_cast<std::uint32_t>(random()));
 }
 
 }  // namespace cpgring::cli

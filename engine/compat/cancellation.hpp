@@ -1,15 +1,20 @@
-// pthread_cancel() of a thread that is inside a call of ours.
+// Handles pthread_cancel() of a thread that is inside a call of this library.
 //
-// A call holds locks and half-written requests at places where a thread could be cancelled, so cancellation is off inside of it, and on
-// again where it waits with nothing half done. There the thread ends at once: what it held is released by unwinding, the handle stays
-// usable, and a request whose answer it waited for stays asked. What the caller had switched off stays off.
+// A call holds locks and half-written requests at places where a thread could be cancelled. Cancellation is
+// therefore disabled inside a call, and enabled again only where the call waits with nothing half done. A
+// thread that is cancelled there ends at once: unwinding releases what it held, the handle stays usable, and
+// a request whose answer it waited for stays outstanding. Cancellation that the caller had disabled stays
+// disabled.
 #pragma once
 
 #include <pthread.h>
 
+#include <thread>
+
 namespace cpgring::compat {
 
-/// No cancellation of this thread while it lives. Its end may unwind: where the caller wants to be cancelled asynchronously.
+/// Disables cancellation of this thread while it lives. The destructor may unwind, if the caller has enabled
+/// asynchronous cancellation.
 class uncancelled {
  public:
   uncancelled() noexcept {
@@ -25,15 +30,15 @@ class uncancelled {
   uncancelled(const uncancelled&) = delete;
   uncancelled& operator=(const uncancelled&) = delete;
 
-  /// Inside an uncancelled: the caller had it on.
+  /// Inside an `uncancelled`: true if the caller had cancellation enabled.
   static inline constinit thread_local bool wanted = false;
 
  private:
   int before_ = PTHREAD_CANCEL_ENABLE;
 };
 
-/// Runs `wait`, inside an uncancelled, as a place where the thread may be cancelled; also where `wait` is none by itself, as long as a
-/// signal ends it.
+/// Runs `wait`, inside an `uncancelled`, as a cancellation point. `wait` need not be a cancellation point
+/// itself, but a signal must end it.
 template <class Wait>
 void cancellably(Wait&& wait) {
   struct window {
@@ -47,6 +52,12 @@ void cancellably(Wait&& wait) {
   } const open;
   wait();
   ::pthread_testcancel();
+}
+
+/// Sleeps; a cancellation point.
+template <class Duration>
+void pause_for(Duration pause) {
+  cancellably([pause] { std::this_thread::sleep_for(pause); });
 }
 
 }  // namespace cpgring::compat

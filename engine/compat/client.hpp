@@ -1,9 +1,11 @@
-// One handle of libcpg: a connection, its requests, its events. What the C functions in libcpg.cpp stand on.
+// One handle of libcpg: a connection, its requests and its events. The C functions in libcpg.cpp are built on
+// it.
 //
-// Any thread. Invariants: I1 one thread at a time writes requests and reads answers (requests_). I2 one thread at a time takes an event
-// from the ring (turn_). I3 while a callback runs its thread holds no lock, nothing of the ring, and nothing on its stack that has to be
-// released: it may call anything, be cancelled, throw, or leave by longjmp(). I4 the socket is readable while events wait that were not yet
-// handed out, and not much longer: bytes are read for what has been.
+// Any thread. Invariants: I1 one thread at a time writes requests and reads answers (requests_). I2 one
+// thread at a time takes an event from the ring (turn_). I3 a thread that runs a callback holds no lock,
+// nothing of the ring, and nothing on its stack that must be released: the callback may call anything, be
+// cancelled, throw, or leave by longjmp(). I4 the socket is readable while there are events that were not yet
+// handed out, and only briefly after that: bytes are read for events that were handed out.
 #pragma once
 
 #include <corosync/cpg.h>
@@ -18,7 +20,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include <cpgring/error.hpp>
+#include <cpgring/function.hpp>
+#include <cpgring/result.hpp>
 
 #include "base/clock.hpp"
 #include "compat/expected_groups.hpp"
@@ -27,13 +30,11 @@
 #include "compat/visits.hpp"
 #include "cpg/codec.hpp"
 #include "cpg/fragment_assembler.hpp"
+#include "cpg/requests.hpp"
 #include "cpg/wire_format.hpp"
 #include "ipc/connection.hpp"
 
 namespace cpgring::compat {
-
-using wire_request = cpg::wire::request;
-using wire_response = cpg::wire::response;
 
 struct callback_set {
   cpg_deliver_fn_t deliver = nullptr;
@@ -42,7 +43,7 @@ struct callback_set {
   std::uint32_t flags = 0;
 };
 
-/// The largest message that travels in one piece.
+/// The largest message that is sent in one piece.
 inline constexpr std::uint32_t atomic_max = static_cast<std::uint32_t>(cpg::wire::atomic_payload_max);
 
 class client : public std::enable_shared_from_this<client> {
@@ -57,7 +58,7 @@ class client : public std::enable_shared_from_this<client> {
   [[nodiscard]] int fd() const noexcept { return connection_.fd(); }
   std::atomic<void*> context{nullptr};
 
-  // --- requests: client_requests.cpp -----------------------------------------------------------------------------------------
+  // --- requests: client_requests.cpp, client_messages.cpp, client_questions.cpp
   cs_error_t join(const cpg_name& group);
   cs_error_t leave(const cpg_name& group);
   cs_error_t multicast(std::span<const iovec> pieces);
@@ -66,47 +67,49 @@ class client : public std::enable_shared_from_this<client> {
   cs_error_t begin_iteration(int type, const cpg_name* group, std::uint64_t& iteration);
   cs_error_t next_of_iteration(std::uint64_t iteration, cpg_iteration_description_t& out);
   cs_error_t end_iteration(std::uint64_t iteration);
-  /// The end, once: whoever waits in dispatch() comes back.
+  /// Ends the handle. Every thread that waits in dispatch() returns. May be called once.
   cs_error_t finalize();
   [[nodiscard]] bool finalized() const noexcept { return finalized_.load(std::memory_order_relaxed); }
 
-  // --- zero-copy buffers, as far as they can be ------------------------------------------------------------------------------
+  // --- zero-copy buffers; their content is copied when it is sent
   void* take_buffer(std::size_t size);
   bool give_buffer(void* buffer);
-  /// CS_ERR_INVALID_PARAM: none of ours, or too small for that.
+  /// CS_ERR_INVALID_PARAM: not a buffer of take_buffer(), or too small for `size`.
   cs_error_t multicast_buffer(void* buffer, std::size_t size);
 
-  // --- events: client_dispatch.cpp -------------------------------------------------------------------------------------------
-  /// `here` keeps this client.
+  // --- events: client_dispatch.cpp
+  /// `here` keeps this client alive.
   cs_error_t dispatch(int how, visit& here);
 
  private:
   enum class membership_state { none, joined, left };
   enum class taken { event, none, failed, no_memory };
+  enum class next_step { take, done, wait };
   struct arrival;
-  struct request_text {  // bytes of a request and what its answer is to be
-    std::vector<std::byte> bytes;
-    wire_response answer_id;
-    std::uint32_t answer_size;
-  };
 
   [[nodiscard]] std::optional<base::time_point> deadline() const noexcept;
-  static bool over(const std::optional<base::time_point>& deadline) noexcept { return deadline && base::clock::now() >= *deadline; }
+  static bool over(const std::optional<base::time_point>& deadline) noexcept {
+    return deadline && base::clock::now() >= *deadline;
+  }
   cs_error_t wait_writable(const std::optional<base::time_point>& deadline);
-  cs_error_t wait_room_for(std::size_t bytes, const std::optional<base::time_point>& deadline, std::byte*& room);
-  cs_error_t ask(const request_text& what, std::vector<std::byte>& answer);
-  cs_error_t answer_to(const request_text& what, std::vector<std::byte>& answer);
-  cs_error_t await(std::uint64_t token, const std::optional<base::time_point>& deadline, std::vector<std::byte>& answer);
-  cs_error_t ask_until_not_busy(const request_text& what);
+  cs_error_t wait_room_for(std::size_t bytes, const std::optional<base::time_point>& deadline,
+                           std::byte*& room);
+  cs_error_t ask(std::size_t bytes, const function<void(std::byte*)>& fill,
+                 const cpg::answer_format& expected, std::vector<std::byte>& answer);
+  cs_error_t ask(const cpg::encoded_request& what, std::vector<std::byte>& answer);
+  cs_error_t answer_to(const cpg::encoded_request& what, std::vector<std::byte>& answer);
+  cs_error_t await(std::uint64_t token, const std::optional<base::time_point>& deadline,
+                   std::vector<std::byte>& answer);
+  cs_error_t ask_until_not_busy(const cpg::encoded_request& what);
   cs_error_t multicast_whole(std::span<const iovec> pieces, std::size_t total);
   cs_error_t multicast_in_fragments(std::span<const iovec> pieces, std::size_t total);
-  bool tell(const request_text& what);
-  void forget_late_answers();
-  static request_text end_of_iteration(std::uint64_t iteration);
+  bool post(const cpg::encoded_request& what);
+  void drop_late_answers();
   cs_error_t members_of(const cpg_name& group, std::vector<cpg_address>& all);
   void poke();
 
   taken take(arrival& into, visit& here, bool one);
+  next_step ring_is_empty(int how, bool any, bool readable);
   taken copy(const ipc::frame& from, arrival& into, visit& here);
   void copy_configuration(const cpg::configuration& c, arrival& into, visit& here);
   void copy_totem(const cpg::totem_configuration& t, arrival& into, visit& here);
@@ -114,7 +117,7 @@ class client : public std::enable_shared_from_this<client> {
   void call(arrival& what) const;
   [[nodiscard]] bool anything_left();
   void reclaim(bool all);
-  bool may_come(cpg::event_kind kind, const std::byte* data);
+  bool accepts_event(cpg::event_kind kind, const std::byte* data);
   void end();
   bool read_bytes();
   bool read_byte_ahead();
@@ -134,13 +137,13 @@ class client : public std::enable_shared_from_this<client> {
   std::unordered_map<void*, std::vector<std::byte>> buffers_;
 
   std::mutex turn_;
-  cpg_name group_{};            // that events come for
-  bool ended_ = false;          // the service sent nonsense: nothing more of it is believed
-  ipc::frame leased_;           // taken, and there was no memory for it: tried again
-  std::uint32_t finished_ = 0;  // chunks that have been copied, not yet given back
+  cpg_name group_{};            // the group of the events that arrive
+  bool ended_ = false;          // the service sent invalid data: nothing more is read from it
+  ipc::frame leased_;           // a taken event that there was no memory for; tried again
+  std::uint32_t finished_ = 0;  // chunks that have been copied, but not given back
   std::uint32_t finished_bytes_ = 0;
-  std::int64_t owed_bytes_ = 0;  // events taken, doorbell bytes not yet read
-  bool at_end_ = false;          // of the byte stream
+  std::int64_t unread_doorbells_ = 0;  // events taken minus doorbell bytes read
+  bool at_end_ = false;                // of the byte stream
   cpg::event decoded_;
   cpg::fragment_assembler fragments_{UINT32_MAX, UINT32_MAX};
 };

@@ -1,9 +1,11 @@
-// Events on their way from the ring to the program's callbacks, under the modes of cpg_dispatch(3).
+// Takes events from the ring and passes them to the program's callbacks, in the modes of cpg_dispatch(3).
 //
 // Each event is copied before its callback runs: see I3 in client.hpp.
-// Doorbell bytes are read for events that have been handed out, in bulk where a call hands out many, so that the socket stays readable for
-// whoever polls it as long as there is something to dispatch. A byte can come a little behind its event: then one wake-up finds nothing,
-// and a dispatch that was called for it returns as if it had handed out an event that nobody listens to.
+//
+// Doorbell bytes are read for events that have been handed out, many at once where a call hands out many, so
+// that the socket stays readable for a poller while there is something to dispatch. A byte may arrive
+// slightly after its event. Then one wake-up finds no event, and a dispatch that was called for it returns as
+// if it had handed out an event that has no callback.
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -18,11 +20,12 @@
 namespace cpgring::compat {
 namespace {
 
-// Chunks go back to the ring in batches of so many bytes; the lines of their headers are still near then.
+// Chunks are given back to the ring in batches of this many bytes, while their headers are still in the
+// cache.
 constexpr std::uint32_t reclaim_bytes = 8192;
 
-// A call that hands out events without end reads the bytes of so many together. Far below what a service may owe: see
-// ipc/doorbell_debt.hpp.
+// A call that hands out events without a pause reads the bytes of this many events together. Far below what a
+// service may owe: see ipc/doorbell_debt.hpp.
 constexpr std::int64_t unread_bytes_most = 4096;
 
 void set_name(cpg_name& to, std::string_view from) {
@@ -33,12 +36,12 @@ void set_name(cpg_name& to, std::string_view from) {
 
 cpg_address address_of(const member& m) { return {m.node_id, m.pid, static_cast<std::uint32_t>(m.why)}; }
 
-// What the copy of an event may take of the caller's stack.
+// The largest copy of an event that is placed on the caller's stack.
 constexpr std::size_t on_the_stack_max = 4096;
 
 }  // namespace
 
-/// One event, as its callback gets it. Nothing in it has to be released.
+/// One event, as its callback gets it. Nothing in it must be released.
 struct client::arrival {
   enum class of { nobody, message, change, ring };
   of kind;
@@ -59,7 +62,8 @@ struct client::arrival {
 
 cs_error_t client::dispatch(int how, visit& here) {
   const bool one = how == CS_DISPATCH_ONE || how == CS_DISPATCH_ONE_NONBLOCKING;
-  const bool waits = how != CS_DISPATCH_ALL && how != CS_DISPATCH_ONE_NONBLOCKING;  // anything else blocks, as in stock libcpg
+  const bool waits = how != CS_DISPATCH_ALL &&
+                     how != CS_DISPATCH_ONE_NONBLOCKING;  // any other value blocks, as in stock libcpg
   bool readable = false, any = false;
   arrival next;
   for (;;) {
@@ -82,30 +86,12 @@ cs_error_t client::dispatch(int how, visit& here) {
         continue;
       case taken::none: break;
     }
-    {
-      const std::lock_guard lock(turn_);
-      reclaim(true);
-      if (connection_.events().nearly_full_seen()) {
-        poke();
-      }
-      const bool bytes_came = read_bytes();
-      // What came while the bytes were read.
-      if (connection_.events().waiting() != 0) {
-        continue;
-      }
-      if (how == CS_DISPATCH_ALL && any) {
-        return CS_OK;
-      }
-      if (how == CS_DISPATCH_ONE && bytes_came) {
-        return CS_OK;
-      }
-      // The byte of an event that comes just now, or of none at all: nobody could sleep beside it. An event that has no byte left has to be
-      // looked for once more, for poll(2) will not tell of it.
-      if (readable && read_byte_ahead()) {
-        continue;
-      }
+    switch (ring_is_empty(how, any, readable)) {
+      case next_step::take: continue;
+      case next_step::done: return CS_OK;
+      case next_step::wait: break;
     }
-    // Hung up, and all that had been delivered before has been handed out: looked for in this order, so that nothing slips between.
+    // In this order: events that were delivered before a hang-up are handed out first.
     const short found = wait(waits ? -1 : 0);
     readable = (found & POLLIN) != 0;
     if ((found & (POLLHUP | POLLRDHUP | POLLERR)) != 0 && !anything_left()) {
@@ -120,19 +106,40 @@ cs_error_t client::dispatch(int how, visit& here) {
   }
 }
 
-/// What poll(2) says of the socket, 0 for nothing. A thread may be cancelled here.
+/// Gives back chunks and doorbell bytes once the ring is empty, and returns how dispatch() continues. `any`:
+/// this call has handed out an event. `readable`: its last poll(2) reported a byte.
+client::next_step client::ring_is_empty(int how, bool any, bool readable) {
+  const std::lock_guard lock(turn_);
+  reclaim(true);
+  if (connection_.events().take_nearly_full()) {
+    poke();
+  }
+  const bool bytes_came = read_bytes();
+  if (connection_.events().waiting() != 0) {  // arrived while the bytes were read
+    return next_step::take;
+  }
+  if ((how == CS_DISPATCH_ALL && any) || (how == CS_DISPATCH_ONE && bytes_came)) {
+    return next_step::done;
+  }
+  // The byte belongs to an event that is just arriving, or to none. While it is unread, poll(2) does not
+  // sleep. Once it is read, poll(2) does not report its event, so the ring is checked once more.
+  return readable && read_byte_ahead() ? next_step::take : next_step::wait;
+}
+
+/// What poll(2) reports for the socket; 0: nothing. A cancellation point.
 short client::wait(int wait_ms) const {
   pollfd socket{connection_.fd(), static_cast<short>(POLLRDHUP | (wait_ms != 0 ? POLLIN : 0)), 0};
   return ::poll(&socket, 1, wait_ms) <= 0 ? short{0} : socket.revents;
 }
 
-/// Also what another thread has counted and not yet taken.
+/// Includes events that another thread has counted and not yet taken.
 bool client::anything_left() {
   const std::lock_guard lock(turn_);
   return connection_.events().ready() != 0 || connection_.events().waiting() != 0;
 }
 
-/// One event; `one`: it is the only one of this call, so its chunk and its doorbell byte go before its callback runs.
+/// Takes one event. `one`: it is the only one of this call, so its chunk and its doorbell byte are given back
+/// before its callback runs.
 client::taken client::take(arrival& into, visit& here, bool one) {
   const std::lock_guard lock(turn_);
   auto& ring = connection_.events();
@@ -158,12 +165,12 @@ client::taken client::take(arrival& into, visit& here, bool one) {
   if (got == taken::failed) {
     end();
   }
-  ++owed_bytes_;
+  ++unread_doorbells_;
   ++finished_;
   finished_bytes_ += leased_.size;
   leased_ = {};
   reclaim(one);
-  if (one || owed_bytes_ >= unread_bytes_most) {
+  if (one || unread_doorbells_ >= unread_bytes_most) {
     read_bytes();
   }
   return got;
@@ -181,17 +188,17 @@ void client::reclaim(bool all) {
   }
 }
 
-/// True: some were there.
+/// Reads the owed bytes. True: there were some.
 bool client::read_bytes() {
   const uncancelled off;
   bool any = false;
   std::array<char, 4096> bytes;
-  while (owed_bytes_ > 0 && !at_end_) {
-    const auto wanted = std::min<std::size_t>(static_cast<std::size_t>(owed_bytes_), bytes.size());
+  while (unread_doorbells_ > 0 && !at_end_) {
+    const auto wanted = std::min<std::size_t>(static_cast<std::size_t>(unread_doorbells_), bytes.size());
     const auto got = ::recv(connection_.fd(), bytes.data(), wanted, MSG_DONTWAIT);
     if (got > 0) {
       any = true;
-      owed_bytes_ -= got;
+      unread_doorbells_ -= got;
       if (static_cast<std::size_t>(got) < wanted) {
         break;
       }
@@ -204,24 +211,24 @@ bool client::read_bytes() {
   return any;
 }
 
-/// One more than is owed, which is then owed less for the next event. True: it was there.
+/// Reads one byte more than is owed, which then counts for the next event. True: there was one.
 bool client::read_byte_ahead() {
   const uncancelled off;
   char byte = 0;
   if (::recv(connection_.fd(), &byte, 1, MSG_DONTWAIT) != 1) {
     return false;
   }
-  --owed_bytes_;
+  --unread_doorbells_;
   return true;
 }
 
-// --- from the ring -------------------------------------------------------------------------------------------------------------
+// --- decoding
 
 client::taken client::copy(const ipc::frame& from, arrival& into, visit& here) {
   here.drop_kept();
   into.kind = arrival::of::nobody;
   const cpg::event_kind kind = cpg::decode(from.data, from.size, decoded_);
-  if (!may_come(kind, from.data)) {
+  if (!accepts_event(kind, from.data)) {
     return taken::failed;
   }
   switch (kind) {
@@ -245,8 +252,9 @@ client::taken client::copy(const ipc::frame& from, arrival& into, visit& here) {
   return taken::event;
 }
 
-/// An event of the group that the handle is in, or the first change of one that it has asked for and is in from then on.
-bool client::may_come(cpg::event_kind kind, const std::byte* data) {
+/// True: an event of the handle's group, or the first view of a group that the handle asked to join, which
+/// becomes its group.
+bool client::accepts_event(cpg::event_kind kind, const std::byte* data) {
   if (!cpg::has_a_group(kind) || cpg::is_of_group(data, text_of(group_))) {
     return true;
   }
@@ -260,7 +268,7 @@ bool client::may_come(cpg::event_kind kind, const std::byte* data) {
 
 void client::copy_configuration(const cpg::configuration& c, arrival& into, visit& here) {
   into.place((std::size_t{c.members} + c.left + c.joined) * sizeof(cpg_address), here);
-  // Changes come to members only: a join whose answer came too late has been carried out.
+  // Only members get views: a join whose answer came too late has been carried out.
   auto none = membership_state::none;
   state_.compare_exchange_strong(none, membership_state::joined, std::memory_order_relaxed);
   auto* to = reinterpret_cast<cpg_address*>(into.data);
@@ -303,21 +311,25 @@ void client::copy_fragment(const cpg::fragment& piece, arrival& into, visit& her
   }
 }
 
-/// The program's callback, which need not come back.
+/// Calls the program's callback, which may never return.
 void client::call(arrival& what) const {
   switch (what.kind) {
     case arrival::of::nobody: return;
-    case arrival::of::message: calls_.deliver(number_, &what.group, what.node, what.pid, what.data, what.size); return;
+    case arrival::of::message:
+      calls_.deliver(number_, &what.group, what.node, what.pid, what.data, what.size);
+      return;
     case arrival::of::change:
       if (calls_.confchg != nullptr) {
         const auto* const members = reinterpret_cast<const cpg_address*>(what.data);
         const auto* const left = members + what.members;
-        calls_.confchg(number_, &what.group, members, what.members, left, what.left, left + what.left, what.joined);
+        calls_.confchg(number_, &what.group, members, what.members, left, what.left, left + what.left,
+                       what.joined);
       }
       return;
     case arrival::of::ring:
       if (calls_.totem_confchg != nullptr) {
-        calls_.totem_confchg(number_, what.ring, what.ring_nodes, reinterpret_cast<const std::uint32_t*>(what.data));
+        calls_.totem_confchg(number_, what.ring, what.ring_nodes,
+                             reinterpret_cast<const std::uint32_t*>(what.data));
       }
       return;
   }

@@ -2,6 +2,8 @@
 
 #include <cerrno>
 
+#include "cpg/wire_format.hpp"
+
 namespace cpgring::compat {
 
 cs_error_t code_of(const error& why) noexcept {
@@ -11,11 +13,7 @@ cs_error_t code_of(const error& why) noexcept {
       const cs_error_t code = code_of_service(value);
       return code == CS_OK ? CS_ERR_LIBRARY : code;
     }
-    switch (static_cast<errc>(value)) {
-      case errc::service_not_ready: return CS_ERR_TRY_AGAIN;
-      case errc::ring_too_small: return CS_ERR_TOO_BIG;
-      default: return CS_ERR_LIBRARY;
-    }
+    return value == static_cast<int>(errc::service_not_ready) ? CS_ERR_TRY_AGAIN : CS_ERR_LIBRARY;
   }
   switch (why.code.value()) {
     case EAGAIN:
@@ -34,9 +32,7 @@ cs_error_t code_of(const error& why) noexcept {
 }
 
 cs_error_t code_of_service(std::int32_t said) noexcept {
-  // The values of cs_error_t have two gaps.
-  const bool known = (said >= CS_OK && said <= CS_ERR_CONTEXT_NOT_FOUND) || said == CS_ERR_TOO_MANY_GROUPS || said == CS_ERR_SECURITY;
-  return known ? static_cast<cs_error_t>(said) : CS_ERR_LIBRARY;
+  return cpg::wire::status::is_known(said) ? static_cast<cs_error_t>(said) : CS_ERR_LIBRARY;
 }
 
 }  // namespace cpgring::compat

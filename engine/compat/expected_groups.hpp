@@ -1,6 +1,8 @@
-// The groups that a handle has asked to join and whose first change has not been handed out: events of any other are not believed.
+// The groups that a handle has asked to join and whose first view has not been handed out. Events of any
+// other group are rejected.
 //
-// More than one where a service lets a handle join again after it has left, and the program dispatches late. Any thread.
+// There can be more than one if a service lets a handle join again after it has left, and the program
+// dispatches late. Any thread.
 #pragma once
 
 #include <corosync/cpg.h>
@@ -20,17 +22,19 @@ class expected_groups {
     const std::lock_guard lock(lock_);
     groups_.push_back(group);
   }
-  /// The service has refused it.
+  /// The service has refused the group that was added last.
   void drop_last() {
     const std::lock_guard lock(lock_);
     if (!groups_.empty()) {
       groups_.pop_back();
     }
   }
-  /// A change of this group has come: it is expected no longer, nor are those asked for before it. False: nobody asked for it.
+  /// A view of `group` has arrived: removes it, and all groups that were added before it. False: the handle
+  /// did not ask for it.
   bool take(std::string_view group) {
     const std::lock_guard lock(lock_);
-    const auto found = std::find_if(groups_.begin(), groups_.end(), [group](const cpg_name& one) { return text_of(one) == group; });
+    const auto found = std::find_if(groups_.begin(), groups_.end(),
+                                    [group](const cpg_name& one) { return text_of(one) == group; });
     if (found == groups_.end()) {
       return false;
     }

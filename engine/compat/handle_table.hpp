@@ -1,7 +1,8 @@
-// The numbers that C programs hold, and what they stand for.
+// Maps the numbers that C programs hold to objects.
 //
-// A number is a random check in the upper half and a place in the lower one, so that one that was finalized, or never given out, is found
-// out. Any thread. In a child process every number of the parent is unknown: rings and sockets are the parent's.
+// A number has a random check value in its upper half and an index in its lower half, so that a number which
+// was finalized or never given out is detected. Any thread. In a child process every number of the parent is
+// unknown: rings and sockets belong to the parent.
 #pragma once
 
 #include <atomic>
@@ -31,19 +32,19 @@ class handle_table {
       place = r.free.back();
       r.free.pop_back();
     }
-    // Never 0, so that a handle of zero bytes is none.
+    // Never 0, so that a handle of zero bytes is invalid.
     const std::uint32_t check = 1 + static_cast<std::uint32_t>(r.random() % 0x7ffffffeU);
     r.all[place] = {check, std::move(what)};
     return std::uint64_t{check} << 32 | place;
   }
-  /// Null: unknown here.
+  /// Null: unknown in this process.
   std::shared_ptr<T> find(std::uint64_t number) {
     rows& r = present();
     const std::shared_lock lock(r.lock);
     const row* at = r.at(number);
     return at == nullptr ? nullptr : at->what;
   }
-  /// The same, once: from then on it is unknown.
+  /// Like find(), and makes the number unknown.
   std::shared_ptr<T> take(std::uint64_t number) {
     rows& r = present();
     const std::unique_lock lock(r.lock);
@@ -75,14 +76,16 @@ class handle_table {
     }
   };
 
-  /// Those of this process. What a child finds of its parent's stays as it is for ever: a lock in it may have been held at the fork.
+  /// The table of this process. A child never changes or frees its parent's table: a lock in it may have been
+  /// held at the fork.
   rows& present() {
-    // SYNC handle_rows: what a table was made of is seen with it.
+    // SYNC handle_rows: without acquire, a table could be seen without what its constructor wrote.
     rows* seen = rows_.load(std::memory_order_acquire);
     while (seen == nullptr || seen->guard.in_child()) {
       auto made = std::make_unique<rows>();
-      // SYNC handle_rows: as above.
-      if (rows_.compare_exchange_strong(seen, made.get(), std::memory_order_acq_rel, std::memory_order_acquire)) {
+      // SYNC handle_rows: publishes what the constructor wrote; acquires another thread's table, as above.
+      if (rows_.compare_exchange_strong(seen, made.get(), std::memory_order_acq_rel,
+                                        std::memory_order_acquire)) {
         return *made.release();
       }
     }

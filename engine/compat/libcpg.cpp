@@ -1,7 +1,9 @@
-// The functions of <corosync/cpg.h>, over client.hpp. What each does is in its man page; where ours differs, in docs/libcpg.md.
+// The functions of <corosync/cpg.h>, on top of client.hpp. Their man pages describe them; docs/libcpg.md
+// lists the differences.
 //
-// Nothing of ours is thrown across this border: memory that runs out is CS_ERR_NO_MEMORY. What a callback of a C++ program throws comes out
-// of cpg_dispatch, as it does from stock libcpg. A thread that is cancelled unwinds through all of these, so none of them is noexcept.
+// No exception of this library crosses this boundary: running out of memory is CS_ERR_NO_MEMORY. An exception
+// of a C++ program's callback leaves cpg_dispatch, as with stock libcpg. A cancelled thread unwinds through
+// all of these functions, so none of them is noexcept.
 #include <corosync/cpg.h>
 #include <pthread.h>
 
@@ -24,10 +26,10 @@ using namespace cpgring::compat;
 
 struct iteration {
   std::shared_ptr<client> of;
-  std::uint64_t number;  // the service's
+  std::uint64_t number;  // as the service knows it
 };
 
-// Never destroyed: a thread of the program may still be inside a call at exit.
+// Never destroyed: at exit, a thread of the program may still be inside a call.
 handle_table<client>& handles() {
   static auto& table = *new handle_table<client>();
   return table;
@@ -37,7 +39,7 @@ handle_table<iteration>& iterations() {
   return table;
 }
 
-// What a C program passes for an enum can be any int.
+// A C program may pass any int for an enum.
 #define CPGRING_ANY_ENUM __attribute__((no_sanitize("enum")))
 
 template <class Call>
@@ -47,19 +49,21 @@ cs_error_t guarded(Call&& call) {
     return call();
   } catch (const std::bad_alloc&) {
     return CS_ERR_NO_MEMORY;
-  } catch (const std::exception&) {  // not (...): that would catch what a thread unwinds with that is being cancelled
+  } catch (const std::exception&) {
+    // Not (...): that would also catch the unwinding of a cancelled thread.
     return CS_ERR_LIBRARY;
   }
 }
 
-/// The same for what may wait: a thread that is cancelled ends here, ahead of everything, or where it waits.
+/// Like guarded(), for calls that may wait: a cancelled thread ends here, before anything else, or where it
+/// waits.
 template <class Call>
 cs_error_t guarded_wait(Call&& call) {
   ::pthread_testcancel();
   return guarded(std::forward<Call>(call));
 }
 
-/// call(client&) for a handle that is open in this process.
+/// Returns a function that runs call(client&) if the handle is open in this process.
 template <class Call>
 auto on(cpg_handle_t handle, Call&& call) {
   return [handle, call = std::forward<Call>(call)] {
@@ -106,7 +110,8 @@ cs_error_t cpg_initialize(cpg_handle_t* handle, cpg_callbacks_t* callbacks) {
   return open(handle, calls, nullptr);
 }
 
-CPGRING_ANY_ENUM cs_error_t cpg_model_initialize(cpg_handle_t* handle, cpg_model_t model, cpg_model_data_t* model_data, void* context) {
+CPGRING_ANY_ENUM cs_error_t cpg_model_initialize(cpg_handle_t* handle, cpg_model_t model,
+                                                 cpg_model_data_t* model_data, void* context) {
   if (model != CPG_MODEL_V1) {
     return CS_ERR_INVALID_PARAM;
   }
@@ -124,7 +129,7 @@ CPGRING_ANY_ENUM cs_error_t cpg_model_initialize(cpg_handle_t* handle, cpg_model
 cs_error_t cpg_finalize(cpg_handle_t handle) {
   const void* const frame = __builtin_frame_address(0);
   return guarded_wait([&] {
-    visits::of_this_thread().sweep(frame);  // callbacks that were left by longjmp() keep the handle
+    visits::of_this_thread().sweep(frame);  // callbacks that were left by longjmp() still hold the handle
     const auto taken = handles().take(handle);
     return taken == nullptr ? CS_ERR_BAD_HANDLE : taken->finalize();
   });
@@ -184,7 +189,7 @@ CPGRING_ANY_ENUM cs_error_t cpg_dispatch(cpg_handle_t handle, cs_dispatch_flags_
   if (e != CS_OK) {
     return e;
   }
-  // Not for a callback that leaves by longjmp(): the thread's next call does it then.
+  // Not run if a callback leaves by longjmp(): the thread's next call then ends the visit.
   const struct end_of_visit {
     visit& which;
     ~end_of_visit() noexcept(false) {
@@ -196,19 +201,24 @@ CPGRING_ANY_ENUM cs_error_t cpg_dispatch(cpg_handle_t handle, cs_dispatch_flags_
 }
 
 cs_error_t cpg_join(cpg_handle_t handle, const struct cpg_name* group) {
-  return wait_with(handle, [&](client& c) { return group == nullptr ? CS_ERR_INVALID_PARAM : c.join(*group); });
+  return wait_with(handle,
+                   [&](client& c) { return group == nullptr ? CS_ERR_INVALID_PARAM : c.join(*group); });
 }
 
 cs_error_t cpg_leave(cpg_handle_t handle, const struct cpg_name* group) {
-  return wait_with(handle, [&](client& c) { return group == nullptr ? CS_ERR_INVALID_PARAM : c.leave(*group); });
+  return wait_with(handle,
+                   [&](client& c) { return group == nullptr ? CS_ERR_INVALID_PARAM : c.leave(*group); });
 }
 
-cs_error_t cpg_mcast_joined(cpg_handle_t handle, cpg_guarantee_t /* all are agreed */, const struct iovec* iovec, unsigned int iov_len) {
-  return wait_with(
-      handle, [&](client& c) { return iovec == nullptr && iov_len != 0 ? CS_ERR_INVALID_PARAM : c.multicast(std::span(iovec, iov_len)); });
+cs_error_t cpg_mcast_joined(cpg_handle_t handle, cpg_guarantee_t /* all are agreed */,
+                            const struct iovec* iovec, unsigned int iov_len) {
+  return wait_with(handle, [&](client& c) {
+    return iovec == nullptr && iov_len != 0 ? CS_ERR_INVALID_PARAM : c.multicast(std::span(iovec, iov_len));
+  });
 }
 
-cs_error_t cpg_membership_get(cpg_handle_t handle, struct cpg_name* group, struct cpg_address* member_list, int* member_list_entries) {
+cs_error_t cpg_membership_get(cpg_handle_t handle, struct cpg_name* group, struct cpg_address* member_list,
+                              int* member_list_entries) {
   return wait_with(handle, [&](client& c) {
     return group == nullptr || member_list == nullptr || member_list_entries == nullptr
                ? CS_ERR_INVALID_PARAM
@@ -217,7 +227,9 @@ cs_error_t cpg_membership_get(cpg_handle_t handle, struct cpg_name* group, struc
 }
 
 cs_error_t cpg_local_get(cpg_handle_t handle, unsigned int* local_nodeid) {
-  return wait_with(handle, [&](client& c) { return local_nodeid == nullptr ? CS_ERR_INVALID_PARAM : c.local_node(*local_nodeid); });
+  return wait_with(handle, [&](client& c) {
+    return local_nodeid == nullptr ? CS_ERR_INVALID_PARAM : c.local_node(*local_nodeid);
+  });
 }
 
 cs_error_t cpg_flow_control_state_get(cpg_handle_t handle, cpg_flow_control_state_t* flow_control_enabled) {
@@ -225,7 +237,8 @@ cs_error_t cpg_flow_control_state_get(cpg_handle_t handle, cpg_flow_control_stat
     if (flow_control_enabled == nullptr) {
       return CS_ERR_INVALID_PARAM;
     }
-    *flow_control_enabled = CPG_FLOW_CONTROL_DISABLED;  // as always in stock libcpg: programs spin on the other answer
+    // As always in stock libcpg: programs spin on the other value.
+    *flow_control_enabled = CPG_FLOW_CONTROL_DISABLED;
     return CS_OK;
   });
 }
@@ -244,14 +257,16 @@ cs_error_t cpg_zcb_free(cpg_handle_t handle, void* buffer) {
   return with(handle, [&](client& c) { return c.give_buffer(buffer) ? CS_OK : CS_ERR_INVALID_PARAM; });
 }
 
-cs_error_t cpg_zcb_mcast_joined(cpg_handle_t handle, cpg_guarantee_t /* all are agreed */, void* msg, size_t msg_len) {
+cs_error_t cpg_zcb_mcast_joined(cpg_handle_t handle, cpg_guarantee_t /* all are agreed */, void* msg,
+                                size_t msg_len) {
   return wait_with(handle, [&](client& c) {
     constexpr size_t stock_max = 1048576;
     return msg_len > stock_max ? CS_ERR_TOO_BIG : c.multicast_buffer(msg, msg_len);
   });
 }
 
-CPGRING_ANY_ENUM cs_error_t cpg_iteration_initialize(cpg_handle_t handle, cpg_iteration_type_t iteration_type, const struct cpg_name* group,
+CPGRING_ANY_ENUM cs_error_t cpg_iteration_initialize(cpg_handle_t handle, cpg_iteration_type_t iteration_type,
+                                                     const struct cpg_name* group,
                                                      cpg_iteration_handle_t* cpg_iteration_handle) {
   const int type = static_cast<int>(iteration_type);
   return guarded_wait([&] {
@@ -260,7 +275,8 @@ CPGRING_ANY_ENUM cs_error_t cpg_iteration_initialize(cpg_handle_t handle, cpg_it
       return CS_ERR_BAD_HANDLE;
     }
     const bool one_group = type == CPG_ITERATION_ONE_GROUP;
-    if (cpg_iteration_handle == nullptr || type < CPG_ITERATION_NAME_ONLY || type > CPG_ITERATION_ALL || one_group != (group != nullptr)) {
+    if (cpg_iteration_handle == nullptr || type < CPG_ITERATION_NAME_ONLY || type > CPG_ITERATION_ALL ||
+        one_group != (group != nullptr)) {
       return CS_ERR_INVALID_PARAM;
     }
     std::uint64_t number = 0;
@@ -272,7 +288,8 @@ CPGRING_ANY_ENUM cs_error_t cpg_iteration_initialize(cpg_handle_t handle, cpg_it
   });
 }
 
-cs_error_t cpg_iteration_next(cpg_iteration_handle_t handle, struct cpg_iteration_description_t* description) {
+cs_error_t cpg_iteration_next(cpg_iteration_handle_t handle,
+                              struct cpg_iteration_description_t* description) {
   return guarded_wait([&] {
     const auto found = iterations().find(handle);
     if (description == nullptr) {

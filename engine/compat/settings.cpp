@@ -8,14 +8,15 @@
 namespace cpgring::compat {
 namespace {
 
-/// The whole of `text` as a decimal number up to `most`.
+/// Parses all of `text` as a decimal number up to `most`.
 std::optional<std::uint32_t> number(std::string_view text, std::uint32_t most) {
   std::uint32_t value = 0;
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return code == std::errc() && end == text.data() + text.size() && value <= most ? std::optional(value) : std::nullopt;
+  return code == std::errc() && end == text.data() + text.size() && value <= most ? std::optional(value)
+                                                                                  : std::nullopt;
 }
 
-/// A set-uid program takes no advice from its caller.
+/// Uses secure_getenv(): a set-uid program must ignore its caller's environment.
 settings read_environment() {
   settings s;
   if (const char* text = ::secure_getenv("CPGRING_LIBCPG_DEADLINE_MS")) {

@@ -1,8 +1,10 @@
-// What calls of cpg_dispatch() keep while callbacks run: the handle, and messages that are too large for the stack.
+// What calls of cpg_dispatch() keep while callbacks run: the handle, and messages that are too large for the
+// stack.
 //
-// It is not kept on the stack, for a callback may leave by longjmp(), which no destructor sees. The next call on the thread finds what such
-// a one has left behind: a call whose frame lies where the caller's own frame is, or below it on the thread's own stack, is over. Of a
-// frame elsewhere (coroutines, signal stacks) only the first is known: what it keeps stays until its place is used again, or the thread
+// It is not kept on the stack, because a callback may leave by longjmp(), which runs no destructor. The next
+// call on the thread cleans up behind such a callback: an earlier call is over if its frame lies at the
+// caller's own frame, or below it on the thread's own stack. For a frame elsewhere (coroutines, signal
+// stacks) only the first rule applies: what it keeps stays until its address is used again or the thread
 // ends.
 #pragma once
 
@@ -21,7 +23,8 @@ namespace cpgring::compat {
 /// One call of cpg_dispatch().
 class visit {
  public:
-  /// `bytes` of memory, at a multiple of 16; until the next call of room() or keep(), or the end of the visit.
+  /// `bytes` of memory, aligned to 16. Valid until the next call of room() or keep(), or the end of the
+  /// visit.
   std::byte* room(std::size_t bytes) {
     if (bytes > room_bytes_) {
       room_.reset();
@@ -31,7 +34,7 @@ class visit {
     }
     return room_.get();
   }
-  /// The same with `message` in it.
+  /// Like room(), with `message` as the content.
   std::byte* keep(std::vector<std::byte> message) noexcept {
     kept_ = std::move(message);
     return kept_.data();
@@ -44,14 +47,14 @@ class visit {
 
  private:
   friend class visits;
-  const void* frame_ = nullptr;  // null: over
+  const void* frame_ = nullptr;  // null: not in use
   std::shared_ptr<void> of_;
-  std::unique_ptr<std::byte[]> room_;  // stays for the next visit
+  std::unique_ptr<std::byte[]> room_;  // kept for the next visit
   std::size_t room_bytes_ = 0;
   std::vector<std::byte> kept_;
 };
 
-/// All of one thread.
+/// All visits of one thread.
 class visits {
  public:
   struct stack {
@@ -83,7 +86,7 @@ class visits {
     return *made.release();
   }
 
-  /// `frame`: the caller's. Keeps `of` until end().
+  /// `frame`: the caller's frame. Keeps `of` alive until end().
   visit& begin(const void* frame, std::shared_ptr<void> of) {
     sweep(frame);
     auto at = std::find_if(all_.begin(), all_.end(), [](const auto& one) { return one->frame_ == nullptr; });
@@ -102,7 +105,7 @@ class visits {
     one.drop_kept();
     one.of_.reset();
   }
-  /// Ends the visits of calls that are over, as the caller's `frame` shows.
+  /// Ends the visits whose calls are over, judged by the caller's `frame`.
   void sweep(const void* frame) noexcept {
     if (open_ == 0) {
       return;
@@ -132,7 +135,8 @@ class visits {
     return found;
   }
   static void end_of_thread(void* mine) {
-    ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr);  // closing a socket is a place to be cancelled, and a destructor none
+    // Closing a socket is a cancellation point, and a destructor must not be one.
+    ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr);
     delete static_cast<visits*>(mine);
   }
 

@@ -1,4 +1,4 @@
-// The legal moves of a handle, in one table; the states are the public ones.
+// The legal state transitions of a handle, in one table. The states are the public ones.
 #pragma once
 
 #include <cpgring/event.hpp>
@@ -16,9 +16,9 @@ constexpr bool may_move(handle_state from, handle_state to) noexcept {
   switch (from) {
     case s::connecting: return to == s::ready;
     case s::ready: return to == s::joining;
-    case s::joining: return to == s::joined || to == s::ready;  // back to ready: the service refused
+    case s::joining: return to == s::joined || to == s::ready;  // ready: refused, or timed out
     case s::joined: return to == s::leaving;
-    case s::leaving: return to == s::left || to == s::joined;  // back to joined: the service refused
+    case s::leaving: return to == s::left || to == s::joined;  // joined: refused, or timed out
     case s::left:
     case s::lost:
     case s::closed: return false;

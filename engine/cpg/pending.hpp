@@ -1,75 +1,77 @@
-// Station C7 of 7: from ipc/response_reader, to runtime/pump.
+// Station C11 of 11: from ipc/response_reader, to delivery/pump.
 //
-// What has been asked and not yet settled: for each request a completion that is called exactly once, with the answer, a refusal, or
-// errc::timeout. A request that timed out stays in line, because its answer may still come and must not be taken for the next one's.
-// One thread. Settling only fills the notice queue; user code runs later, from the pump.
+// Requests that were written and have no answer yet, in order. Each has a completion that is called exactly
+// once: with the answer, or with an error. A request keeps its place after its deadline, because its answer
+// may still come and must not be taken for the answer to the next request.
+// One thread. Completions only add notices; user callbacks run later.
 #pragma once
 
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <optional>
-#include <span>
 #include <utility>
 
-#include <cpgring/error.hpp>
+#include <cpgring/function.hpp>
+#include <cpgring/result.hpp>
 
 #include "base/clock.hpp"
+#include "cpg/requests.hpp"
 
 namespace cpgring::cpg {
 
-/// The answer's bytes in the response ring, header included; valid during the call.
-using answer_bytes = std::span<const std::byte>;
-using settle_function = std::function<void(const result<answer_bytes>&)>;
+using answer_function = function<void(const result<answer_bytes>&)>;
 
 class pending {
  public:
-  /// Returns the token that goes with the expected answer. `outlives_users`: its answer is wanted though no user wants any. `late`: called
-  /// with an answer that comes after the deadline, when `settle` has been called already.
-  std::uint64_t add(base::time_point deadline, settle_function settle, bool outlives_users = false, settle_function late = {}) {
-    waiting_.push_back({next_token_, deadline, std::move(settle), outlives_users, std::move(late)});
+  /// Returns the token of the expected answer. `without_user`: give_up() skips the request. `late`: called
+  /// with an answer that comes after `done` was called with errc::timeout.
+  std::uint64_t add(base::time_point deadline, answer_function done, bool without_user = false,
+                    answer_function late = {}) {
+    waiting_.push_back({next_token_, deadline, std::move(done), without_user, std::move(late)});
     return next_token_++;
   }
 
-  /// The answer to the oldest request; false when `token` is not that one's (an own bug or a lying service).
-  bool settle(std::uint64_t token, const result<answer_bytes>& answer) {
+  /// The answer to the oldest request. False: `token` is not the token of that request.
+  bool complete(std::uint64_t token, const result<answer_bytes>& answer) {
     if (waiting_.empty() || waiting_.front().token != token) {
       return false;
     }
-    settle_function settle = std::move(waiting_.front().settle);
+    const answer_function done = std::move(waiting_.front().done);
     waiting_.pop_front();
-    if (settle) {
-      settle(answer);
+    if (done) {
+      done(answer);
     }
     return true;
   }
 
-  /// Fails those whose deadline has passed.
+  /// Calls each completion whose deadline has passed with errc::timeout.
   void expire(base::time_point now) {
-    for (auto& one : waiting_) {
-      if (one.settle && one.deadline <= now) {
-        settle_function settle = std::exchange(one.settle, std::exchange(one.late, nullptr));
+    for (std::size_t i = 0; i < waiting_.size(); ++i) {
+      request& one = waiting_[i];
+      if (one.done && one.deadline <= now) {
+        const answer_function done = std::exchange(one.done, std::exchange(one.late, nullptr));
         one.deadline = base::time_point::max();
-        settle(fail(errc::timeout, "the service did not answer before the deadline; is it stopped or overloaded?"));
+        done(fail(errc::timeout,
+                  "the service did not answer before the deadline; is it stopped or overloaded?"));
       }
     }
   }
 
-  /// No user wants the answers any more; they are still waited for, in line.
+  /// Completes the requests of users with `why`. All requests keep their places.
   void give_up(const error& why) {
-    for (auto& one : waiting_) {
-      if (one.settle && !one.outlives_users) {
-        settle_function settle = std::exchange(one.settle, nullptr);
-        settle(fail(why));
+    for (std::size_t i = 0; i < waiting_.size(); ++i) {
+      if (waiting_[i].done && !waiting_[i].without_user) {
+        const answer_function done = std::exchange(waiting_[i].done, nullptr);
+        done(fail(why));
       }
     }
   }
 
   void fail_all(const error& why) {
     auto failed = std::exchange(waiting_, {});
-    for (auto& one : failed) {
-      if (one.settle) {
-        one.settle(fail(why));
+    for (request& one : failed) {
+      if (one.done) {
+        one.done(fail(why));
       }
     }
   }
@@ -77,8 +79,8 @@ class pending {
   [[nodiscard]] bool empty() const noexcept { return waiting_.empty(); }
   [[nodiscard]] std::optional<base::time_point> next_deadline() const noexcept {
     std::optional<base::time_point> earliest;
-    for (const auto& one : waiting_) {
-      if (one.settle && (!earliest || one.deadline < *earliest)) {
+    for (const request& one : waiting_) {
+      if (one.done && (!earliest || one.deadline < *earliest)) {
         earliest = one.deadline;
       }
     }
@@ -89,9 +91,9 @@ class pending {
   struct request {
     std::uint64_t token;
     base::time_point deadline;
-    settle_function settle;
-    bool outlives_users;
-    settle_function late;
+    answer_function done;
+    bool without_user;
+    answer_function late;
   };
   std::deque<request> waiting_;
   std::uint64_t next_token_ = 1;

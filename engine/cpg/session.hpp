@@ -1,270 +1,180 @@
-// Station C3 of 7: from dispatch/intake_queue, to ipc/ring_writer.
-//
-// One handle's conversation with the service: requests are encoded and written in order, answers and views move the state, large messages
-// go out as fragments. Knows nothing of reactors, threads or callbacks: what the user must hear of is put into `notices`.
-// One thread. Invariants: I1 requests leave in the order they were asked for. I2 nothing is written while the service holds us back or the
-// handle is not joined. I3 nothing above 1047552 bytes of payload leaves. I4 each completion is settled exactly once.
+// The state of one handle on one connection: membership, multicaster and queries share one request line.
+// Independent of reactors, threads and callbacks: reports for the user are added to `notices` and `answers`.
+// One thread. The handle's send_queue outlives the session.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <functional>
-#include <list>
 #include <memory>
 #include <optional>
 #include <span>
-#include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
-#include <cpgring/error.hpp>
-#include <cpgring/event.hpp>
 #include <cpgring/handle.hpp>
+#include <cpgring/result.hpp>
 #include <cpgring/view.hpp>
 
 #include "base/clock.hpp"
-#include "cpg/awaited.hpp"
 #include "cpg/codec.hpp"
 #include "cpg/fragment_assembler.hpp"
-#include "cpg/outbox.hpp"
-#include "cpg/pending.hpp"
-#include "cpg/view_builder.hpp"
+#include "cpg/membership.hpp"
+#include "cpg/multicaster.hpp"
+#include "cpg/notice.hpp"
+#include "cpg/queries.hpp"
+#include "cpg/request_line.hpp"
+#include "cpg/send_queue.hpp"
 #include "ipc/connection.hpp"
 
 namespace cpgring::cpg {
 
 struct session_options {
-  std::uint32_t max_message_size = 0;
   std::uint32_t pid = 0;
-  std::size_t send_queue_bytes = 0;
   std::size_t large_message_max = 0;
-  std::chrono::nanoseconds control_deadline{0};
-};
-
-struct iteration;
-
-/// Something that the user is to hear, in order; run by the pump, one callback each.
-struct notice {
-  enum class kind { state, settled, writable, aborted, restored };
-  kind what = kind::settled;
-  handle_state from = handle_state::connecting;
-  handle_state to = handle_state::connecting;
-  std::optional<error> cause;
-  std::optional<fragment_assembler::aborted> aborted;
-  std::function<void()> settle;
+  base::nanoseconds control_deadline{0};
 };
 
 class session {
-  struct entry;
-
  public:
-  using outbox_room = cpg::outbox_room<entry>;
-  using completion = std::function<void(result<void>)>;
-  using pieces = std::span<const std::span<const std::byte>>;
+  using pieces = multicast_pieces;
+  using open_confirmations = multicaster::open_confirmations;
 
-  /// `room`: of the thread that drives it.
-  session(session_options options, outbox_room& room);
+  session(const session_options& options, send_queue& queue);
 
-  // --- life -----------------------------------------------------------------------------------------------------------------
-  /// The handshake is done; asks for the local node id, whose answer makes the session ready.
+  // --- life
+  /// The handshake is done: requests the local node id, whose answer makes the session ready.
   void attach(std::unique_ptr<ipc::connection> connection, base::time_point now);
-  /// It follows one that was lost: a notice says so as soon as it is ready.
-  void announce_restoration() noexcept { restoration_due_ = true; }
-  /// Why the service refused the last join; null: it did not.
-  [[nodiscard]] const error* join_refusal() const noexcept { return join_refusal_ ? &*join_refusal_ : nullptr; }
-  /// Nothing more can come: every open completion fails, the state is lost.
-  void lose(error why);
-  /// The user wants no more of it: open completions fail, the state is closed. What was multicast stays in line to be sent; whoever waits
-  /// for it to come back is told now that it is not known, or is left to be told once it is known what was sent.
-  enum class awaited_later { no, yes };
-  void close(std::optional<error> cause, awaited_later later = awaited_later::no);
-  /// Asks the service to FINALIZE; `done` is called with its answer (or a failure). Nothing else may be asked afterwards.
-  void finalize(base::time_point deadline, std::function<void()> done);
-  std::unique_ptr<ipc::connection> give_up_connection() noexcept { return std::move(connection_); }
-  void move_to(handle_state to, std::optional<error> cause = std::nullopt);
-  [[nodiscard]] ipc::connection* connection() noexcept { return connection_.get(); }
-  [[nodiscard]] const ipc::connection* connection() const noexcept { return connection_.get(); }
+  void announce_restoration() noexcept { membership_.announce_restoration(); }
+  [[nodiscard]] const error* join_refusal() const noexcept { return membership_.join_refusal(); }
+  /// The connection is lost: completes all open requests, and the state is lost. `keep_unwritten`: multicasts
+  /// that were not completely written stay in the queue, for the next connection.
+  void lose(error why, bool keep_unwritten = false);
+  /// The user closes the handle: completes all open requests, and the state is closed. Multicasts that were
+  /// accepted while it was joined are still sent.
+  void close(std::optional<error> cause, open_confirmations open = open_confirmations::decide);
+  /// The session of the next connection drains the queue from now on.
+  void detach_queue() noexcept { multicaster_.detach(); }
+  /// Asks the service for FINALIZE. `done` is called when the answer comes, or when none can come. No other
+  /// request may be made afterwards.
+  void finalize(base::time_point deadline, function<void()> done);
+  std::unique_ptr<ipc::connection> give_up_connection() noexcept { return line_.give_up_connection(); }
+  [[nodiscard]] ipc::connection* connection() noexcept { return line_.connection(); }
+  [[nodiscard]] const ipc::connection* connection() const noexcept { return line_.connection(); }
 
-  // --- requests -------------------------------------------------------------------------------------------------------------
-  result<void> join(std::string_view group, completion done, base::time_point now);
-  result<void> leave(completion done, base::time_point now);
-  /// Straight into the ring, or try_again. Above the atomic limit: queued as fragments.
-  result<void> multicast(pieces payload, std::size_t bytes);
-  /// From another thread: queued when it cannot be written now. The caller has already counted it against send_queue_bytes.
-  /// `written` runs when its bytes have left the queue.
-  result<void> multicast_or_queue(std::span<const std::byte> payload, std::function<void()> written);
-  /// As above; a notice tells what becomes of it. Fails where it will not be tried; then nothing is told.
-  result<void> multicast_awaited(pieces payload, std::size_t bytes, base::time_point deadline, awaited::told_function done);
-  result<std::span<std::byte>> reserve(std::size_t bytes);
-  result<void> commit(std::size_t bytes);
-  void abandon() noexcept;
-  /// By a walk over that group: a stock service overruns its stack when it is asked for the members of a group that has more than 384.
-  result<void> query_members(std::string_view group, handle::answer<std::vector<member>> done, base::time_point now);
-  result<void> query_groups(handle::answer<std::vector<group_entry>> done, base::time_point now);
-  result<void> query_local_node(handle::answer<std::uint32_t> done, base::time_point now);
-
-  // --- progress -------------------------------------------------------------------------------------------------------------
-  /// Between cork and uncork multicasts are staged and leave together, with one doorbell.
-  void cork() noexcept { ++corks_; }
-  [[nodiscard]] bool corked() const noexcept { return corks_ != 0; }
-  result<void> uncork();
-  /// Takes answers, writes what can be written now, says `writable` if somebody waits for that. False: the connection is broken.
-  result<void> progress(base::time_point now);
-  /// Deadlines and retries.
-  result<void> tick(base::time_point now);
-  [[nodiscard]] std::optional<base::time_point> next_deadline(base::time_point now) const noexcept;
-  [[nodiscard]] bool expects_answers() const noexcept { return !pending_.empty(); }
-  /// Something beyond the event ring needs a look in this turn.
-  [[nodiscard]] bool busy() const noexcept { return !pending_.empty() || !outbox_.empty() || !questions_.empty() || want_writable_; }
-  /// The last look stopped writing for the others' sake alone.
-  [[nodiscard]] bool more_to_write() const noexcept { return more_to_write_; }
-  /// Any request makes a service that queues for us look at its queue again; sent when nothing else goes out.
+  // --- requests
+  result<void> join(std::string_view group, completion<void> done, base::time_point now);
+  result<void> leave(completion<void> done, base::time_point now);
+  /// Writes multicasts, also those in the handle's queue.
+  [[nodiscard]] multicaster& multicasts() noexcept {
+    changed_ = true;
+    return multicaster_;
+  }
+  // See queries.
+  result<void> query_members(std::string_view group, completion<std::vector<member_address>> done,
+                             base::time_point now);
+  result<void> query_groups(completion<std::vector<group_entry>> done, base::time_point now);
+  result<void> query_local_node(completion<std::uint32_t> done, base::time_point now);
+  result<void> flush(completion<void> done, base::time_point deadline);
   void poke();
 
-  // --- events ---------------------------------------------------------------------------------------------------------------
-  [[nodiscard]] bool is_own(std::uint32_t node, std::uint32_t pid) const noexcept { return node == local_node_ && pid == options_.pid; }
-  /// To be called for each own message, the last piece of a large one too. Who is to be told with confirm() that it is back; null: nobody.
-  result<awaited*> came_back(std::size_t bytes);
-  static void confirm(awaited& one, std::uint64_t sequence) noexcept { awaited_list::confirm(one, sequence); }
-  /// By a notice.
-  void tell(awaited& one);
-  void give_up(awaited& one, const error& why);
-  /// Calls each(bytes) for every message that still waits to be written.
-  template <class Each>
-  void each_unsent(Each&& each) const {
-    for (const auto& one : outbox_) {
-      if (one.what != entry::kind::control) {
-        each(one.bytes.size());
-      }
-    }
+  // --- progress
+  void cork() noexcept { line_.cork(); }
+  [[nodiscard]] bool corked() const noexcept { return line_.corked(); }
+  result<void> uncork() { return line_.uncork(); }
+  /// Takes answers, writes what can be written now, and notifies a sender that was refused. Errors: the
+  /// connection is broken.
+  result<void> progress(base::time_point now);
+  /// Only writes. Multicasts that were queued before the queue drained precede all requests that are made
+  /// from now on.
+  result<void> write_waiting() {
+    changed_ = true;
+    multicaster_.note_waiting();
+    return connection() != nullptr ? line_.write(multicaster_) : result<void>();
   }
-  [[nodiscard]] awaited_list& awaits() noexcept { return awaited_; }
-  /// The view to show to the user; null when it is none of the user's business (ring change of a handle in no group).
-  const view* configuration_changed(const configuration& change, std::vector<fragment_assembler::aborted>& aborted);
-  const view* ring_changed(const totem_configuration& change);
-  /// Whether the last view need not be shown yet; if so, the next change is merged into it. Not what changes the session itself.
-  bool hold_view();
-  void show_view() noexcept { views_.show(); }
-  [[nodiscard]] const view* current_view() const noexcept { return &views_.current(); }
+  /// Handles deadlines and retries, then makes progress().
+  result<void> tick(base::time_point now);
+  // Without a connection: the deadlines of confirmed multicasts, and the end of those that wait.
+  void expire_multicasts(base::time_point now) {
+    changed_ = true;
+    multicaster_.expire(now);
+  }
+  void drop_multicasts(const error& why) {
+    changed_ = true;
+    multicaster_.drop_waiting(why);
+  }
+  [[nodiscard]] std::optional<base::time_point> next_deadline(base::time_point now) const noexcept {
+    const bool waits = busy() || membership_.busy() || queries_.busy() || multicaster_.next_deadline();
+    return waits ? earliest_deadline(now) : std::nullopt;
+  }
+  [[nodiscard]] bool expects_answers() const noexcept { return line_.expects_answers(); }
+  /// A turn has work besides the event ring.
+  [[nodiscard]] bool busy() const noexcept { return line_.busy() || multicaster_.busy(); }
+  /// The last progress() stopped writing only to let other handles have their turn.
+  [[nodiscard]] bool more_to_write() const noexcept { return line_.more_to_write(); }
+
+  // --- events
+  [[nodiscard]] bool is_own(std::uint32_t node, std::uint32_t pid) const noexcept {
+    return membership_.is_own(node, pid);
+  }
+  result<queued_multicast*> own_delivered(std::size_t bytes) { return multicaster_.own_delivered(bytes); }
+  static void confirm(queued_multicast& one, std::uint64_t sequence) noexcept {
+    send_queue::confirm(one, sequence);
+  }
+  void report(queued_multicast& one) {
+    changed_ = true;
+    multicaster_.report(one);
+  }
+  void give_up(queued_multicast& one, const error& why) {
+    changed_ = true;
+    multicaster_.give_up(one, why);
+  }
+  /// The view to show; null: not visible to this handle. `torn`: incomplete messages of members that left.
+  const view* configuration_changed(const configuration& change, std::vector<cpg::aborted>& torn);
+  const view* ring_changed(const totem_configuration& change) { return membership_.apply(change); }
+  bool hold_view() { return membership_.hold_view(); }
+  void show_view() noexcept { membership_.show_view(); }
+  [[nodiscard]] const view* current_view() const noexcept { return &membership_.current_view(); }
   fragment_assembler::outcome piece(const fragment& part) { return assembler_.push(part); }
 
   std::deque<notice> notices;
-  /// Answers to questions: tied to no place in the stream, so that messages need not wait for all of them.
+  /// Answers to questions. They have no place in the order of events, so messages need not wait for them.
   std::deque<notice> answers;
-  /// Makes notices of the oldest.
+  /// Appends the oldest answers, at most `most`, to the notices.
   void answers_to_notices(std::size_t most);
 
-  [[nodiscard]] handle_state state() const noexcept { return state_; }
-  [[nodiscard]] std::string_view group() const noexcept { return group_; }
-  [[nodiscard]] std::uint32_t local_node() const noexcept { return local_node_; }
-  [[nodiscard]] std::uint32_t pid() const noexcept { return options_.pid; }
-  [[nodiscard]] std::size_t atomic_max() const noexcept { return atomic_max_; }
-  /// Somebody else's leave named this process: the service no longer counts us in.
-  [[nodiscard]] bool removed() const noexcept { return removed_; }
-  /// A stock service goes on to deliver the group's messages and views to who has left it, until the connection ends.
-  [[nodiscard]] bool takes_messages() const noexcept { return state_ == handle_state::joined || state_ == handle_state::leaving; }
+  // --- state: see membership
+  [[nodiscard]] handle_state state() const noexcept { return membership_.state(); }
+  [[nodiscard]] std::string_view group() const noexcept { return membership_.group(); }
+  [[nodiscard]] std::uint32_t local_node() const noexcept { return membership_.local_node(); }
+  [[nodiscard]] bool removed() const noexcept { return membership_.removed(); }
+  [[nodiscard]] bool takes_messages() const noexcept { return membership_.takes_messages(); }
 
   struct counters {
     std::uint64_t multicasts = 0, multicast_bytes = 0, not_writable = 0, doorbells = 0, pokes = 0;
   };
-  [[nodiscard]] const counters& counts() const noexcept { return counts_; }
+  /// Counts, state or deadlines may have changed since the last call. Messages of other members change
+  /// nothing.
+  [[nodiscard]] bool take_changed() noexcept { return std::exchange(changed_, false); }
+  [[nodiscard]] counters counts() const noexcept {
+    const auto& sent = multicaster_.counts();
+    return {sent.multicasts, sent.bytes, sent.refused, line_.doorbells(), line_.pokes()};
+  }
 
  private:
-  struct entry {  // one thing to be written, when its turn comes
-    enum class kind { control, question, message, large };
-    kind what = kind::control;
-    std::vector<std::byte> bytes;  // control and question: the whole request; else the payload
-    std::uint32_t response_id = 0;
-    std::uint32_t response_size = 0;
-    base::time_point deadline;
-    settle_function settle;         // control and question
-    settle_function late;           // the answer came behind the deadline
-    std::function<void()> written;  // message and large: its bytes no longer count against the queue
-    std::size_t offset = 0;         // large: sent so far
-    awaited* waits = nullptr;       // message and large
-    std::uint64_t number = 0;       // in the line; of a question: of the last one there when it was asked
-    bool numbered = false;          // large: counted among what was written
-  };
-  struct operation {  // a join or leave from its request to its view
-    base::time_point deadline;
-    completion done;
-    std::optional<base::time_point> retry_at;
-  };
+  // Retry interval for a refused sender or a request that can't be written: corosync checks its own flow
+  // control every millisecond.
+  static constexpr std::chrono::milliseconds writable_pause{1};
 
-  void settle_operation(std::optional<operation>& which, result<void> outcome);
-  void ask(std::vector<std::byte> request, std::uint32_t response_id, std::uint32_t response_size, base::time_point deadline,
-           settle_function settle);
-  void question(std::vector<std::byte> request, std::uint32_t response_id, std::uint32_t response_size, base::time_point deadline,
-                settle_function settle);
-  result<void> write_questions();
-  void expire_questions(base::time_point now);
-  void give_up_questions(const error& why);
-  void ask_join(base::time_point now);
-  void join_answered(const result<answer_bytes>& answer);
-  void leave_answered(const result<answer_bytes>& answer);
-  void walk(std::uint32_t type, std::string_view group, const std::shared_ptr<iteration>& how);
-  void start_walks();
-  void walk_over();
-  void iterate(const std::shared_ptr<iteration>& how);
-  void end_iteration(std::uint64_t service_handle);
-  result<void> usable() const;
-  result<void> may_send(std::size_t bytes) const;
-  void stand_in_line(entry one) {
-    one.number = ++in_line_;
-    outbox_.push_back(std::move(one));
-  }
-  static entry request_entry(std::vector<std::byte> request, std::uint32_t response_id, std::uint32_t response_size,
-                             base::time_point deadline, settle_function settle);
-  bool write_request(entry& one);
-  bool write_message(pieces payload, std::size_t bytes, awaited* waits = nullptr);
-  result<bool> write_front();
-  void write_fragment(entry& front);
-  void fragment_answered(const result<answer_bytes>& answer);
-  result<void> write_outbox();
-  result<void> take_answers();
-  result<void> flush();
-  error refused() noexcept;
-  void give_up_awaited(const error& why);
-  void expire_awaited(base::time_point now);
+  [[nodiscard]] std::optional<base::time_point> earliest_deadline(base::time_point now) const noexcept;
 
-  // corosync asks for patience with TRY_AGAIN; libcpg's own users wait 1 to 100 ms.
-  static constexpr std::chrono::milliseconds retry_pause{5};
-
-  session_options options_;
-  std::size_t atomic_max_;
-  std::unique_ptr<ipc::connection> connection_;
-  handle_state state_ = handle_state::connecting;
-  std::string group_;
-  std::uint32_t local_node_ = 0;
-  pending pending_;
-  outbox<entry> outbox_;
-  std::uint64_t in_line_ = 0;  // the number of the last entry
-  // Beside that line: a question is written behind all that was there when it was asked, and what comes later need not wait for it.
-  std::deque<entry> questions_;
-  std::uint32_t questions_out_ = 0;
-  std::list<entry> walks_;       // that have not begun: a service keeps few iterations for a connection
-  std::uint32_t walks_out_ = 0;  // iterations that the service may have
-  awaited_list awaited_;
-  std::optional<operation> join_, leave_;
-  view_builder views_;
+  request_line line_;
+  membership membership_;
+  multicaster multicaster_;
+  queries queries_;
   fragment_assembler assembler_;
-  counters counts_;
-  std::byte* reserved_at_ = nullptr;
-  std::size_t reserved_ = 0;
-  std::uint32_t corks_ = 0;
-  bool has_reservation_ = false;
-  bool want_writable_ = false;
-  bool more_to_write_ = false;
-  bool fragment_in_flight_ = false;
-  bool poking_ = false;
-  bool finalizing_ = false;
-  bool asks_no_more_ = false;  // lost or closed: what fails now is followed by no further question
-  bool restoration_due_ = false;
-  std::optional<error> join_refusal_;
-  bool removed_ = false;
-  std::optional<base::time_point> fragment_retry_at_;
-  base::time_point now_;
+  bool changed_ = false;
 };
 
 }  // namespace cpgring::cpg

@@ -7,7 +7,9 @@
 namespace cpgring::cpg {
 namespace {
 
-bool by_address(const member& a, const member& b) noexcept { return std::tie(a.node_id, a.pid) < std::tie(b.node_id, b.pid); }
+bool by_address(const member& a, const member& b) noexcept {
+  return std::tie(a.node_id, a.pid) < std::tie(b.node_id, b.pid);
+}
 
 }  // namespace
 
@@ -16,7 +18,7 @@ const member* view_builder::find(const std::vector<member>& sorted, const member
   return at != sorted.end() && at->same_address(who) ? &*at : nullptr;
 }
 
-/// True: what comes is merged into the view that was held.
+/// Starts a view. True: the change is merged into the view that was held back.
 bool view_builder::begin(view_cause cause, std::string_view group) {
   view_.group = group;
   if (std::exchange(held_, false)) {
@@ -53,7 +55,7 @@ const view& view_builder::apply(const configuration& change, std::string_view gr
     sorted.assign(list.begin(), list.end());
     std::sort(sorted.begin(), sorted.end(), by_address);
   };
-  // Who came in a change that is merged with this one was never shown: neither is that it goes.
+  // A member that joined in a change that is merged with this one was never shown; nor is its departure.
   sort_into(sorted_, joined_);
   gone_.clear();
   for (std::uint32_t i = 0; i < change.left; ++i) {
@@ -81,7 +83,9 @@ const view& view_builder::apply(const configuration& change, std::string_view gr
   if (!gone_.empty() && came_before != 0) {
     std::sort(gone_.begin(), gone_.end(), by_address);
     const auto old_end = joined_.begin() + static_cast<std::ptrdiff_t>(came_before);
-    joined_.erase(std::remove_if(joined_.begin(), old_end, [this](const member& j) { return find(gone_, j) != nullptr; }), old_end);
+    joined_.erase(std::remove_if(joined_.begin(), old_end,
+                                 [this](const member& j) { return find(gone_, j) != nullptr; }),
+                  old_end);
   }
   sort_into(sorted_, joined_);
   for (std::uint32_t i = 0; i < change.members; ++i) {
@@ -93,7 +97,7 @@ const view& view_builder::apply(const configuration& change, std::string_view gr
     } else if (const member* known = find(members_, m)) {
       m.incarnation = known->incarnation;
     } else {
-      m.incarnation = ++incarnations_;  // there before us: our own join's view lists it
+      m.incarnation = ++incarnations_;  // older than this handle: the view of the own join lists it
     }
     next_.push_back(m);
   }

@@ -1,8 +1,11 @@
-// Makes numbered views out of configuration and ring events.
+// Builds numbered views from configuration and ring events.
 //
-// One thread. Invariants: I1 numbers rise by one. I2 members are sorted by node id and pid, whatever order the service used.
-// I3 a member keeps its incarnation exactly as long as no event names it in `joined` again and each event lists it. I4 the joined and left
-// of the views that were shown lead from each one's members to the next one's, whatever was merged.
+// One thread. Invariants:
+// I1 View numbers rise by one.
+// I2 Members are sorted by node id and pid, whatever order the service used.
+// I3 A member keeps its incarnation exactly as long as each event lists it and none names it in `joined`.
+// I4 `joined` and `left` of each shown view lead from the members of the view shown before to its own
+// members, also if changes were merged.
 #pragma once
 
 #include <cstdint>
@@ -20,11 +23,11 @@ class view_builder {
   /// The view stays valid until the next call.
   const view& apply(const configuration& change, std::string_view group);
   const view& apply(const totem_configuration& change, std::string_view group);
-  /// The ring changed while there was nobody to show it to.
+  /// Takes a change of the ring that is not shown.
   void note_ring(const totem_configuration& change);
-  /// The current view has not been shown: the next change is merged into it.
+  /// The current view is not shown yet: the next change is merged into it.
   void hold() noexcept { held_ = true; }
-  /// It is being shown after all.
+  /// The current view is shown: the next change makes a new one.
   void show() noexcept { held_ = false; }
   [[nodiscard]] const view& current() const noexcept { return view_; }
 
@@ -36,8 +39,9 @@ class view_builder {
   [[nodiscard]] bool in_ring(std::uint32_t node) const noexcept;
 
   std::vector<member> members_, next_, joined_, left_;
-  std::vector<member> sorted_, gone_;  // within apply(): sorted by address, so that a view of n members costs n log n
-  std::vector<std::uint32_t> nodes_;   // in the ring, sorted; empty: not known
+  // sorted_, gone_: within apply(), sorted by address, so that a view of n members costs n log n.
+  std::vector<member> sorted_, gone_;
+  std::vector<std::uint32_t> nodes_;  // of the ring, sorted; empty: not known
   std::uint64_t incarnations_ = 0;
   bool held_ = false;
   view view_;

@@ -1,7 +1,7 @@
-// The CPG service's requests, responses and events, byte by byte, as corosync 3.1.x has them on x86-64 (little-endian).
+// Requests, responses and events of the CPG service, byte by byte: corosync 3.1.x on x86-64 (little-endian).
 //
-// Only offsets and numbers: both the session (client side) and the embedded service stand on this page.
-// Fields are 4- or 8-byte aligned inside their message, but a message in a ring is only 4-byte aligned.
+// Offsets and numbers only, shared by the session (client side) and the embedded service. Fields are 4- or
+// 8-byte aligned within their message, but a message in a ring is only 4-byte aligned.
 #pragma once
 
 #include <cstddef>
@@ -9,20 +9,26 @@
 
 namespace cpgring::cpg::wire {
 
-// Every request starts with 16 bytes, every response and event with 24.
+// Every request starts with a header of 16 bytes, every response and event with one of 24.
 inline constexpr std::size_t header_id = 0;      // i32
 inline constexpr std::size_t header_size = 8;    // i32, the whole message
-inline constexpr std::size_t header_error = 16;  // i32, cs_error_t; in requests only where noted, and unused there
+inline constexpr std::size_t header_error = 16;  // i32, cs_error_t; multicast requests have it too, unused
 
-/// What header_error says: the values of cs_error_t.
+/// Values of header_error: those of cs_error_t.
 namespace status {
-inline constexpr std::int32_t ok = 1, library = 2, try_again = 6, invalid_param = 7, no_memory = 8, busy = 10, not_exist = 12,
-                              name_too_long = 13, exist = 14, interrupt = 16, not_supported = 19, no_sections = 27;
+inline constexpr std::int32_t ok = 1, library = 2, try_again = 6, invalid_param = 7, no_memory = 8, busy = 10,
+                              not_exist = 12, name_too_long = 13, exist = 14, interrupt = 16,
+                              not_supported = 19, no_sections = 27, context_not_found = 28,
+                              too_many_groups = 30, security = 100;
+/// False: no service uses that number.
+constexpr bool is_known(std::int32_t code) noexcept {
+  return (code >= ok && code <= context_not_found) || code == too_many_groups || code == security;
 }
+}  // namespace status
 inline constexpr std::size_t request_header_bytes = 16;
 inline constexpr std::size_t response_header_bytes = 24;
 
-// A group name: u32 length, then 128 bytes at 8; equal means same length and same bytes.
+// A group name: u32 length, then 128 bytes at 8. Two names are equal if their lengths and bytes are equal.
 inline constexpr std::size_t name_bytes = 136;
 inline constexpr std::size_t name_length = 0;
 inline constexpr std::size_t name_text = 8;
@@ -126,28 +132,37 @@ inline constexpr std::size_t guarantee = 24, total = 32, length = 40, type = 48,
 enum class fragment_type : std::uint32_t { first = 1, middle = 2, last = 3 };
 
 namespace configuration_event {
-// Arrays of addresses from `lists` on: members, then left, then joined.
+// The addresses start at `lists`: members, then left, then joined.
 inline constexpr std::size_t name = 24, members = 160, joined = 168, left = 176, lists = 184;
 }  // namespace configuration_event
 namespace deliver_event {
 inline constexpr std::size_t name = 24, length = 160, node = 168, pid = 176, data = 184;
 }
 namespace totem_configuration_event {
-// sequence is a u64 at 32; 4-byte node ids from `members` on; 4 bytes of junk at the end.
+// 4-byte node ids start at `members`; 4 bytes of junk at the end.
 inline constexpr std::size_t ring_node = 24, ring_sequence = 32, count = 40, members = 44, fixed_bytes = 48;
 }  // namespace totem_configuration_event
 namespace partial_deliver_event {
-inline constexpr std::size_t name = 24, total = 160, length = 168, node = 176, pid = 184, type = 192, data = 200;
+inline constexpr std::size_t name = 24, total = 160, length = 168, node = 176, pid = 184, type = 192,
+                             data = 200;
 }
 
-/// Where the three kinds of events that belong to a group name it.
+/// Offset of the group name, in the three kinds of events that belong to a group.
 inline constexpr std::size_t event_group = 24;
-static_assert(event_group == configuration_event::name && event_group == deliver_event::name && event_group == partial_deliver_event::name);
+static_assert(event_group == configuration_event::name && event_group == deliver_event::name &&
+              event_group == partial_deliver_event::name);
 static_assert(event_group + name_bytes <= deliver_event::length && name_text + name_text_max == name_bytes);
 
-enum class reason : std::uint32_t { none = 0, join = 1, leave = 2, node_down = 3, node_up = 4, process_down = 5 };
+enum class reason : std::uint32_t {
+  none = 0,
+  join = 1,
+  leave = 2,
+  node_down = 3,
+  node_up = 4,
+  process_down = 5
+};
 
-/// What one multicast or fragment may carry; a larger one kills stock daemons on every node.
+/// Largest payload of one multicast or fragment; a larger one kills stock daemons on every node.
 inline constexpr std::size_t atomic_payload_max = 1047552;
 
 }  // namespace cpgring::cpg::wire

@@ -8,7 +8,7 @@ error describe_thrown() noexcept {
   } catch (const std::exception& e) {
     return {errc::callback_threw, std::string("a callback threw: ") + e.what()};
   } catch (...) {
-    return {errc::callback_threw, "a callback threw something that is no std::exception"};
+    return {errc::callback_threw, "a callback threw something that is not a std::exception"};
   }
 }
 

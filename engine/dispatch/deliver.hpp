@@ -1,6 +1,7 @@
-// Station D7 of 9: from dispatch/inline_worker, to dispatch/release_count.
+// Station D8 of 9: from delivery/inline_lane, to lease/chunk_ledger.
 //
-// The one line where user code runs. Whatever it throws ends here as an error; it never unwinds through the engine.
+// The only place where user code runs. Everything that it throws becomes an error; no exception unwinds
+// through the engine.
 #pragma once
 
 #include <exception>
@@ -11,7 +12,7 @@
 
 namespace cpgring::dispatch {
 
-/// Out of line, so that the hot path holds no code for it. Call inside a catch block.
+/// A separate function, so that the hot path holds no code for it. Call it inside a catch block.
 error describe_thrown() noexcept;
 
 template <class Call>

@@ -1,8 +1,8 @@
-// Station D5 of 9: from cpg/codec, to dispatch/inline_worker.
+// The description of one message that is handed over: its address, length and sender, not its bytes.
 //
-// What is handed over for each message: where it lies, how long it is, who sent it. Never the message itself. A batch is filled by one
-// decoding loop and then worked off, so that decoding stays in its own cache lines and hand-over costs one step for many messages.
-// One thread at a time. Invariant: descriptors are in the order of the ring.
+// One decoding loop fills a batch, and then the batch is processed. So decoding stays in its own cache lines,
+// and the hand-over costs one step for many messages. One thread at a time. Invariant: descriptors are in the
+// order of the ring.
 #pragma once
 
 #include <array>
@@ -16,13 +16,14 @@ struct descriptor {
   std::uint32_t size;
   std::uint32_t node;
   std::uint32_t pid;
-  std::uint32_t ring_bytes;  // what reclaiming its chunk gives back
+  std::uint32_t ring_bytes;  // bytes that reclaiming its chunk frees
 };
 static_assert(sizeof(descriptor) == 24);
 
 class descriptor_batch {
  public:
-  // 32 x 24 bytes are 12 cache lines: small enough to stay in the first-level cache beside the payloads' headers.
+  // 32 x 24 bytes are 12 cache lines: small enough to stay in the first-level cache beside the headers of the
+  // payloads.
   static constexpr std::uint32_t capacity = 32;
 
   [[nodiscard]] bool full() const noexcept { return size_ == capacity; }

@@ -1,4 +1,4 @@
-// The four modes of cpg_dispatch(3) as one set of rules that the dispatch loop asks.
+// The four modes of cpg_dispatch(3), as conditions that the dispatch loop checks.
 #pragma once
 
 #include <cstdint>
@@ -26,9 +26,9 @@ class mode_policy {
     }
   }
 
-  /// Sleeps while nothing waits.
+  /// The call sleeps while nothing waits.
   [[nodiscard]] bool sleeps() const noexcept { return sleeps_; }
-  /// Takes only what waited when the call began.
+  /// The call takes only events that waited when it began.
   [[nodiscard]] bool only_what_waits() const noexcept { return only_what_waits_; }
   [[nodiscard]] bool try_again_when_empty() const noexcept { return try_again_when_empty_; }
   [[nodiscard]] std::uint32_t events_left() const noexcept { return events_left_; }
@@ -45,11 +45,12 @@ class mode_policy {
       bytes_left_ -= bytes < bytes_left_ ? bytes : bytes_left_;
     }
   }
-  /// A bound has been reached: the call returns.
+  /// A bound is reached: the call returns.
   [[nodiscard]] bool used_up(base::time_point now) const noexcept {
-    return events_left_ == 0 || bytes_left_ == 0 || (until_ && now >= *until_ && (done_.events != 0 || sleeps_));
+    return events_left_ == 0 || bytes_left_ == 0 ||
+           (until_ && now >= *until_ && (done_.events != 0 || sleeps_));
   }
-  /// `one` is content with one, `blocking` never.
+  /// True in mode `one` once an event has run. Never in mode `blocking`.
   [[nodiscard]] bool content() const noexcept { return !endless_ && done_.events != 0 && sleeps_; }
   dispatched& done() noexcept { return done_; }
 

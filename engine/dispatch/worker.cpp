@@ -5,30 +5,34 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/hot.hpp"
+#include "base/name_and_pin_thread.hpp"
 #include "base/own_thread.hpp"
 #include "base/relax.hpp"
-#include "base/settle_thread.hpp"
 #include "dispatch/deliver.hpp"
 
 namespace cpgring::dispatch {
 namespace {
 
-// Messages served between two receipts: as many as are done in about this time, so that a slow callback is told of at once.
+// Messages processed between two reports: as many as take about this time, so that a slow callback is
+// reported at once.
 constexpr base::nanoseconds run_time{20000};
 constexpr std::uint32_t run_length_max = 64;
-constexpr base::nanoseconds told_interval{200000};
-// Longest look before a sleep: about what putting a thread to sleep and waking it costs in CPU time. A reactor under load hands over more
-// at a time than such a look would see (crew::publish).
+constexpr base::nanoseconds report_interval{200000};
+// Longest poll before a sleep: about the CPU time that putting a thread to sleep and waking it costs. A
+// reactor under load hands over more messages at a time than such a poll would see (worker_client::publish).
 constexpr base::nanoseconds window_max{10000};
 
-[[nodiscard]] bool anything_in(feed& one) noexcept { return !one.express_ends.out.empty() || !one.work_ends.out.empty(); }
+[[nodiscard]] bool has_items(worker_link& one) noexcept {
+  return !one.exclusive_call_ends.out.empty() || !one.work_ends.out.empty();
+}
 
 }  // namespace
 
-worker::worker(std::vector<way> from, std::string name, int cpu, idle strategy)
+worker::worker(std::vector<client> clients, std::string name, int cpu, idle strategy)
     : name_(std::move(name)), cpu_(cpu), idle_(strategy, window_max) {
-  for (auto& one : from) {
-    inlets_.push_back({std::move(one)});
+  for (auto& one : clients) {
+    clients_.push_back({std::move(one)});
   }
   thread_ = base::start_own_thread([this] { loop(); });
 }
@@ -43,12 +47,12 @@ void worker::stop() noexcept {
   asleep_.wake();
 }
 
-void worker::loop() {
-  base::settle_thread(name_, cpu_);
+CPGRING_HOT void worker::loop() {
+  base::name_and_pin_thread(name_, cpu_);
   while (!stop_.load(std::memory_order_relaxed)) {
     bool any = false;
-    for (auto& in : inlets_) {
-      any = serve(in) || any;
+    for (auto& client : clients_) {
+      any = serve(client) || any;
     }
     if (!any) {
       rest();
@@ -56,35 +60,36 @@ void worker::loop() {
   }
 }
 
-void worker::rest() {
+CPGRING_HOT void worker::rest() {
   if (!idle_.sleeps()) {
     idle_.yields() ? static_cast<void>(::sched_yield()) : base::relax();
     return;
   }
   const auto began = base::clock::now();
-  if (look_a_while(began)) {
+  if (spin_wait(began)) {
     return;
   }
   asleep_.announce();
-  if (!something_waits() && !stop_.load(std::memory_order_relaxed)) {
+  if (!any_ready() && !stop_.load(std::memory_order_relaxed)) {
     asleep_.sleep();
     idle_.slept(base::clock::now() - began);
   }
   asleep_.awake();
 }
 
-bool worker::something_waits() noexcept {
-  return std::any_of(inlets_.begin(), inlets_.end(), [](const inlet& in) { return anything_in(*in.from.queues); });
+CPGRING_HOT bool worker::any_ready() noexcept {
+  return std::any_of(clients_.begin(), clients_.end(),
+                     [](const served_client& client) { return has_items(*client.from.link); });
 }
 
-bool worker::look_a_while(base::time_point began) {
+CPGRING_HOT bool worker::spin_wait(base::time_point began) {
   const base::nanoseconds window = idle_.window();
   if (window.count() == 0) {
     return false;
   }
   const auto end = began + window;
   for (std::uint32_t round = 1; !stop_.load(std::memory_order_relaxed); ++round) {
-    if (something_waits()) {
+    if (any_ready()) {
       return true;
     }
     base::relax();
@@ -95,42 +100,44 @@ bool worker::look_a_while(base::time_point began) {
   return false;
 }
 
-bool worker::serve_errands(inlet& in) {
-  feed& from = *in.from.queues;
-  auto& express = from.express_ends.out;
+CPGRING_HOT bool worker::serve_calls(served_client& client) {
+  worker_link& from = *client.from.link;
+  auto& express = from.exclusive_call_ends.out;
   bool any = false;
   while (!express.empty() && !stop_.load(std::memory_order_relaxed)) {
-    errand& one = express.front();
+    exclusive_call& one = express.front();
     worker_target* const to = one.to;
     std::unique_ptr<error> failure;
     if (auto thrown = deliver(one.run)) {
       failure = std::make_unique<error>(std::move(*thrown));
     }
-    express.release(1);  // what the errand holds goes here, not on the reactor's thread
-    CPGRING_CHECK(from.back_ends.in.emplace(receipt{to, 0, 0, 1, 0, std::move(failure)}));
-    in.from.told(!anything_in(from));
+    express.release(1);  // destroys the call's captures here, not on the reactor's thread
+    CPGRING_CHECK(from.back_ends.in.emplace(work_done{to, 0, 0, 1, 0, std::move(failure)}));
+    client.from.reported(!has_items(from));
     any = true;
   }
   return any;
 }
 
-/// Waking the reactor for every few receipts would cost more than the messages: it is told when the queue is empty, when it has become half
-/// empty, and otherwise no more often than told_interval. Nothing is lost by that: where something is left, another call follows.
-void worker::tell(inlet& in, base::time_point now) {
-  feed& from = *in.from.queues;
+/// Waking the reactor for every few reports would cost more than the messages. So the worker wakes it when
+/// the queue is empty, when it has become half empty, and otherwise once every report_interval. No wake-up is
+/// lost: while messages are left, another call follows.
+CPGRING_HOT void worker::report(served_client& client, base::time_point now) {
+  worker_link& from = *client.from.link;
   const std::size_t half = from.work.capacity() / 4, left = from.work_ends.out.available(half + 1);
-  const bool was_fuller = std::exchange(in.fuller_than_half, left > half);
-  if (left == 0 || (was_fuller && left <= half) || now - in.told_at >= told_interval) {
-    in.told_at = now;
-    in.from.told(left == 0 && from.express_ends.out.empty());
+  const bool was_fuller = std::exchange(client.fuller_than_half, left > half);
+  if (left == 0 || (was_fuller && left <= half) || now - client.reported_at >= report_interval) {
+    client.reported_at = now;
+    client.from.reported(left == 0 && from.exclusive_call_ends.out.empty());
   }
 }
 
-bool worker::serve(inlet& in) {
-  bool any = serve_errands(in);
-  feed& from = *in.from.queues;
+CPGRING_HOT bool worker::serve(served_client& client) {
+  bool any = serve_calls(client);
+  worker_link& from = *client.from.link;
   auto& work = from.work_ends.out;
-  const auto count = static_cast<std::uint32_t>(std::min<std::size_t>(work.available(run_length_max), run_length_max));
+  const auto count =
+      static_cast<std::uint32_t>(std::min<std::size_t>(work.available(run_length_max), run_length_max));
   auto before = count != 0 ? base::clock::now() : base::time_point();
   std::uint32_t at = 0;
   while (at < count && !stop_.load(std::memory_order_relaxed)) {
@@ -141,17 +148,17 @@ bool worker::serve(inlet& in) {
     }
     from.claim(work.begin() + at + run);
     at += to->run(from, at, run);
-    // Twice as many the next time while that is quick, one at a time as soon as it is not.
+    // The run doubles while it is quick, and falls back to one message as soon as it is not.
     const auto now = base::clock::now();
     const bool quick = now - std::exchange(before, now) < run_time;
     run_length_ = quick ? std::min(run_length_ * 2, run_length_max) : 1;
-    if (!quick || !from.express_ends.out.empty()) {
+    if (!quick || !from.exclusive_call_ends.out.empty()) {
       break;
     }
   }
   if (at != 0) {
     work.release(at);
-    tell(in, before);
+    report(client, before);
     any = true;
   }
   return any;

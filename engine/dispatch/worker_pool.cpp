@@ -10,9 +10,9 @@
 
 namespace cpgring::dispatch {
 
-worker_pool::worker_pool(shape wanted) : shape_(std::move(wanted)), told_(shape_.reactors) {
+worker_pool::worker_pool(shape wanted) : shape_(std::move(wanted)), on_reports_(shape_.reactors) {
   for (std::size_t i = 0; i < std::size_t{shape_.reactors} * shape_.workers; ++i) {
-    feeds_.push_back(std::make_unique<feed>(shape_.capacity));
+    links_.push_back(std::make_unique<worker_link>(shape_.capacity));
   }
 }
 
@@ -23,25 +23,29 @@ result<void> worker_pool::start() {
   }
   try {
     for (std::uint32_t i = 0; i < shape_.workers; ++i) {
-      std::vector<worker::way> ways;
+      std::vector<worker::client> clients;
       for (std::uint32_t r = 0; r < shape_.reactors; ++r) {
-        ways.push_back({&way(r, i), told_[r]});
+        clients.push_back({&link(r, i), on_reports_[r]});
       }
       const int cpu = shape_.cpus.empty() ? -1 : shape_.cpus[i % shape_.cpus.size()];
-      threads_.push_back(std::make_unique<worker>(std::move(ways), fmt::format("cpgring-work-{}", i), cpu, shape_.idle_strategy));
+      threads_.push_back(std::make_unique<worker>(std::move(clients), fmt::format("cpgring-work-{}", i), cpu,
+                                                  shape_.idle_strategy));
     }
   } catch (const std::system_error& e) {
     threads_.clear();
     started_ = false;
-    return fail(base::thread_refused(e.code().value(), fmt::format("starting {} worker threads", shape_.workers)));
+    return fail(
+        base::thread_refused(e.code().value(), fmt::format("starting {} worker threads", shape_.workers)));
   }
   return {};
 }
 
 bool worker_pool::runs_here() const noexcept {
-  // Somebody who holds this for long is stop(), which waits for the workers: then it can't be waited for here.
+  // The lock is held for long only by stop(), which waits for the workers. So if it is taken, a worker may be
+  // asking, and it must not wait.
   const std::unique_lock lock(life_, std::try_to_lock);
-  return !lock || std::any_of(threads_.begin(), threads_.end(), [](const auto& one) { return one->runs_here(); });
+  return !lock ||
+         std::any_of(threads_.begin(), threads_.end(), [](const auto& one) { return one->runs_here(); });
 }
 
 void worker_pool::detach_threads() {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/checked_read.hpp"
+#include "base/hot.hpp"
 
 namespace cpgring::ipc {
 
@@ -33,7 +34,7 @@ result<connection> connection::open(base::unique_fd socket, const connection_fac
   return connection(std::move(socket), std::move(*files), facts, std::move(made));
 }
 
-enum writable connection::writable() noexcept {
+CPGRING_HOT enum writable connection::writable() noexcept {
   auto& requests = parts_->requests;
   if (parts_->bell.owed() != 0 && !parts_->bell.settle(socket_.get())) {
     return writable::hung_up;
@@ -44,18 +45,18 @@ enum writable connection::writable() noexcept {
   s.has_room = requests.has_room();
   s.outstanding = requests.outstanding() + requests.staged();
   s.outstanding_max = parts_->outstanding_limit;
-  // Refused once, then only when half is taken: else each request that the service takes would make room for one more, with a doorbell of
-  // its own.
-  if (parts_->waits_for_half) {
+  // After a refusal half of the limit must be free. Otherwise each request that the service takes would admit
+  // one more, each with a doorbell of its own.
+  if (parts_->refused_before) {
     s.outstanding_max = (s.outstanding_max + 1) / 2;
   }
   s.doorbells_owed = parts_->bell.owed();
   const enum writable answer = requests.broken() ? writable::hung_up : may_write(s);
-  parts_->waits_for_half = answer == writable::outstanding;
+  parts_->refused_before = answer == writable::outstanding;
   return answer;
 }
 
-result<void> connection::flush() noexcept {
+CPGRING_HOT result<void> connection::flush() noexcept {
   auto& bell = parts_->bell;
   if (bell.owed() != 0) {
     if (auto ok = bell.settle(socket_.get()); !ok || bell.owed() != 0) {
@@ -65,12 +66,14 @@ result<void> connection::flush() noexcept {
   if (parts_->requests.broken()) {
     return fault();
   }
-  // Nothing may come between these two lines: see doorbell.hpp.
+  // Nothing may be inserted between these two lines: see doorbell.hpp.
   const std::uint32_t published = parts_->requests.publish();
   return bell.ring(socket_.get(), published);
 }
 
-result<void> connection::fault() const { return parts_->requests.broken() ? result<void>(fail(parts_->requests.fault())) : result<void>(); }
+result<void> connection::fault() const {
+  return parts_->requests.broken() ? result<void>(fail(parts_->requests.fault())) : result<void>();
+}
 
 void connection::read_doorbells() noexcept {
   const auto bytes = doorbell::drain(socket_.get());
@@ -84,7 +87,7 @@ bool connection::hung_up() const noexcept {
 
 void connection::hang_up() noexcept { ::shutdown(socket_.get(), SHUT_RDWR); }
 
-void connection::abandon_files() noexcept {
+void connection::remove_files_of_dead_service() noexcept {
   if (hung_up()) {
     files_.remove_opened();
   }

@@ -1,9 +1,13 @@
-// One libqb connection: a socket and three rings, from the end of the handshake to the end.
+// Station C7 of 11: from cpg/request_line, to ipc/ring_writer.
 //
-// Move-only; the rings' addresses stay the same, so references to events() and answers() outlive a move. One thread, but for what other
-// layers wait on (semaphore words, the socket). Its end is a hang-up: requests that the service has not taken are lost then, so whoever
-// wants them to arrive waits for an answer first (FINALIZE). The service removes the files when it sees the hang-up; only one that died
-// leaves them to abandon_files().
+// One libqb connection, a socket and three rings, from the end of the handshake to its end.
+//
+// - Move-only. The rings keep their addresses, so references to events() and answers() survive a move.
+// - One thread, except for what other layers wait on (semaphore words, the socket).
+// - A connection ends with a hang-up. Requests that the service has not taken are lost then; to be sure that
+//   they arrive, wait for the answer of a last request (FINALIZE).
+// - The service removes the files when it sees the hang-up. If the service died,
+//   remove_files_of_dead_service() removes them.
 #pragma once
 
 #include <sys/types.h>
@@ -12,7 +16,7 @@
 #include <memory>
 #include <string>
 
-#include <cpgring/error.hpp>
+#include <cpgring/result.hpp>
 
 #include "base/closed_in_child.hpp"
 #include "base/owned.hpp"
@@ -27,18 +31,18 @@
 
 namespace cpgring::ipc {
 
-/// What the handshake found out.
+/// Results of the handshake.
 struct connection_facts {
   std::string directory;                 // of the rings' files
-  std::string request, response, event;  // their names there, without "-header" and "-data"
+  std::string request, response, event;  // names in it, without "-header" and "-data"
   std::uint32_t max_message_size = 0;
-  pid_t service_pid = 0;  // 0: not known here (another pid namespace)
+  pid_t service_pid = 0;  // 0: not visible here (another pid namespace)
   uid_t service_uid = 0;
 };
 
 class connection {
  public:
-  /// Maps the rings. The socket is hung up when that fails. Errors: see ring_directory and shared_ring.
+  /// Maps the rings; closes the socket if that fails. Errors: see ring_directory and shared_ring.
   static result<connection> open(base::unique_fd socket, const connection_facts& facts, bool prefault);
 
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
@@ -48,50 +52,58 @@ class connection {
   [[nodiscard]] const ring_reader& responses() const noexcept { return parts_->responses; }
   [[nodiscard]] response_reader& answers() noexcept { return parts_->answers; }
 
-  /// May a request be written now? A service that broke the request ring reads as hung_up, and fault() names the field.
+  /// Whether a request may be written now. A service that broke the request ring counts as hung_up, and
+  /// fault() names the field.
   [[nodiscard]] enum writable writable() noexcept;
-  /// See ring_writer. `bytes` at most request_bytes_max().
+  /// See ring_writer. `bytes` is at most request_bytes_max().
   [[nodiscard]] std::byte* reserve(std::uint32_t bytes) noexcept { return parts_->requests.reserve(bytes); }
   void stage(std::uint32_t bytes) noexcept { parts_->requests.stage(bytes); }
   void abandon() noexcept { parts_->requests.abandon(); }
   [[nodiscard]] std::uint32_t staged() const noexcept { return parts_->requests.staged(); }
   [[nodiscard]] std::uint32_t request_bytes_max() const noexcept { return parts_->requests.bytes_max(); }
-  /// Publishes what is staged and rings once for all of it. Where doorbells of before are owed and still not taken by the socket, what is
-  /// staged stays so: then, as must_flush() says, it is to be called again. Errors: service_lost, malformed.
+  /// Publishes the staged requests and sends their doorbells with one call. If the socket does not take
+  /// doorbells that are still owed, the staged requests stay staged; must_flush() is then true, and flush()
+  /// must be called again. Errors: service_lost, malformed.
   result<void> flush() noexcept;
-  [[nodiscard]] bool must_flush() const noexcept { return parts_->requests.staged() != 0 || parts_->bell.owed() != 0; }
-  /// Reads the socket empty once too many doorbell bytes are unread; see doorbell_debt.hpp. To be called after events were taken, by
-  /// whoever does not read a byte for each. Costs a comparison otherwise. Does not tell of a hang-up: the socket does, to whoever waits on
-  /// it.
+  [[nodiscard]] bool must_flush() const noexcept {
+    return parts_->requests.staged() != 0 || parts_->bell.owed() != 0;
+  }
+  /// Reads the socket until it is empty if too many doorbell bytes are unread; see doorbell_debt.hpp. Call it
+  /// after events were taken if nothing else reads a byte for each. Otherwise it costs a comparison. Does not
+  /// report a hang-up.
   void read_doorbells_if_due() noexcept {
     if (parts_->debt.due(parts_->events.taken())) [[unlikely]] {
       read_doorbells();
     }
   }
-  /// Bytes that are unread or owed; below 0 while bytes were read for events that still wait in the ring.
-  [[nodiscard]] std::int64_t unread_doorbells() const noexcept { return parts_->debt.debt(parts_->events.taken()); }
-  /// Where others that read the socket add the bytes that they read.
+  /// Bytes that are unread or owed. Negative while bytes were read for events that still wait in the ring.
+  [[nodiscard]] std::int64_t unread_doorbells() const noexcept {
+    return parts_->debt.debt(parts_->events.taken());
+  }
+  /// Other readers of the socket add the number of bytes that they read to this counter.
   [[nodiscard]] std::uint64_t& doorbells_read() noexcept { return parts_->debt.bytes_read(); }
-  /// What is wrong with the request ring, if anything is.
+  /// The fault of the request ring, if any.
   [[nodiscard]] result<void> fault() const;
 
-  /// Looks at the socket: the other side is gone.
+  /// Asks the socket whether the other side is gone.
   [[nodiscard]] bool hung_up() const noexcept;
-  /// Tells the service that we are gone, whoever else still holds the socket open: a dying io_uring does so for some milliseconds.
+  /// Shuts the socket down, so the service sees a hang-up even if other references keep the socket open: a
+  /// dying io_uring does so for some milliseconds.
   void hang_up() noexcept;
-  /// After a hang-up by the service: removes the files that it left in /dev/shm if it died; see ring_directory::remove_opened(). One that
-  /// lives removes them itself, and then this finds nothing; while it has not hung up this does nothing at all.
-  void abandon_files() noexcept;
+  /// After a hang-up by the service: removes the files that a dead service left in /dev/shm; see
+  /// ring_directory::remove_opened(). A live service removes them itself. Does nothing before a hang-up.
+  void remove_files_of_dead_service() noexcept;
 
   [[nodiscard]] pid_t service_pid() const noexcept { return service_pid_; }
   [[nodiscard]] std::uint32_t max_message_size() const noexcept { return max_message_size_; }
   [[nodiscard]] std::size_t shm_bytes() const noexcept {
-    return parts_->request_ring.shm_bytes() + parts_->response_ring.shm_bytes() + parts_->event_ring.shm_bytes();
+    return parts_->request_ring.shm_bytes() + parts_->response_ring.shm_bytes() +
+           parts_->event_ring.shm_bytes();
   }
 
  private:
   void read_doorbells() noexcept;
-  struct parts {  // apart, so that a moved connection keeps its rings where they are
+  struct parts {  // allocated, so that the rings keep their addresses when a connection is moved
     parts(shared_ring request, shared_ring response, shared_ring event) noexcept
         : request_ring(std::move(request)),
           response_ring(std::move(response)),
@@ -108,9 +120,10 @@ class connection {
     doorbell bell;
     doorbell_debt debt;
     std::uint32_t outstanding_limit = 1;
-    bool waits_for_half = false;
+    bool refused_before = false;
   };
-  connection(base::unique_fd socket, ring_directory files, const connection_facts& facts, std::unique_ptr<parts> made)
+  connection(base::unique_fd socket, ring_directory files, const connection_facts& facts,
+             std::unique_ptr<parts> made)
       : parts_(std::move(made)),
         socket_(std::move(socket)),
         files_(std::move(files)),
@@ -118,7 +131,7 @@ class connection {
         service_pid_(facts.service_pid) {}
 
   std::unique_ptr<parts> parts_;
-  base::unique_fd socket_;  // closed before the rings go: the service hears of it first
+  base::unique_fd socket_;  // destroyed before the rings: the service sees the hang-up first
   base::closed_in_child socket_in_child_{socket_.get()};
   ring_directory files_;
   std::uint32_t max_message_size_;

@@ -20,10 +20,11 @@ std::uint32_t doorbell::outstanding_limit(int fd) noexcept {
 }
 
 result<void> doorbell::ring(int fd, std::uint32_t requests) noexcept {
-  static constexpr std::array<char, 256> bytes{};  // their values mean nothing
+  static constexpr std::array<char, 256> bytes{};  // the values have no meaning
   owed_ += requests;
   while (owed_ != 0) {
-    const auto sent = ::send(fd, bytes.data(), std::min<std::size_t>(owed_, bytes.size()), MSG_DONTWAIT | MSG_NOSIGNAL);
+    const auto sent =
+        ::send(fd, bytes.data(), std::min<std::size_t>(owed_, bytes.size()), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent > 0) {
       owed_ -= static_cast<std::uint32_t>(sent);
     } else if (sent < 0 && errno == EINTR) {
@@ -38,13 +39,13 @@ result<void> doorbell::ring(int fd, std::uint32_t requests) noexcept {
 }
 
 result<std::uint64_t> doorbell::drain(int fd) noexcept {
-  std::array<char, 16384> bytes;  // what is owed comes in one piece: see doorbell_debt.hpp
+  std::array<char, 16384> bytes;  // owed bytes come in one piece: see doorbell_debt.hpp
   std::uint64_t total = 0;
   for (;;) {
     const auto got = ::recv(fd, bytes.data(), bytes.size(), MSG_DONTWAIT);
     if (got > 0) {
       total += static_cast<std::uint64_t>(got);
-      // Less than was asked for: that was all. Each further call would cost a system call to hear it.
+      // A short read: the socket is empty, and one more call would only confirm it.
       if (static_cast<std::size_t>(got) < bytes.size()) {
         return total;
       }
@@ -53,7 +54,7 @@ result<std::uint64_t> doorbell::drain(int fd) noexcept {
     } else if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
       return total;
     } else if (total != 0) {
-      return total;  // the next call tells of the end
+      return total;  // the next call reports the end
     } else {
       return fail(errc::service_lost);
     }

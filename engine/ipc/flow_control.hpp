@@ -1,5 +1,5 @@
-// May we write now? The service's control word, the ring's reference count, room in the ring, the doorbell's debt and what is outstanding,
-// as one answer.
+// Whether a request may be written now, from the service's control word, the ring's reference count, room in
+// the ring, owed doorbells and outstanding requests.
 #pragma once
 
 #include <cstdint>
@@ -9,21 +9,21 @@ namespace cpgring::ipc {
 enum class writable {
   yes,
   flow_control,  ///< the service holds all clients back; a byte sent now would make a stock daemon spin
-  ring_full,     ///< no room yet for the request that was last refused
-  outstanding,   ///< it has not taken enough of what it was sent
-  hung_up,       ///< it has let go of the rings, or broke them
+  ring_full,     ///< no room for the request that was refused last
+  outstanding,   ///< the service has not yet taken enough of the requests
+  hung_up,       ///< the service has released the rings, or broke them
 };
 
 struct flow_signals {
-  std::uint32_t control_word;     // 0: send
-  std::uint32_t reference_count;  // 2: both sides are there
+  std::uint32_t control_word;     // 0: sending is allowed
+  std::uint32_t reference_count;  // 2: both sides are attached
   bool has_room;
-  std::uint32_t outstanding;  // staged or published, not yet taken
+  std::uint32_t outstanding;  // requests staged or published and not yet taken
   std::uint32_t outstanding_max;
   std::uint32_t doorbells_owed;
 };
 
-/// The reason that lasts longest comes first.
+/// Of several reasons, the one that lasts longest is returned.
 constexpr writable may_write(const flow_signals& s) noexcept {
   if (s.reference_count != 2) {
     return writable::hung_up;

@@ -1,7 +1,9 @@
-// Connecting to a libqb service in steps that never block; deadlines are the caller's, who just drops the object.
+// Connects to a libqb service in steps that never block. Deadlines are up to the caller, who destroys the
+// object to give up.
 //
-// begin() -> advance() until `done`, waiting in between as it says -> finish(). One thread; any number of them at a time. A dropped
-// handshake leaves nothing behind: the service sees a hang-up.
+// Call begin(), then advance() until it returns `done`, waiting in between as it says, then finish(). One
+// thread; any number of handshakes at a time. A destroyed handshake leaves nothing behind: the service sees a
+// hang-up.
 #pragma once
 
 #include <array>
@@ -14,7 +16,7 @@
 
 #include <sys/un.h>
 
-#include <cpgring/error.hpp>
+#include <cpgring/result.hpp>
 
 #include "base/closed_in_child.hpp"
 #include "base/owned.hpp"
@@ -30,32 +32,36 @@ class handshake {
     done,           ///< call finish()
   };
 
-  /// `service`: the name of an abstract socket, or a path when it begins with '/'. Where /etc/libqb/force-filesystem-sockets exists, names
-  /// are files in libqb's socket directory, as for libqb itself. `service_uid`: who may run the service beside uid 0 and our effective uid.
+  /// - `service`: the name of an abstract socket, or a path if it begins with '/'. If
+  ///   /etc/libqb/force-filesystem-sockets exists, names are files in libqb's socket directory, as for libqb
+  ///   itself.
+  /// - `service_uid`: a user that may run the service besides uid 0 and this process's effective uid.
+  ///
   /// Errors: invalid_param, no_descriptors, or an errno.
-  static result<handshake> begin(std::string_view service, std::uint32_t max_message_size, bool prefault = true,
-                                 std::optional<uid_t> service_uid = std::nullopt);
+  static result<handshake> begin(std::string_view service, std::uint32_t max_message_size,
+                                 bool prefault = true, std::optional<uid_t> service_uid = std::nullopt);
   handshake(handshake&&) = default;
   handshake& operator=(handshake&&) = default;
 
-  /// Errors: service_absent, access (who runs the service; or the service refuses us), service_not_ready, no_space, no_descriptors,
-  /// not_supported, malformed, service_lost, or an errno.
+  /// Errors: service_absent, access (the service runs as an untrusted user, or refuses this one),
+  /// service_not_ready, no_space, no_memory, no_descriptors, not_supported, malformed, service_lost, or an
+  /// errno.
   result<step> advance();
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
-  /// Maps the rings. Errors: see connection::open. The object is used up.
+  /// Maps the rings. Errors: see connection::open. The object must not be used afterwards.
   result<connection> finish();
 
  private:
-  // Offsets in libqb's answer, which always has its full length.
+  // The size of libqb's answer, which always has its full length.
   static constexpr std::size_t answer_bytes = 12328;
   enum class phase { connecting, sending, receiving, complete };
 
   handshake() = default;
   result<step> connect_step();
-  result<void> look_at_peer();
+  result<void> check_peer();
   result<step> send_step();
   result<step> receive_step();
-  result<step> look_at_answer();
+  result<step> parse_answer();
 
   phase phase_ = phase::connecting;
   base::unique_fd socket_;

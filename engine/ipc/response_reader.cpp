@@ -5,7 +5,9 @@ namespace {
 
 constexpr std::size_t header_id = 0, header_size = 8, header_error = 16;
 
-constexpr std::uint64_t ring_bytes(std::uint32_t payload) noexcept { return std::uint64_t{chunk_format::words_of(payload)} * 4; }
+constexpr std::uint64_t ring_bytes(std::uint32_t payload) noexcept {
+  return std::uint64_t{chunk_format::words_of(payload)} * 4;
+}
 
 }  // namespace
 
@@ -25,7 +27,9 @@ look response_reader::refuse(base::refusal what) noexcept {
   return look::broken;
 }
 
-error response_reader::fault() const { return ring_.broken() ? ring_.fault() : refused_.to_error("an answer of the service"); }
+error response_reader::fault() const {
+  return ring_.broken() ? ring_.fault() : refused_.to_error("an answer of the service:");
+}
 
 look response_reader::next(answer& out) {
   if (refused_) {
@@ -49,7 +53,7 @@ look response_reader::next(answer& out) {
   const std::uint32_t id = base::read_once_u32(bytes.data + header_id);
   const std::uint32_t size = base::read_once_u32(bytes.data + header_size);
   const std::int32_t code = base::read_once_i32(bytes.data + header_error);
-  // A bare error: `id` 0 where the service's dispatcher answered in place of the request's own code.
+  // A bare error. Its `id` is 0 if the service's dispatcher answered in place of the request's own code.
   const bool bare = bytes.size == header_bytes && (id == 0 || id == oldest.id) && code != error_ok;
   if (id != oldest.id && !bare) {
     return refuse({"the id", id, oldest.id, oldest.id});

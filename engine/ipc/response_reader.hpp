@@ -1,7 +1,9 @@
-// Station C6 of 7: from the service, to cpg/pending.
+// Station C10 of 11: from the service, to cpg/pending.
 //
-// Answers come in the order of the requests, on a ring without a doorbell. Each is matched with what was expected; anything else breaks the
-// connection, because from then on every answer would be taken for another request's. One thread.
+// Matches each answer with the oldest request that expects one.
+//
+// Answers come in the order of the requests, on a ring without a doorbell. An answer that does not match ends
+// the connection, because every later one would be taken for the answer of another request. One thread.
 #pragma once
 
 #include <cstdint>
@@ -10,15 +12,15 @@
 
 #include <cpgring/error.hpp>
 
-#include "base/refuse.hpp"
+#include "base/refusal.hpp"
 #include "ipc/ring_reader.hpp"
 
 namespace cpgring::ipc {
 
 struct answer {
   std::uint64_t token = 0;
-  frame bytes;             // header included; valid until the next call of next()
-  std::int32_t error = 0;  // the header's: a cs_error_t, 1 is OK
+  frame bytes;             // with its header; valid until the next call of next()
+  std::int32_t error = 0;  // from the header: a cs_error_t, 1 is OK
 };
 
 class response_reader {
@@ -29,15 +31,19 @@ class response_reader {
 
   explicit response_reader(ring_reader& ring) noexcept : ring_(ring) {}
 
-  /// A request has been written whose answer has this id and size. A service may answer any request with a bare header instead: an error.
+  /// A request was written whose answer has this id and size. A service may answer any request with a bare
+  /// header and an error instead.
   void expect(std::uint32_t id, std::uint32_t size, std::uint64_t token);
-  [[nodiscard]] std::uint32_t expecting() const noexcept { return static_cast<std::uint32_t>(expected_.size()); }
-  /// An answer of `size` bytes would surely find room beside those that are expected already. A stock service drops, without a word, an
-  /// answer that does not fit into the ring; and from then on all answers are taken for the wrong ones. So ask before a request is written.
+  [[nodiscard]] std::uint32_t expecting() const noexcept {
+    return static_cast<std::uint32_t>(expected_.size());
+  }
+  /// True if an answer of `size` bytes certainly fits beside those that are expected already. A stock service
+  /// silently drops an answer that does not fit into the ring, and every later answer would then be matched
+  /// with the wrong request. So check before a request is written.
   [[nodiscard]] bool room_for(std::uint32_t size) const noexcept;
-  /// The next answer. Gives the one before back to the ring.
+  /// Gets the next answer, and reclaims the one before.
   look next(answer& out);
-  /// Names the field. Only after `broken`.
+  /// Names the field. Only after look::broken.
   [[nodiscard]] error fault() const;
 
  private:
@@ -50,7 +56,7 @@ class response_reader {
 
   ring_reader& ring_;
   std::deque<expectation> expected_;
-  std::uint64_t expected_bytes_ = 0;  // of ring, chunk words included
+  std::uint64_t expected_bytes_ = 0;  // bytes of the ring, length and magic included
   base::refusal refused_;
 };
 

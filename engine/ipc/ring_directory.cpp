@@ -14,17 +14,21 @@ namespace {
 
 constexpr int directory_flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
 
-tl::unexpected<error> not_opened(const std::string& path) {
+failure not_opened(const std::string& path) {
   const int why = errno;
   if (why == EMFILE || why == ENFILE) {
-    return fail(errc::no_descriptors, fmt::format("opening {}: out of file descriptors; raise RLIMIT_NOFILE", path));
+    return fail(errc::no_descriptors,
+                fmt::format("opening {}: out of file descriptors; raise RLIMIT_NOFILE", path));
   }
-  return fail_errno(why, fmt::format("opening {} (are /dev/shm and its mount namespace those of the service?)", path));
+  return fail_errno(
+      why, fmt::format("opening {} (are /dev/shm and its mount namespace those of the service?)", path));
 }
 
-tl::unexpected<error> foreign(const std::string& path, uid_t owner, const ring_owners& owners) {
-  return fail(errc::malformed, fmt::format("{} belongs to uid {}; a service of uid {} can't have made it for a client of uid {}", path,
-                                           owner, owners.service, owners.client));
+failure foreign(const std::string& path, uid_t owner, const ring_owners& owners) {
+  return fail(
+      errc::malformed,
+      fmt::format("{} belongs to uid {}; a service of uid {} can't have made it for a client of uid {}", path,
+                  owner, owners.service, owners.client));
 }
 
 }  // namespace
@@ -36,7 +40,7 @@ result<ring_directory> ring_directory::open(std::string path, ring_owners owners
   }
   struct stat st {};
   if (::fstat(fd.get(), &st) != 0) {
-    return fail_errno(errno, fmt::format("looking at {}", path));
+    return fail_errno(errno, fmt::format("examining {}", path));
   }
   if (!owners.may_own_directory(st.st_uid)) {
     return foreign(path, st.st_uid, owners);
@@ -53,16 +57,18 @@ result<ring_directory::file> ring_directory::open_file(std::string_view name) {
   }
   struct stat st {};
   if (::fstat(made.fd.get(), &st) != 0) {
-    return fail_errno(errno, fmt::format("looking at {}", path));
+    return fail_errno(errno, fmt::format("examining {}", path));
   }
   if (!S_ISREG(st.st_mode) || st.st_size < 0) {
-    return fail(errc::malformed, fmt::format("the service named {} as a ring, which is no regular file", path));
+    return fail(errc::malformed,
+                fmt::format("the service named {} as a ring, which is no regular file", path));
   }
   if (!owners_.may_own_file(st.st_uid)) {
     return foreign(path, st.st_uid, owners_);
   }
   if (st.st_nlink > 1) {
-    return fail(errc::malformed, fmt::format("the service named {} as a ring, a file that has {} names", path, st.st_nlink));
+    return fail(errc::malformed,
+                fmt::format("the service named {} as a ring, a file that has {} names", path, st.st_nlink));
   }
   made.size = static_cast<std::size_t>(st.st_size);
   opened_.push_back({std::string(name), st.st_ino});
@@ -86,7 +92,7 @@ void ring_directory::remove_opened() const noexcept {
   const base::unique_fd parent(::openat(directory.get(), "..", directory_flags));
   const char* const name = path_.c_str() + path_.rfind('/') + 1;
   if (parent && is_still(parent.get(), name, inode_)) {
-    ::unlinkat(parent.get(), name, AT_REMOVEDIR);  // fails unless it is empty, as it should
+    ::unlinkat(parent.get(), name, AT_REMOVEDIR);  // fails, as intended, unless the directory is empty
   }
 }
 

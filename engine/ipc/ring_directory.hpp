@@ -1,7 +1,8 @@
 // The directory in which a service has put the files of one connection's rings.
 //
-// Opened once, without following a link, and its owner checked; its files are opened relative to it, so that what was checked is what is
-// used. What was opened is remembered, and nothing else is ever removed. Move-only. One thread.
+// The directory is opened once, without following a link, and its owner is checked. Files are opened relative
+// to it, so that the checked directory is the one that is used. Only files that were opened here are ever
+// removed. Move-only; one thread.
 #pragma once
 
 #include <sys/types.h>
@@ -11,20 +12,25 @@
 #include <string_view>
 #include <vector>
 
-#include <cpgring/error.hpp>
+#include <cpgring/result.hpp>
 
 #include "base/owned.hpp"
 
 namespace cpgring::ipc {
 
-/// To whom the files of a connection may belong. Root's service gives them to its client, or keeps them. Any other service can only offer
-/// files of its own: those of root or of the client are another connection's.
+/// Permitted owners of the files of a connection. A service of root gives the files to its client, or keeps
+/// them. Any other service can only offer its own files: those of root or of the client belong to another
+/// connection.
 struct ring_owners {
-  uid_t service = 0;  ///< who listens, as SO_PEERCRED says
-  uid_t client = 0;   ///< our effective uid
+  uid_t service = 0;  ///< the user that listens, from SO_PEERCRED
+  uid_t client = 0;   ///< this process's effective uid
 
-  [[nodiscard]] bool may_own_file(uid_t uid) const noexcept { return uid == service || (service == 0 && uid == client); }
-  [[nodiscard]] bool may_own_directory(uid_t uid) const noexcept { return uid == 0 || uid == service || uid == client; }
+  [[nodiscard]] bool may_own_file(uid_t uid) const noexcept {
+    return uid == service || (service == 0 && uid == client);
+  }
+  [[nodiscard]] bool may_own_directory(uid_t uid) const noexcept {
+    return uid == 0 || uid == service || uid == client;
+  }
 };
 
 class ring_directory {
@@ -36,12 +42,14 @@ class ring_directory {
 
   /// Errors: no_descriptors, malformed (another owner), or an errno.
   static result<ring_directory> open(std::string path, ring_owners owners);
-  /// For reading and writing. Errors: no_descriptors, malformed (no regular file, another owner, a file with a second name), or an errno.
+  /// Opens a file for reading and writing. Errors: no_descriptors, malformed (not a regular file, another
+  /// owner, several hard links), or an errno.
   result<file> open_file(std::string_view name);
   [[nodiscard]] std::string path_of(std::string_view name) const { return path_ + '/' + std::string(name); }
-  /// Gives the descriptor back; no file can be opened from then on.
+  /// Closes the descriptor; no file can be opened afterwards.
   void close() noexcept { fd_.reset(); }
-  /// Removes the files that were opened, and the directory if it is empty then; whatever has taken their names since then stays.
+  /// Removes the files that were opened, and the directory if it is empty then. Other files that have taken
+  /// their names since then are kept.
   void remove_opened() const noexcept;
 
  private:

@@ -1,10 +1,15 @@
-// Station C4 of 7: from cpg/session, to ipc/doorbell.
+// Station C8 of 11: from ipc/connection, to ipc/doorbell.
 //
-// Writes requests into a ring that the service reads: reserve room in place, stage what was filled, publish all that is staged at once. One
-// thread. Invariants: I1 nothing staged is visible to the service before publish(): it goes by the semaphore. I2 publish() is followed by
-// that many doorbell bytes with nothing in between (connection::flush): a chunk without its byte freezes a stock daemon. I3 the read
-// position and the count of what the service has not yet taken are foreign: each is checked every time it is read, against what it was
-// before and what was published since.
+// Writes requests into a ring that the service reads: reserves room in place, stages what was filled,
+// publishes all staged requests at once.
+//
+// One thread. Invariants:
+// - I1 Nothing staged is visible to the service before publish(), because the service relies on the
+//   semaphore.
+// - I2 publish() is followed by that many doorbell bytes with nothing in between (connection::flush): a chunk
+//   without its byte freezes a stock daemon.
+// - I3 The service can change the read position and the count of requests that it has not taken. Each is
+//   checked at every read, against its last value and what was published since.
 #pragma once
 
 #include <array>
@@ -14,7 +19,7 @@
 
 #include <cpgring/error.hpp>
 
-#include "base/refuse.hpp"
+#include "base/refusal.hpp"
 #include "ipc/chunk_format.hpp"
 #include "ipc/shared_ring.hpp"
 
@@ -22,26 +27,28 @@ namespace cpgring::ipc {
 
 class ring_writer {
  public:
-  /// Chunks staged at a time.
+  /// Most chunks that can be staged at a time.
   static constexpr std::uint32_t staged_max = 64;
 
-  /// `ring` outlives the writer; its mapping must not move. `name` is for errors.
+  /// The mapping of `ring` outlives the writer. `name` is used in errors.
   explicit ring_writer(const shared_ring& ring, std::string_view name = "request ring") noexcept;
 
-  /// The largest payload that an empty ring takes.
+  /// The largest payload that fits into an empty ring.
   [[nodiscard]] std::uint32_t bytes_max() const noexcept { return words_ * 4 - chunk_format::spare_bytes; }
-  /// Room for `bytes` (at most bytes_max()) of payload, 4-byte aligned, contiguous; null: none now, or broken. Then stage() or abandon().
+  /// Room for `bytes` (at most bytes_max()) of payload, 4-byte aligned, contiguous. Null: no room now, or
+  /// broken. Must be followed by stage() or abandon().
   [[nodiscard]] std::byte* reserve(std::uint32_t bytes) noexcept;
-  /// The first `bytes` of what was reserved are a request. They may still be changed until publish().
+  /// The first `bytes` of the reservation become a request. They may be changed until publish().
   void stage(std::uint32_t bytes) noexcept;
   void abandon() noexcept { has_reservation_ = false; }
   [[nodiscard]] std::uint32_t staged() const noexcept { return staged_; }
-  /// Makes all staged requests visible, in order; returns how many. An open reservation stands behind them and stays invisible.
+  /// Makes all staged requests visible, in order, and returns their number. An open reservation stays
+  /// invisible behind them.
   std::uint32_t publish() noexcept;
 
-  /// There is room for what the last reserve() was refused; true when none was.
+  /// True if there is room for the reservation that was refused last, or none was refused.
   [[nodiscard]] bool has_room() noexcept { return wanted_ == 0 || fits(wanted_ - 1); }
-  /// Published and not yet taken by the service.
+  /// Requests published and not yet taken by the service.
   [[nodiscard]] std::uint32_t outstanding() noexcept;
   [[nodiscard]] bool broken() const noexcept { return static_cast<bool>(refused_); }
   /// Names the field. Only when broken().
@@ -60,12 +67,12 @@ class ring_writer {
   std::uint32_t* write_position_;
   std::uint32_t* read_position_;
   std::uint32_t words_;
-  std::uint32_t published_ = 0;         // the shared write position
-  std::uint32_t position_ = 0;          // where the next chunk goes: ahead of published_ by what is staged
-  std::uint32_t last_read_ = 0;         // the read position when it was last looked at
-  std::uint32_t outstanding_most_ = 0;  // the semaphore's value can only be this or less
+  std::uint32_t published_ = 0;        // the shared write position
+  std::uint32_t position_ = 0;         // of the next chunk: published_ plus what is staged
+  std::uint32_t last_read_ = 0;        // the read position, as last read
+  std::uint32_t outstanding_max_ = 0;  // upper bound of the semaphore's value
   std::uint32_t reserved_ = 0;
-  std::uint32_t wanted_ = 0;  // 1 + the payload that was refused last; 0: none
+  std::uint32_t wanted_ = 0;  // 1 + the payload that was refused last; 0: none was refused
   std::uint32_t staged_ = 0;
   bool has_reservation_ = false;
   base::refusal refused_;

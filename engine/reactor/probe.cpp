@@ -9,9 +9,10 @@
 
 #include <fmt/format.h>
 
+#include "base/limits.hpp"
 #include "reactor/uring.hpp"
 #include "reactor/wake_epoll.hpp"
-#include "reactor/wake_uring.hpp"
+#include "reactor/wake_futex.hpp"
 
 namespace cpgring::reactor {
 namespace {
@@ -31,29 +32,30 @@ std::string first_line(const char* path) {
 
 }  // namespace
 
-result<std::unique_ptr<wake_backend>> choose_backend(wakeup wanted, std::uint32_t expected_sources, const log_callback& log) {
-  // Each is tried with a real event before it is taken: a sandbox may let an io_uring be made and then refuse to enter it.
+result<std::unique_ptr<wake_backend>> choose_backend(wakeup wanted, std::uint32_t expected_sources,
+                                                     const log_callback& log) {
+  // Each backend is tested with a real event before it is used: a sandbox may permit io_uring_setup and
+  // refuse io_uring_enter.
   const bool any = wanted == wakeup::automatic;
-  for (const wakeup kind : {wakeup::futex, wakeup::socket}) {
-    if (!any && wanted != kind) {
-      continue;
-    }
-    auto made = wake_uring::create(kind, expected_sources);
+  if (any || wanted == wakeup::futex) {
+    auto made = wake_futex::create(expected_sources);
     if (made) {
-      say(log, log_level::info, fmt::format("wake-up backend {}: io_uring with {}", to_string(kind), (*made)->setup()));
+      say(log, log_level::info, fmt::format("wake-up backend futex: io_uring with {}", (*made)->setup()));
       return std::unique_ptr<wake_backend>(std::move(*made));
     }
     if (!any) {
-      return fail(
-          error(made.error().code, fmt::format("the wake-up backend {} was asked for: {}", to_string(kind), made.error().message())));
+      return fail(error(made.error().code,
+                        fmt::format("the wake-up backend futex was requested: {}", made.error().message())));
     }
-    say(log, log_level::warning, fmt::format("wake-up backend {} not taken: {}", to_string(kind), made.error().message()));
+    say(log, log_level::warning,
+        fmt::format("wake-up backend futex is not used: {}", made.error().message()));
   }
   auto made = wake_epoll::create();
   if (!made) {
     return fail(made.error());
   }
-  say(log, any ? log_level::warning : log_level::info, "wake-up backend epoll: works everywhere, costs a system call for each look");
+  say(log, any ? log_level::warning : log_level::info,
+      "wake-up backend epoll: works everywhere, costs a system call for each poll");
   return std::unique_ptr<wake_backend>(std::move(*made));
 }
 
@@ -69,33 +71,29 @@ probe_report probe() {
     report.backend = wakeup::epoll;
     report.ring_setup = "refused";
     add("io_uring: " + ring.error().message());
-    add("backend: epoll; for a better one, let io_uring through (see above)");
+    add("backend: epoll; for a better one, allow io_uring (see above)");
   } else {
     report.ring_setup = (*ring)->setup();
     add("io_uring set-up: " + report.ring_setup);
     if (report.ring_setup.find("DEFER_TASKRUN") == std::string::npos) {
       add("  for the best set-up: Linux 6.1 or newer (DEFER_TASKRUN)");
     }
-    const std::string why = wake_uring::futex_self_test(**ring);
-    add(why.empty() ? std::string("futex wait on a semaphore: works, tried with a real sem_post") : "futex wait on a semaphore: " + why);
-    if (why.empty()) {
-      report.backend = wakeup::futex;
-    } else if (const auto other = wake_uring::create(wakeup::socket, 64)) {
-      report.backend = wakeup::socket;
-    } else {
-      report.backend = wakeup::epoll;
-      add("receive with a provided buffer: " + other.error().message());
-    }
+    const std::string why = wake_futex::self_test(**ring);
+    add(why.empty() ? std::string("futex wait on a semaphore: works, tested with a real sem_post")
+                    : "futex wait on a semaphore: " + why);
+    report.backend = why.empty() ? wakeup::futex : wakeup::epoll;
     add(fmt::format("backend: {}", to_string(report.backend)));
     if (report.backend != wakeup::futex) {
-      add("  for the futex backend: Linux 6.7 or newer and glibc, and no filter in the way");
+      add("  for the futex backend: Linux 6.7 or newer, glibc, and no seccomp filter that refuses it");
     }
   }
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
-    add(fmt::format("file descriptors: {} (hard limit {}); 1 for each handle", files.rlim_cur, files.rlim_max));
+    add(fmt::format("file descriptors: {} (hard limit {}); 1 for each handle", files.rlim_cur,
+                    files.rlim_max));
   }
-  add(fmt::format("vm.max_map_count: {}; 9 mappings for each handle", first_line("/proc/sys/vm/max_map_count")));
+  add(fmt::format("vm.max_map_count: {}; {} mappings for each handle",
+                  first_line("/proc/sys/vm/max_map_count"), base::mappings_per_handle));
   return report;
 }
 

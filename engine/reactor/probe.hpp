@@ -1,4 +1,4 @@
-// What this machine can do, and which backend is taken therefore.
+// Finds out which wake-up backends work on this machine, and chooses one.
 #pragma once
 
 #include <memory>
@@ -10,9 +10,10 @@
 
 namespace cpgring::reactor {
 
-/// Tries the backends from the best down, or the forced one alone; says through `log` what was found, what was taken and what to change for
-/// a better rung.
-result<std::unique_ptr<wake_backend>> choose_backend(wakeup wanted, std::uint32_t expected_sources, const log_callback& log);
+/// Tries the backends from the best to the plainest, or only the forced one. Logs what was found, what was
+/// chosen, and what to change for a better backend.
+result<std::unique_ptr<wake_backend>> choose_backend(wakeup wanted, std::uint32_t expected_sources,
+                                                     const log_callback& log);
 
 probe_report probe();
 

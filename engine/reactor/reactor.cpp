@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/check.hpp"
+#include "base/hot.hpp"
 #include "base/relax.hpp"
 #include "reactor/probe.hpp"
 #include "reactor/wake_epoll.hpp"
@@ -14,7 +15,7 @@
 namespace cpgring::reactor {
 namespace {
 
-// Where nothing announces an answer (no semaphore wait), the ring is looked at in growing steps.
+// Answers that nothing announces (no semaphore wait) are polled for in growing intervals.
 constexpr base::nanoseconds answer_pause_min{50000}, answer_pause_max{1000000};
 
 constexpr std::uint32_t quiet_max = 16;
@@ -35,11 +36,11 @@ reactor::reactor(reactor_options options, std::unique_ptr<wake_backend> backend)
       wake_fd_(backend_->wake_fd()),
       backend_counters_(backend_->counters()),
       idle_(options_.idle_strategy),
-      now_(base::clock::now()) {}
+      clock_(options_.clock != nullptr ? *options_.clock : own_clock_) {}
 
 reactor::~reactor() { active_.clear(); }
 
-// --- sources --------------------------------------------------------------------------------------------------------------------
+// --- sources
 
 std::uint32_t reactor::take_slot() {
   if (free_slots_.empty()) {
@@ -84,7 +85,7 @@ void reactor::remove(source& what) {
   }
 }
 
-void reactor::activate(source& what) noexcept {
+CPGRING_HOT void reactor::activate(source& what) noexcept {
   what.quiet_ = 0;
   if (!what.active_hook_.is_linked() && in_turn_ != &what) {
     active_.push_back(what);
@@ -117,9 +118,9 @@ void reactor::unwatch(watcher& who) {
   give_slot(std::exchange(who.slot_, UINT32_MAX));
 }
 
-// --- reaping --------------------------------------------------------------------------------------------------------------------
+// --- reaping
 
-void reactor::complete(const completion& one) {
+CPGRING_HOT void reactor::complete(const completion& one) {
   if (one.kind == completion_kind::cross || one.slot >= slots_.size()) {
     return;
   }
@@ -154,18 +155,17 @@ void reactor::complete(const completion& one) {
   }
 }
 
-void reactor::reap() {
+CPGRING_HOT void reactor::reap() {
   sleeping_.awake();
   if (backend_->pending()) {
     completions_.clear();
     backend_->reap(completions_);
-    // By index: a watcher may open further handshakes, whose completions come with the next reap.
+    // By index: a watcher may begin further handshakes, whose completions come with the next reap.
     for (std::size_t i = 0; i < completions_.size(); ++i) {
       complete(completions_[i]);
     }
   }
-  now_ = base::clock::now();
-  timers_.run_due(now_);
+  timers_.run_due(clock_.update());
   if (intake_.take != nullptr && intake_.pending(intake_.context)) {
     intake_.take(intake_.context);
   }
@@ -196,7 +196,7 @@ result<void> reactor::fall_back() {
     if (s.what != nullptr) {
       s.what->events_armed_ = s.what->answers_armed_ = false;
       ok = backend_->add(index, s.what->target_);
-      activate(*s.what);  // what was reported last may have been lost
+      activate(*s.what);  // its last reports may have been lost
     } else if (s.who != nullptr) {
       ok = backend_->watch(index, s.watched_fd);
     }
@@ -207,9 +207,9 @@ result<void> reactor::fall_back() {
   return {};
 }
 
-// --- serving --------------------------------------------------------------------------------------------------------------------
+// --- serving
 
-void reactor::serve_one(source& what, const serve_limits& limits, served& done) {
+CPGRING_HOT void reactor::serve_one(source& what, const serve_limits& limits, served& done) {
   const auto quantum = static_cast<std::int64_t>(std::uint64_t{options_.quantum_bytes} * what.weight_);
   what.deficit_ += quantum;
   if (what.deficit_ <= 0) {
@@ -218,7 +218,7 @@ void reactor::serve_one(source& what, const serve_limits& limits, served& done) 
       active_.push_back(what);
       return;
     }
-    what.deficit_ = quantum;  // alone: nobody is there to pay it back to
+    what.deficit_ = quantum;  // no other source is waiting for the bytes that it owes
   }
   turn_budget budget;
   budget.events = std::min(turn_events_max, limits.events - done.events);
@@ -231,21 +231,21 @@ void reactor::serve_one(source& what, const serve_limits& limits, served& done) 
   done.events += got.events;
   done.bytes += got.bytes;
   if (in_turn_ == nullptr) {
-    return;  // it was removed; it may not even exist any more
+    return;  // removed, possibly destroyed
   }
   in_turn_ = nullptr;
-  // Who has nothing left keeps no credit; but what it took beyond its share it still owes.
+  // An idle source loses unused credit but keeps its debt.
   what.deficit_ = std::min(what.deficit_ - static_cast<std::int64_t>(got.bytes), got.more ? quantum : 0);
   what.quiet_ = got.events != 0 || got.more ? 0 : what.quiet_ + 1;
   done.more = done.more || got.more;
   active_.push_back(what);
 }
 
-served reactor::serve(const serve_limits& limits) {
+CPGRING_HOT served reactor::serve(const serve_limits& limits) {
   served done;
   const auto full = [&] {
     return done.events >= limits.events || done.bytes >= limits.bytes ||
-           (limits.until && done.events != 0 && base::clock::now() >= *limits.until);
+           (limits.until && done.events != 0 && clock_.read() >= *limits.until);
   };
   if (limits.only != nullptr) {
     source& one = *limits.only;
@@ -259,14 +259,15 @@ served reactor::serve(const serve_limits& limits) {
   }
   for (std::size_t round = active_.size(); round > 0 && !active_.empty(); --round) {
     if (full()) {
-      done.more = done.more || something_waits(nullptr);
+      done.more = done.more || any_ready(nullptr);
       break;
     }
     source& front = active_.front();
     active_.pop_front();
     if (!front.has_work_ && !front.waiting()) {
-      // Whoever never rests still must not look at thousands of quiet rings in each round.
-      if (++front.quiet_ < quiet_max || active_.size() < options_.polling_max || arm(front) || front.expects_answers_) {
+      // With a strategy that never sleeps, thousands of quiet rings must not be polled in each round.
+      if (++front.quiet_ < quiet_max || active_.size() < options_.polling_max || arm(front) ||
+          front.expects_answers_) {
         active_.push_back(front);
       }
       continue;
@@ -276,31 +277,33 @@ served reactor::serve(const serve_limits& limits) {
   return done;
 }
 
-// --- resting --------------------------------------------------------------------------------------------------------------------
+// --- resting
 
-bool reactor::something_waits(const source* only) const noexcept {
+CPGRING_HOT bool reactor::any_ready(const source* only) const noexcept {
   if (only != nullptr) {
     return only->slot_ != source::no_slot && (only->has_work_ || only->waiting());
   }
-  return std::any_of(active_.begin(), active_.end(), [](const source& s) { return s.has_work_ || s.waiting(); });
+  return std::any_of(active_.begin(), active_.end(),
+                     [](const source& s) { return s.has_work_ || s.waiting(); });
 }
 
-/// True: after the arming there is something after all.
-bool reactor::arm(source& what) {
+/// True: an event was found after arming.
+CPGRING_HOT bool reactor::arm(source& what) {
   if (!what.paused_ && !std::exchange(what.events_armed_, true)) {
     backend_->arm_event(what.slot_);
   }
   if (what.expects_answers_ && !what.answers_armed_) {
     what.answers_armed_ = backend_->arm_answer(what.slot_);
-    answers_unannounced_ = answers_unannounced_ || !what.answers_armed_;
+    answers_polled_ = answers_polled_ || !what.answers_armed_;
   }
-  return what.has_work_ || what.waiting();  // the second look
+  return what.has_work_ || what.waiting();  // the second check, after arming
 }
 
-/// Arms everything that is active and has nothing; such sources leave the active list. True: one of them had something in the second look.
-bool reactor::arm_quiet(const source* only) {
+/// Arms all active sources that have nothing, and removes them from the active list. True: for one of them
+/// the second check found something.
+CPGRING_HOT bool reactor::arm_quiet(const source* only) {
   bool found = false;
-  answers_unannounced_ = false;
+  answers_polled_ = false;
   for (auto at = active_.begin(); at != active_.end();) {
     source& what = *at;
     const bool waits = what.has_work_ || what.waiting();
@@ -308,7 +311,7 @@ bool reactor::arm_quiet(const source* only) {
       found = found || only == nullptr || only == &what;
       ++at;
     } else if (what.expects_answers_ && !what.answers_armed_) {
-      ++at;  // nothing will announce its answer: it stays to be looked at
+      ++at;  // nothing will announce its answer: it stays active and is polled
     } else {
       at = active_.erase(at);
     }
@@ -316,14 +319,16 @@ bool reactor::arm_quiet(const source* only) {
   return found;
 }
 
-bool reactor::look_a_while(base::time_point began, base::time_point until, const source* only, bool soon) {
+CPGRING_HOT bool reactor::poll_before_sleep(base::time_point began, base::time_point until,
+                                            const source* only, bool soon) {
   const base::nanoseconds window = soon ? idle_.window_for_soon() : idle_.window();
   if (window.count() == 0) {
     return false;
   }
   const auto end = std::min(until, began + window);
   for (std::uint32_t round = 1;; ++round) {
-    if (something_waits(only) || backend_->look() || (intake_.pending != nullptr && intake_.pending(intake_.context))) {
+    if (any_ready(only) || backend_->poll() ||
+        (intake_.pending != nullptr && intake_.pending(intake_.context))) {
       return true;
     }
     base::relax();
@@ -331,25 +336,26 @@ bool reactor::look_a_while(base::time_point began, base::time_point until, const
       return false;
     }
     if (round % 64 == 0) {
-      ::sched_yield();  // to the service's own threads, which may want this CPU to bring what is looked for: the slowest trips are faster
+      // The service's threads may need this CPU to send the event; this speeds up the slowest trips.
+      ::sched_yield();
     }
   }
 }
 
-std::optional<base::time_point> reactor::wake_time(base::time_point until) const noexcept {
+CPGRING_HOT std::optional<base::time_point> reactor::wake_time(base::time_point until) const noexcept {
   std::optional<base::time_point> at = timers_.next();
   if (until != base::time_point::max() && (!at || until < *at)) {
     at = until;
   }
-  if (answers_unannounced_ && (!at || base::clock::now() + answer_pause_ < *at)) {
+  if (answers_polled_ && (!at || base::clock::now() + answer_pause_ < *at)) {
     at = base::clock::now() + answer_pause_;
   }
   return at;
 }
 
-void reactor::rest(base::time_point until, const source* only, bool soon) {
+CPGRING_HOT void reactor::rest(base::time_point until, const source* only, bool soon) {
   if (!idle_.sleeps()) {
-    // Never asleep: sources beyond polling_max are armed, so that a round stays short however many there are.
+    // Sources beyond polling_max are armed, so that a round stays short whatever their number.
     if (active_.size() > options_.polling_max) {
       arm_quiet(only);
     }
@@ -361,10 +367,11 @@ void reactor::rest(base::time_point until, const source* only, bool soon) {
     return;
   }
   const auto began = base::clock::now();
-  if (look_a_while(began, until, only, soon) || arm_quiet(only)) {
+  if (poll_before_sleep(began, until, only, soon) || arm_quiet(only)) {
     return;
   }
-  answer_pause_ = answers_unannounced_ ? std::clamp(answer_pause_ * 2, answer_pause_min, answer_pause_max) : base::nanoseconds(0);
+  answer_pause_ = answers_polled_ ? std::clamp(answer_pause_ * 2, answer_pause_min, answer_pause_max)
+                                  : base::nanoseconds(0);
   sleeping_.announce();
   if (intake_.pending != nullptr && intake_.pending(intake_.context)) {
     sleeping_.awake();
@@ -373,14 +380,14 @@ void reactor::rest(base::time_point until, const source* only, bool soon) {
   counters_.sleeps.add();
   backend_->sleep(wake_time(until));
   sleeping_.awake();
-  if (const auto now = base::clock::now(); now < until) {  // else nothing came: the caller's time was up
+  if (const auto now = base::clock::now(); now < until) {  // otherwise the caller's time has run out
     idle_.slept(now - began);
   }
 }
 
 void reactor::prepare_foreign_wait() {
   const bool leftover = arm_quiet(nullptr);
-  if (answers_unannounced_) {
+  if (answers_polled_) {
     answer_pause_ = std::clamp(answer_pause_ * 2, answer_pause_min, answer_pause_max);
   }
   sleeping_.announce();

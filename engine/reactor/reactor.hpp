@@ -1,12 +1,15 @@
-// Station D2 of 9: from reactor/wake_backend, to ipc/ring_reader.
+// Station D2 of 9: from reactor/wake_backend, to runtime/link.
 //
-// One thread's loop: completions are reaped into lists, then sources get their turns, then the thread rests. A source is either armed (one
-// wait pending, its ring not looked at) or active (its ring looked at in each round, no wait pending). A completion makes it active; rest()
-// arms those that were quiet.
+// The event loop of one thread: completions are reaped into a list, then sources get their turns, then the
+// thread rests.
 //
-// Invariants: I1 user code never runs inside reap(). I2 after a wait is armed the source is looked at once more before the thread sleeps.
-// I3 no source gets more than its quantum while others wait (deficit round robin). I4 a removed source is not touched again, even if it is
-// removed in its own turn. Everything is for the thread that created it, but for wake().
+// A source is either armed (one wait is pending, its ring is not polled) or active (its ring is polled in
+// each round, no wait is pending). A completion makes it active; rest() arms quiet sources. Only the thread
+// that made the reactor uses it, except for wake(). Invariants:
+// - I1 User code never runs inside reap().
+// - I2 After a wait is armed, the source is checked once more before the thread sleeps.
+// - I3 No source gets more than its quantum while others wait (deficit round robin).
+// - I4 A removed source is not touched again, even if it is removed in its own turn.
 #pragma once
 
 #include <boost/intrusive/list.hpp>
@@ -16,9 +19,9 @@
 #include <optional>
 #include <vector>
 
-#include <cpgring/error.hpp>
 #include <cpgring/log.hpp>
 #include <cpgring/options.hpp>
+#include <cpgring/result.hpp>
 
 #include "base/clock.hpp"
 #include "base/counter.hpp"
@@ -37,6 +40,7 @@ struct reactor_options {
   std::uint32_t polling_max = 64;
   std::uint32_t quantum_bytes = 65536;
   log_callback log;
+  base::shard_clock* clock = nullptr;  // outlives the reactor; null: a clock of its own
 };
 
 struct serve_limits {
@@ -44,16 +48,16 @@ struct serve_limits {
   std::uint64_t bytes = UINT64_MAX;
   std::optional<base::time_point> until;
   std::uint64_t pass = 0;
-  source* only = nullptr;  // serve this one alone
+  source* only = nullptr;  // serve only this source
 };
 
 struct served {
   std::uint32_t events = 0;
   std::uint64_t bytes = 0;
-  bool more = false;  // some source has something left (within the pass, if there is one)
+  bool more = false;  // a source has events left (of the pass, if there is one)
 };
 
-/// Requests of other threads: taken at the end of each reap(); `pending` is looked at before each sleep.
+/// Requests of other threads: taken at the end of each reap(). `pending` is checked before each sleep.
 struct intake {
   void* context = nullptr;
   bool (*take)(void*) = nullptr;
@@ -66,7 +70,7 @@ struct reactor_counters {
 
 class reactor {
  public:
-  /// Events that one turn takes at most, so that a turn is short whatever its bytes.
+  /// Most events in one turn, so that a turn is short whatever its bytes.
   static constexpr std::uint32_t turn_events_max = 256;
 
   /// Errors: unsupported_kernel (a forced backend), no_descriptors, no_memory.
@@ -75,7 +79,7 @@ class reactor {
 
   result<void> add(source& what);
   void remove(source& what);
-  /// Gives it a turn in the next round.
+  /// Gives the source a turn in the next round.
   void mark_ready(source& what);
   result<void> watch(watcher& who, int fd);
   void unwatch(watcher& who);
@@ -83,30 +87,33 @@ class reactor {
   void cancel(timer& which) noexcept { timers_.cancel(which); }
   void set_intake(intake from) noexcept { intake_ = from; }
 
-  /// Takes completions, due timers, watchers, the intake. Does not block.
+  /// Processes completions, due timers, watchers and the intake. Does not block.
   void reap();
-  /// One round over the active sources.
+  /// Runs one round over the active sources.
   served serve(const serve_limits& limits);
-  /// Nothing was there: look a little, arm, sleep; as the idle strategy says. With `only` the others' events are no reason to stay awake.
-  /// `soon`: what is waited for is known to be under way; `adaptive` looks as long as a wake-up costs then, whatever it has learnt.
+  /// Call it when nothing was found: polls, arms and sleeps as the idle strategy says, at most until `until`.
+  /// - `only`: events of other sources do not keep the thread awake.
+  /// - `soon`: something is known to arrive soon; `adaptive` then polls for its longest window.
   void rest(base::time_point until, const source* only = nullptr, bool soon = false);
-  /// From any thread; a system call only if the reactor sleeps.
+  /// Any thread. Makes a system call only if the reactor sleeps.
   void wake() noexcept;
 
   [[nodiscard]] int pollable_fd() const noexcept { return backend_->pollable_fd(); }
-  /// Before a foreign loop polls pollable_fd(): all armed, timers set, leftovers make it readable.
+  /// Call it before a foreign loop polls pollable_fd(): arms all sources and sets the timer. Remaining work
+  /// makes the descriptor readable.
   void prepare_foreign_wait();
-  /// The time as of the last reap().
-  [[nodiscard]] base::time_point now() const noexcept { return now_; }
+  /// The time of the last reap().
+  [[nodiscard]] base::time_point now() const noexcept { return clock_.now(); }
   [[nodiscard]] wakeup backend() const noexcept { return backend_->kind(); }
   [[nodiscard]] const reactor_counters& counters() const noexcept { return counters_; }
   /// Any thread.
   [[nodiscard]] const wake_counters& backend_counters() const noexcept { return *backend_counters_; }
 
-  /// What the backend stands on is refused since it was chosen: nothing is reported any more. To be looked at once a turn.
+  /// True if the kernel refuses the backend since it was chosen: nothing is reported any more. Check it once
+  /// a turn.
   [[nodiscard]] bool refused() const noexcept { return backend_->refused(); }
-  /// Goes on with epoll where any backend would do: sources, watchers and both descriptors stay. Errors: unsupported_kernel, with what is
-  /// refused and the cure.
+  /// Changes to epoll, unless another backend is forced. Sources, watchers and both descriptors stay. Errors:
+  /// unsupported_kernel, with what is refused and the remedy.
   result<void> fall_back();
 
  private:
@@ -123,8 +130,8 @@ class reactor {
   void complete(const completion& one);
   bool arm(source& what);
   bool arm_quiet(const source* only);
-  bool look_a_while(base::time_point began, base::time_point until, const source* only, bool soon);
-  [[nodiscard]] bool something_waits(const source* only) const noexcept;
+  bool poll_before_sleep(base::time_point began, base::time_point until, const source* only, bool soon);
+  [[nodiscard]] bool any_ready(const source* only) const noexcept;
   void serve_one(source& what, const serve_limits& limits, served& done);
   [[nodiscard]] std::optional<base::time_point> wake_time(base::time_point until) const noexcept;
 
@@ -139,10 +146,11 @@ class reactor {
   std::vector<std::uint32_t> free_slots_;
   std::vector<completion> completions_;
   boost::intrusive::list<source, source::active_list_option> active_;
-  source* in_turn_ = nullptr;  // reset when it is removed in its turn
-  base::time_point now_;
-  base::nanoseconds answer_pause_{0};  // how long to sleep while an answer is expected that nothing announces
-  bool answers_unannounced_ = false;
+  source* in_turn_ = nullptr;  // null again if it is removed in its turn
+  base::shard_clock own_clock_;
+  base::shard_clock& clock_;
+  base::nanoseconds answer_pause_{0};  // longest sleep while an answer that nothing announces is expected
+  bool answers_polled_ = false;
   reactor_counters counters_;
   base::sleep_flag sleeping_;
 };

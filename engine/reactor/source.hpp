@@ -1,7 +1,7 @@
-// What a reactor serves, waits for and calls: sources, watchers, timers.
+// The interfaces that a reactor calls: sources, watchers, timers.
 //
-// A source is something with a semaphore in shared memory and a socket of doorbell bytes; what its events mean is its own affair. All calls
-// come on the reactor's thread.
+// A source has a semaphore in shared memory and a socket with doorbell bytes. The reactor knows nothing of
+// the meaning of its events. All calls come on the reactor's thread.
 #pragma once
 
 #include <boost/intrusive/list_hook.hpp>
@@ -16,27 +16,33 @@ namespace cpgring::reactor {
 struct turn_budget {
   std::uint32_t events = 0;
   std::uint64_t bytes = 0;
-  std::uint64_t pass = 0;  // not 0: take at most what waited when this pass came by first
+  /// Non-zero: id of a bounded pass. Take only events that already waited when this pass first served the
+  /// source.
+  std::uint64_t pass = 0;
 };
 
 struct turn_result {
   std::uint32_t events = 0;
   std::uint64_t bytes = 0;
-  bool more = false;  // something is still there (that belongs to the pass, if there is one)
+  bool more = false;  // events are left (of the pass, if there is one)
 };
 
-/// Where a source's events announce themselves. Both semaphores are 64-bit words: value below, waiters above. Nothing here: the source is
-/// never waited for, only marked ready.
+/// Where the events of a source are announced. A semaphore is a 64-bit word: value in the low half, waiters
+/// in the high half. Without a semaphore and a descriptor the source is never waited for, only marked ready.
 struct wake_target {
-  std::uint64_t* events = nullptr;   // posted for each event; a doorbell byte follows on the socket
+  /// Posted for each event; a doorbell byte follows on the socket. Null: only the socket announces events,
+  /// and the source reads its bytes.
+  std::uint64_t* events = nullptr;
   std::uint64_t* answers = nullptr;  // posted for each answer; no byte follows
   int fd = -1;
-  std::uint64_t* bytes_read = nullptr;  // not null: a backend that reads the socket adds the number of bytes
+  /// If not null, a backend that reads the socket adds the number of bytes.
+  std::uint64_t* bytes_read = nullptr;
 };
 
 class reactor;
 
-using list_hook = boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>>;
+using list_hook =
+    boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>>;
 
 class source {
  public:
@@ -45,19 +51,21 @@ class source {
   source& operator=(const source&) = delete;
   virtual ~source() = default;
 
-  /// Takes events within the budget. May remove this or any other source.
+  /// Takes events within the budget. May remove this source or any other.
   virtual turn_result turn(const turn_budget& budget) = 0;
-  /// The second look: something is there to take. Cheap; called often.
+  /// True if there is something to take. Cheap, and called often; also used for the second check after
+  /// arming.
   [[nodiscard]] virtual bool waiting() const noexcept = 0;
-  /// The other side of the socket is gone; a turn follows.
+  /// The other side has closed the socket; a turn follows.
   virtual void hung_up() = 0;
 
   // Before the source is added:
   void target(const wake_target& where) noexcept { target_ = where; }
   void set_weight(std::uint32_t weight) noexcept { weight_ = weight; }
-  /// Any time: it can take nothing now, whatever its ring holds, so no wait is armed for it; mark_ready() brings it back.
+  /// Any time. True: the source can take nothing now, whatever its ring holds, so no wait for events is armed
+  /// until mark_ready().
   void pause(bool yes) noexcept { paused_ = yes; }
-  /// Any time: answers are expected, so `answers` is waited for as well.
+  /// Any time. True: `answers` is waited for as well.
   void expects_answers(bool yes) noexcept { expects_answers_ = yes; }
 
  private:
@@ -69,19 +77,19 @@ class source {
   list_hook active_hook_;
   std::uint32_t slot_ = no_slot;
   std::uint32_t weight_ = 1;
-  std::int64_t deficit_ = 0;    // bytes it may take; below 0: one event was larger than that, and is paid back first
-  std::uint32_t quiet_ = 0;     // looks in a row that found nothing
+  std::int64_t deficit_ = 0;  // bytes that it may take; negative: bytes it took too many, and pays back first
+  std::uint32_t quiet_ = 0;   // rounds in a row in which nothing was found
   bool events_armed_ = false;   // a wait for an event is pending
   bool answers_armed_ = false;  // a wait for an answer is pending
   bool expects_answers_ = false;
   bool paused_ = false;
-  bool has_work_ = false;  // a turn is due whatever waiting() says
+  bool has_work_ = false;  // a turn is due, whatever waiting() returns
 
  public:
   using active_list_option = boost::intrusive::member_hook<source, list_hook, &source::active_hook_>;
 };
 
-/// Told once that a descriptor is readable (or hung up).
+/// Called once when a descriptor is readable or hung up.
 class watcher {
  public:
   virtual ~watcher() = default;
@@ -92,7 +100,7 @@ class watcher {
   std::uint32_t slot_ = UINT32_MAX;
 };
 
-/// Told once that its time has come.
+/// expired() is called once, at or after the time that it was scheduled for.
 class timer {
  public:
   virtual ~timer() = default;

@@ -1,9 +1,10 @@
-// Deadlines in order. Intrusive: no allocation, cancelling needs no search. One thread.
+// Deadlines in order. Intrusive: allocates nothing, and cancelling needs no search. One thread.
 #pragma once
 
 #include <boost/intrusive/set.hpp>
 #include <optional>
 
+#include "base/hot.hpp"
 #include "reactor/source.hpp"
 
 namespace cpgring::reactor {
@@ -16,7 +17,7 @@ class timer_queue {
  public:
   ~timer_queue() { queue_.clear(); }
 
-  /// Moves a timer that is scheduled already.
+  /// Schedules a timer, or moves it if it is scheduled already.
   void schedule(timer& which, base::time_point at) {
     cancel(which);
     which.at_ = at;
@@ -30,8 +31,9 @@ class timer_queue {
   [[nodiscard]] std::optional<base::time_point> next() const noexcept {
     return queue_.empty() ? std::nullopt : std::optional(queue_.begin()->at_);
   }
-  /// Runs those that are due at `now`, earliest first. One that schedules itself anew must name a time after `now`.
-  void run_due(base::time_point now) {
+  /// Runs the timers that are due at `now`, earliest first. A timer that schedules itself again must choose a
+  /// time after `now`.
+  CPGRING_HOT void run_due(base::time_point now) {
     while (!queue_.empty() && queue_.begin()->at_ <= now) {
       timer& due = *queue_.begin();
       queue_.erase(queue_.begin());

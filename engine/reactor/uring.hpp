@@ -1,6 +1,7 @@
-// Owns one io_uring: the ladder of set-ups, the probe, entering the kernel as seldom as possible.
+// Owns one io_uring: tries several set-ups, knows what the kernel supports, enters the kernel as rarely as
+// possible.
 //
-// Belongs to the thread that made it (SINGLE_ISSUER). Not inherited by children (dontfork).
+// For the thread that made it only (SINGLE_ISSUER). Not inherited by child processes (dontfork).
 #pragma once
 
 #include <cstdint>
@@ -8,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include <cpgring/error.hpp>
+#include <cpgring/result.hpp>
 
 #include "base/clock.hpp"
 #include "base/closed_in_child.hpp"
@@ -18,8 +19,9 @@ namespace cpgring::reactor {
 
 class uring {
  public:
-  /// Climbs down from the best set-up to the plainest; `entries` of the submission queue, `completions` of the completion queue.
-  /// Errors: unsupported_kernel (refused; the text says by what and how to allow it), no_descriptors, no_memory, or an errno.
+  /// Tries the set-ups from the best to the plainest. `entries`: size of the submission queue; `completions`:
+  /// size of the completion queue. Errors: unsupported_kernel (the text says what refuses it and how to allow
+  /// it), no_descriptors, no_memory, or an errno.
   static result<std::unique_ptr<uring>> create(unsigned entries, unsigned completions);
   ~uring();
   uring(const uring&) = delete;
@@ -29,44 +31,46 @@ class uring {
   [[nodiscard]] const std::string& setup() const noexcept { return setup_; }
   [[nodiscard]] bool supports(std::uint8_t opcode) const noexcept;
 
-  /// Never null: a full submission queue is submitted first. After a fault: an entry that nobody submits.
+  /// Never null: a full submission queue is submitted first. After a fault: an entry that is never submitted.
   io_uring_sqe* next_sqe() noexcept;
-  /// Nothing to submit, nothing completed, no work of the kernel's waiting to be run: entering would be for nothing.
+  /// True if there is nothing to submit, nothing has completed and no work of the kernel is pending: entering
+  /// the kernel would have no effect.
   [[nodiscard]] bool quiet() const noexcept;
-  /// The kernel's sign that work waits was up when we came back from it: either that work came just now, or it came in the moment in which
-  /// the kernel took its list and had already taken the sign down, and nothing will take it down again before the next work. quiet() then
-  /// no longer heeds the sign; whoever does not sleep has to enter now and then.
+  /// True if IORING_SQ_TASKRUN was set when the kernel was left. Either work came just then, or it came when
+  /// the kernel had cleared the flag and was taking its list, and nothing clears the flag before the next
+  /// work. While true, quiet() ignores the flag, so a thread that does not sleep must enter the kernel from
+  /// time to time.
   [[nodiscard]] bool stale() const noexcept { return stale_; }
-  /// Submits and lets the kernel post completions; does not block.
+  /// Submits, and lets the kernel post completions. Does not block.
   void enter() noexcept;
-  /// The same, then waits for a completion or `timeout` (none: no limit). Where the kernel can tell the difference, the wait counts as
-  /// idleness and not as waiting for I/O.
+  /// As enter(), then waits for a completion or `timeout` (none: no limit). If the kernel can tell the
+  /// difference, the wait counts as idle time and not as waiting for I/O.
   void wait(std::optional<base::nanoseconds> timeout) noexcept;
-  /// Submits, no more.
+  /// Only submits.
   void submit() noexcept;
-  /// 0, or the errno with which the kernel refuses io_uring_enter for good. From then on it is not called any more: nothing is submitted,
-  /// nothing completes, wait() comes back at once.
+  /// 0, or the errno with which the kernel refuses io_uring_enter for good. From then on it is not called any
+  /// more: nothing is submitted, nothing completes, wait() returns at once.
   [[nodiscard]] int fault() const noexcept { return fault_; }
   [[nodiscard]] bool overflowed() const noexcept;
 
  private:
   uring() = default;
   io_uring ring_{};
-  base::closed_in_child ring_in_child_;  // a ring holds the files that it has registered
+  base::closed_in_child ring_in_child_;  // an inherited ring would keep its registered files open
   io_uring_probe* probe_ = nullptr;
   std::string setup_;
-  void look_for_stale_flag() noexcept;
+  void update_stale() noexcept;
   unsigned flush() noexcept;
   int call_enter(unsigned wait_for, unsigned flags, const __kernel_timespec* limit) noexcept;
   void judge(int outcome, bool waited) noexcept;
   unsigned wait_flags_ = 0;        // of each call that waits
-  unsigned refused_in_a_row_ = 0;  // waits
+  unsigned refused_in_a_row_ = 0;  // waits refused in a row
   int fault_ = 0;
   bool registered_ = false;
   bool stale_ = false;
 };
 
-/// What an errno of io_uring_setup means here, and what to do.
+/// The error for an errno of io_uring_setup: its meaning here, and the remedy.
 error uring_refused(int errno_value);
 /// The same for io_uring_enter.
 error uring_enter_refused(int errno_value);

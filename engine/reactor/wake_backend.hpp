@@ -1,11 +1,14 @@
 // Station D1 of 9: from the service, to reactor/reactor.
 //
-// How a reactor learns that an event arrived: arm a wait, sleep until one completes, say which did. Three ways stand behind this interface:
-// wake_uring (on a semaphore, by futex; or on the socket, by receive) and wake_epoll. One thread, but for the wake-up descriptor.
+// How a reactor learns that an event arrived: arm a wait, sleep until one completes, report which did.
 //
-// Invariants: I1 between arm() and the completion that is reported for it, whatever the service posts leads to that completion. I2 a
-// completion may be spurious: the source is always looked at. I3 after remove() nothing is reported for that token, the kernel holds
-// neither descriptor nor memory of it. Modelled in tests/model/arm_wake.pml.
+// The implementations are wake_futex (io_uring waits on the semaphore) and wake_epoll. One thread, except for
+// the wake-up descriptor. Modelled in tests/model/arm_wake.pml. Invariants:
+// - I1 Between an arm call and the completion that is reported for it, every post of the service leads to
+//   that completion.
+// - I2 A completion may be spurious: the reactor always checks the source.
+// - I3 After remove() nothing is reported for that slot, and the kernel holds neither descriptor nor memory
+//   of it.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +16,8 @@
 #include <optional>
 #include <vector>
 
-#include <cpgring/error.hpp>
 #include <cpgring/options.hpp>
+#include <cpgring/result.hpp>
 
 #include "base/clock.hpp"
 #include "base/counter.hpp"
@@ -41,47 +44,51 @@ class wake_backend {
   /// From here on a hang-up of the socket is reported, once.
   virtual result<void> add(std::uint32_t slot, const wake_target& where) = 0;
   virtual void remove(std::uint32_t slot) = 0;
-  /// One completion of kind event, as soon as something was posted after the arming or is there already.
+  /// Requests one completion of kind `event`, as soon as something is posted after this call or is there
+  /// already.
   virtual void arm_event(std::uint32_t slot) = 0;
-  /// The same for answers; false: this backend cannot wait for them (they have no doorbell).
+  /// The same for answers. False: this backend cannot wait for them, because they have no doorbell.
   virtual bool arm_answer(std::uint32_t slot) = 0;
-  /// One completion of kind readable.
+  /// Requests one completion of kind `readable`.
   virtual result<void> watch(std::uint32_t slot, int fd) = 0;
   virtual void unwatch(std::uint32_t slot) = 0;
 
-  /// Appends what has completed; does not block; submits what was armed.
+  /// Submits what was armed, and appends what has completed. Does not block.
   virtual void reap(std::vector<completion>& into) = 0;
-  /// A look in user memory: reap() would find something or has something to submit.
+  /// True if reap() would find something or has something to submit. Reads user memory only.
   [[nodiscard]] virtual bool pending() const noexcept = 0;
-  /// For whoever looks again and again before it sleeps: pending(), but where that can't tell for sure, now and then a system call that
-  /// can, and not merely the advice to make one. Always false where nothing in user memory tells.
-  [[nodiscard]] virtual bool look() noexcept = 0;
-  /// Submits, then sleeps until something completes or `until` has come.
+  /// For a caller that polls repeatedly before it sleeps. Like pending(), but where user memory does not show
+  /// reliably what has completed, it makes a system call now and then. Always false where user memory shows
+  /// nothing.
+  [[nodiscard]] virtual bool poll() noexcept = 0;
+  /// Submits, then sleeps until something completes or the time `until` is reached.
   virtual void sleep(std::optional<base::time_point> until) = 0;
 
-  /// Readable while reap() would find something; see reactor::prepare_foreign_wait.
+  /// A descriptor that is readable while reap() would find something; see reactor::prepare_foreign_wait.
   [[nodiscard]] virtual int pollable_fd() const noexcept = 0;
-  /// Everything armed is submitted; the descriptor gets readable at `until`, or at once.
+  /// Submits what was armed. The descriptor becomes readable at `until`, or at once.
   virtual void prepare_foreign_wait(std::optional<base::time_point> until, bool at_once) = 0;
 
   [[nodiscard]] virtual wakeup kind() const noexcept = 0;
-  /// The eventfd that wakes the reactor from other threads; reported as `cross`.
+  /// The eventfd with which other threads wake the reactor; reported as `cross`.
   [[nodiscard]] int wake_fd() const noexcept { return wake_fd_.get(); }
   /// May be read by any thread.
   [[nodiscard]] const std::shared_ptr<wake_counters>& counters() const noexcept { return counters_; }
 
-  /// The kernel refuses for good what this stands on: a sandbox that was closed after the start, most likely. Nothing is reported any more,
-  /// and sleep() comes back at once.
+  /// True if the kernel refuses for good what this backend needs, probably because of a sandbox that was set
+  /// up later. Nothing is reported any more, and sleep() returns at once.
   [[nodiscard]] bool refused() const noexcept { return refused_; }
-  /// What is refused, and the cure. Only when refused().
+  /// The refused call, and the remedy. Only when refused().
   [[nodiscard]] virtual error why_refused() const = 0;
-  /// What the successor of a refused backend goes on with: outside, both descriptors are known by their numbers.
+  /// The resources that the successor of a refused backend takes over. Both descriptors keep their numbers,
+  /// because others know them.
   struct inheritance {
     base::unique_fd wake_fd;
     base::unique_fd pollable;  // an epoll instance without entries
     std::shared_ptr<wake_counters> counters;
   };
-  /// Ends the backend: afterwards the kernel holds no descriptor and no memory of the sources. Only the destructor may follow.
+  /// Ends the backend: afterwards the kernel holds no descriptor and no memory of the sources. Only the
+  /// destructor may follow.
   virtual inheritance give_up() = 0;
 
  protected:

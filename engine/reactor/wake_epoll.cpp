@@ -16,6 +16,7 @@
 #include <fmt/format.h>
 
 #include "base/check.hpp"
+#include "base/hot.hpp"
 
 namespace cpgring::reactor {
 namespace {
@@ -23,9 +24,11 @@ namespace {
 constexpr std::uint64_t data_cross = UINT64_MAX, data_timer = UINT64_MAX - 1;
 constexpr std::size_t events_at_once = 256;
 
-std::uint64_t tag(std::uint32_t slot, std::uint32_t generation) noexcept { return std::uint64_t{generation} << 32 | slot; }
+std::uint64_t tag(std::uint32_t slot, std::uint32_t generation) noexcept {
+  return std::uint64_t{generation} << 32 | slot;
+}
 
-/// How many bytes were in it.
+/// Returns the number of bytes that were in it.
 std::uint64_t empty_socket(int fd) noexcept {
   std::array<char, 4096> sink;
   std::uint64_t total = 0;
@@ -50,7 +53,7 @@ result<std::unique_ptr<wake_epoll>> wake_epoll::create() {
   made->epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
   made->wake_fd_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!made->epoll_ || !made->wake_fd_) {
-    return fail_errno(errno, "making an epoll");
+    return fail_errno(errno, "creating an epoll instance");
   }
   if (auto ok = made->set_up(); !ok) {
     return fail(ok.error());
@@ -63,10 +66,11 @@ std::unique_ptr<wake_epoll> wake_epoll::succeed(inheritance from) {
   made->epoll_ = std::move(from.pollable);
   made->wake_fd_ = std::move(from.wake_fd);
   made->counters_ = std::move(from.counters);
-  // Under its number, which other threads write to, another eventfd: the predecessor may still be about to read the old one.
+  // A new eventfd under the same number, to which other threads write: the predecessor may still have a read
+  // of the old eventfd pending.
   const base::unique_fd fresh(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!fresh || ::dup3(fresh.get(), made->wake_fd_.get(), O_CLOEXEC) < 0) {
-    made->refuse(fail_errno(errno, "making an eventfd").value());
+    made->refuse(fail_errno(errno, "creating an eventfd").why);
   } else if (auto ok = made->set_up(); !ok) {
     made->refuse(ok.error());
   }
@@ -81,9 +85,10 @@ void wake_epoll::refuse(error why) {
 result<void> wake_epoll::set_up() {
   timer_.reset(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!timer_) {
-    return fail_errno(errno, "making a timer");
+    return fail_errno(errno, "creating a timer");
   }
-  for (auto ok : {control(EPOLL_CTL_ADD, wake_fd_.get(), EPOLLIN, data_cross), control(EPOLL_CTL_ADD, timer_.get(), EPOLLIN, data_timer)}) {
+  for (auto ok : {control(EPOLL_CTL_ADD, wake_fd_.get(), EPOLLIN, data_cross),
+                  control(EPOLL_CTL_ADD, timer_.get(), EPOLLIN, data_timer)}) {
     if (!ok) {
       return ok;
     }
@@ -116,7 +121,7 @@ result<void> wake_epoll::control(int operation, int fd, std::uint32_t events, st
   return {};
 }
 
-wake_epoll::slot_state& wake_epoll::at(std::uint32_t slot) {
+CPGRING_HOT wake_epoll::slot_state& wake_epoll::at(std::uint32_t slot) {
   if (slot >= slots_.size()) {
     slots_.resize(std::size_t{slot} + 1);
   }
@@ -129,7 +134,9 @@ result<void> wake_epoll::add(std::uint32_t slot, const wake_target& where) {
   s.used = true;
   s.fd = where.fd;
   s.bytes_read = where.bytes_read;
-  return where.fd < 0 ? result<void>{} : control(EPOLL_CTL_ADD, where.fd, EPOLLIN | EPOLLRDHUP | EPOLLET, tag(slot, s.generation));
+  return where.fd < 0
+             ? result<void>{}
+             : control(EPOLL_CTL_ADD, where.fd, EPOLLIN | EPOLLRDHUP | EPOLLET, tag(slot, s.generation));
 }
 
 void wake_epoll::remove(std::uint32_t slot) {
@@ -142,7 +149,7 @@ void wake_epoll::remove(std::uint32_t slot) {
   s.generation = next;
 }
 
-void wake_epoll::arm_event(std::uint32_t slot) {
+CPGRING_HOT void wake_epoll::arm_event(std::uint32_t slot) {
   slot_state& s = at(slot);
   if (s.armed || s.fd < 0) {
     return;
@@ -165,7 +172,7 @@ result<void> wake_epoll::watch(std::uint32_t slot, int fd) {
 
 void wake_epoll::unwatch(std::uint32_t slot) { remove(slot); }
 
-void wake_epoll::take(int timeout_ms, std::optional<base::nanoseconds> timeout) {
+CPGRING_HOT void wake_epoll::take(int timeout_ms, std::optional<base::nanoseconds> timeout) {
   std::array<epoll_event, events_at_once> events;
   counters_->enters.add();
   int got = 0;
@@ -180,14 +187,17 @@ void wake_epoll::take(int timeout_ms, std::optional<base::nanoseconds> timeout) 
   }
   if (limited && whole_milliseconds_) {  // rounded up
     const auto ms = std::chrono::ceil<std::chrono::milliseconds>(*timeout).count();
-    got = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), ms > 60000 ? 60000 : static_cast<int>(ms));
+    got = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()),
+                       ms > 60000 ? 60000 : static_cast<int>(ms));
   } else if (!limited) {
-    got = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout ? 0 : timeout_ms);
+    got =
+        ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout ? 0 : timeout_ms);
   }
   if (got < 0 && errno != EINTR) {
-    refuse({errc::unsupported_kernel, fmt::format("epoll_wait fails with {} ({}): a seccomp filter, most likely; let epoll_wait and "
-                                                  "epoll_pwait2 through",
-                                                  errno, std::strerror(errno))});
+    refuse({errc::unsupported_kernel,
+            fmt::format("epoll_wait fails with {} ({}): a seccomp filter, most likely; let epoll_wait and "
+                        "epoll_pwait2 through",
+                        errno, std::strerror(errno))});
   }
   for (int i = 0; i < got; ++i) {
     const epoll_event& e = events[static_cast<std::size_t>(i)];
@@ -215,14 +225,14 @@ void wake_epoll::take(int timeout_ms, std::optional<base::nanoseconds> timeout) 
       s.armed = false;
       early_.push_back({completion_kind::event, slot});
     }
-    if ((e.events & (EPOLLHUP | EPOLLRDHUP | EPOLLERR)) != 0 && !s.hang_up_told) {
-      s.hang_up_told = true;
+    if ((e.events & (EPOLLHUP | EPOLLRDHUP | EPOLLERR)) != 0 && !s.hang_up_reported) {
+      s.hang_up_reported = true;
       early_.push_back({completion_kind::hang_up, slot});
     }
   }
 }
 
-void wake_epoll::reap(std::vector<completion>& into) {
+CPGRING_HOT void wake_epoll::reap(std::vector<completion>& into) {
   if (early_.empty()) {
     take(0, std::nullopt);
   }
@@ -230,7 +240,7 @@ void wake_epoll::reap(std::vector<completion>& into) {
   early_.clear();
 }
 
-void wake_epoll::sleep(std::optional<base::time_point> until) {
+CPGRING_HOT void wake_epoll::sleep(std::optional<base::time_point> until) {
   if (early_.empty()) {
     take(-1, until ? std::optional(*until - base::clock::now()) : std::nullopt);
   }
@@ -239,7 +249,7 @@ void wake_epoll::sleep(std::optional<base::time_point> until) {
 void wake_epoll::prepare_foreign_wait(std::optional<base::time_point> until, bool at_once) {
   itimerspec when{};
   if (at_once) {
-    when.it_value.tv_nsec = 1;  // long past
+    when.it_value.tv_nsec = 1;  // in the past
   } else if (until) {
     when.it_value = to_timespec(until->time_since_epoch());
   }

@@ -1,138 +1,61 @@
 #include "reactor/wake_uring.hpp"
 
-#include <fcntl.h>
 #include <poll.h>
-#include <semaphore.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 
-#include <fmt/format.h>
-
 #include "base/check.hpp"
+#include "base/hot.hpp"
 
 namespace cpgring::reactor {
 namespace {
 
-constexpr std::uint64_t waiter = std::uint64_t{1} << 32;
-constexpr unsigned buffer_count = 256;
-constexpr unsigned buffer_bytes = 4096;  // more than a socket holds of one-byte sends
-constexpr std::uint16_t buffer_group = 1;
 constexpr unsigned submission_entries = 1024;
 constexpr std::uint32_t fixed_files_max = 32768;
-constexpr std::chrono::milliseconds self_test_patience{1000};
-
-std::uint32_t* value_word(std::uint64_t* semaphore) noexcept { return reinterpret_cast<std::uint32_t*>(semaphore); }
-
-void raise_waiters(std::uint64_t* semaphore) noexcept {
-  // SYNC semaphore_waiters: on the same word as the post, so either the post finds a waiter or the wait finds the count.
-  __atomic_fetch_add(semaphore, waiter, __ATOMIC_ACQ_REL);
-}
-
-void lower_waiters(std::uint64_t* semaphore) noexcept {
-  // SYNC semaphore_waiters: what was posted before is seen by the look that follows.
-  __atomic_fetch_sub(semaphore, waiter, __ATOMIC_ACQ_REL);
-}
-
-/// Into a provided buffer.
-void prepare_receive(io_uring_sqe* sqe, int fd) noexcept {
-  ::io_uring_prep_recv(sqe, fd, nullptr, buffer_bytes, 0);
-  sqe->flags |= IOSQE_BUFFER_SELECT;
-  sqe->buf_group = buffer_group;
-}
 
 }  // namespace
 
-// --- set-up -------------------------------------------------------------------------------------------------------------------
+// --- set-up
 
-result<std::unique_ptr<wake_uring>> wake_uring::create(wakeup kind, std::uint32_t expected) {
-  std::unique_ptr<wake_uring> made(new wake_uring);
-  made->kind_ = kind;
-  // Each source has at most three waits open: event, answer, hang-up. The rest is for watches, cancellations and the reactor's own.
+result<void> wake_uring::open_ring(std::uint32_t expected) {
+  // Each source has at most three pending waits: event, answer, hang-up. The rest is for watches,
+  // cancellations and the reactor's own operations.
   const unsigned completions = std::clamp<unsigned>(expected * 4, 4096, 1U << 19);
   auto ring = uring::create(submission_entries, completions);
   if (!ring) {
     return fail(ring.error());
   }
-  made->ring_ = std::move(*ring);
-  if (kind == wakeup::futex) {
-    if (std::string why = futex_self_test(*made->ring_); !why.empty()) {
-      return fail(errc::unsupported_kernel, "the futex backend does not work here: " + why);
-    }
-  } else if (auto ok = made->provide_buffers(); !ok) {
-    return fail(ok.error());
-  } else if (std::string why = made->socket_self_test(); !why.empty()) {
-    return fail(errc::unsupported_kernel, "the socket backend does not work here: " + why);
-  }
-  made->fixed_files_ = std::min(expected + 64, fixed_files_max);
-  if (::io_uring_register_files_sparse(made->ring_->get(), made->fixed_files_) != 0) {
-    made->fixed_files_ = 0;  // plain descriptors do as well
-  }
-  made->wake_fd_.reset(::eventfd(0, EFD_CLOEXEC));
-  made->announcements_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  made->pollable_.reset(::epoll_create1(EPOLL_CLOEXEC));
-  if (!made->wake_fd_ || !made->announcements_ || !made->pollable_) {
-    return fail_errno(errno, "making an eventfd");
-  }
-  // A foreign loop polls this. Not the io_uring's own descriptor: with DEFER_TASKRUN a wait that ends wakes nobody who polls that. The
-  // wake-up from other threads is in here by itself, because a kernel (seen with 6.18) loses the announcement of one eventfd's event
-  // through another.
-  for (const int fd : {made->announcements_.get(), made->wake_fd_.get()}) {
-    epoll_event ready{};
-    ready.events = EPOLLIN;
-    if (::epoll_ctl(made->pollable_.get(), EPOLL_CTL_ADD, fd, &ready) != 0) {
-      return fail_errno(errno, "polling an eventfd");
-    }
-  }
-  made->arm_cross();
-  return made;
-}
-
-result<void> wake_uring::provide_buffers() {
-  buffer_ring_bytes_ = buffer_count * sizeof(io_uring_buf);
-  void* at = ::mmap(nullptr, buffer_ring_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-  if (at == MAP_FAILED) {
-    return fail_errno(errno, "mapping a buffer ring");
-  }
-  buffers_ = static_cast<io_uring_buf_ring*>(at);
-  io_uring_buf_reg registration{};
-  registration.ring_addr = reinterpret_cast<std::uint64_t>(at);
-  registration.ring_entries = buffer_count;
-  registration.bgid = buffer_group;
-  if (const int code = ::io_uring_register_buf_ring(ring_->get(), &registration, 0); code != 0) {
-    return fail(errc::unsupported_kernel, fmt::format("the socket backend needs provided buffers (Linux 5.19): error {}", -code));
-  }
-  ::io_uring_buf_ring_init(buffers_);
-  sink_.resize(buffer_bytes);
-  for (unsigned i = 0; i < buffer_count; ++i) {
-    ::io_uring_buf_ring_add(buffers_, sink_.data(), buffer_bytes, static_cast<unsigned short>(i), buffer_count - 1, static_cast<int>(i));
-  }
-  ::io_uring_buf_ring_advance(buffers_, buffer_count);
+  ring_ = std::move(*ring);
   return {};
 }
 
-wake_uring::~wake_uring() {
-  lower_all_waiters();
-  ring_.reset();
-  if (buffers_ != nullptr) {
-    ::munmap(buffers_, buffer_ring_bytes_);
+result<void> wake_uring::open_descriptors(std::uint32_t expected) {
+  fixed_files_ = std::min(expected + 64, fixed_files_max);
+  if (::io_uring_register_files_sparse(ring_->get(), fixed_files_) != 0) {
+    fixed_files_ = 0;  // plain descriptors are used instead
   }
-}
-
-void wake_uring::lower_all_waiters() noexcept {
-  for (auto& s : slots_) {
-    if (s.used && s.event_waits && kind_ == wakeup::futex) {
-      lower_waiters(s.where.events);
-    }
-    if (s.used && s.answer_waits) {
-      lower_waiters(s.where.answers);
+  wake_fd_.reset(::eventfd(0, EFD_CLOEXEC));
+  announcements_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  pollable_.reset(::epoll_create1(EPOLL_CLOEXEC));
+  if (!wake_fd_ || !announcements_ || !pollable_) {
+    return fail_errno(errno, "creating an eventfd");
+  }
+  // A foreign loop polls this epoll instance and not the io_uring's own descriptor: with DEFER_TASKRUN a wait
+  // that ends does not wake threads that poll that descriptor. The wake-up from other threads is a separate
+  // member, because a kernel (seen with 6.18) loses the announcement of one eventfd's event through another.
+  for (const int fd : {announcements_.get(), wake_fd_.get()}) {
+    epoll_event ready{};
+    ready.events = EPOLLIN;
+    if (::epoll_ctl(pollable_.get(), EPOLL_CTL_ADD, fd, &ready) != 0) {
+      return fail_errno(errno, "polling an eventfd");
     }
   }
-  slots_.clear();
+  arm_cross();
+  return {};
 }
 
 error wake_uring::why_refused() const { return uring_enter_refused(ring_->fault()); }
@@ -141,90 +64,20 @@ wake_backend::inheritance wake_uring::give_up() {
   for (const int fd : {announcements_.get(), wake_fd_.get()}) {
     ::epoll_ctl(pollable_.get(), EPOLL_CTL_DEL, fd, nullptr);
   }
-  lower_all_waiters();
+  slots_.clear();
   ring_.reset();
   return {std::move(wake_fd_), std::move(pollable_), counters_};
 }
 
-void wake_uring::enter() noexcept {
+CPGRING_HOT void wake_uring::enter() noexcept {
   ring_->enter();
   refused_ = ring_->fault() != 0;
   counters_->enters.add();
 }
 
-std::string wake_uring::socket_self_test() {
-  int pair[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
-    return "no pair of sockets to try it with";
-  }
-  const base::unique_fd here(pair[0]), there(pair[1]);
-  io_uring_sqe* sqe = ring_->next_sqe();
-  prepare_receive(sqe, here.get());
-  ring_->enter();
-  const char byte = 0;
-  const bool sent = ::send(there.get(), &byte, 1, MSG_NOSIGNAL) == 1;
-  ring_->wait(self_test_patience);
-  if (ring_->fault() != 0) {
-    return uring_enter_refused(ring_->fault()).message();
-  }
-  io_uring_cqe* cqe = nullptr;
-  if (!sent || ::io_uring_cq_ready(ring_->get()) == 0 || ::io_uring_peek_cqe(ring_->get(), &cqe) != 0) {
-    return "an io_uring receive did not complete within a second";
-  }
-  const int code = cqe->res;
-  if ((cqe->flags & IORING_CQE_F_BUFFER) != 0) {
-    give_back(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
-  }
-  ::io_uring_cqe_seen(ring_->get(), cqe);
-  return code == 1 ? std::string() : fmt::format("an io_uring receive with a provided buffer gave {}", code);
-}
+// --- sources
 
-std::string wake_uring::futex_self_test(uring& ring) {
-  if (!ring.supports(abi::op_futex_wait)) {
-    return "the kernel has no io_uring futex wait (Linux 6.7)";
-  }
-  void* at = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (at == MAP_FAILED) {
-    return "no memory to try it";
-  }
-  base::unique_mapping page(at, 4096);
-  auto* semaphore = static_cast<sem_t*>(at);
-  auto* word = static_cast<std::uint64_t*>(at);
-  if (::sem_init(semaphore, 1, 0) != 0 || *word != 0) {
-    return "sem_t does not start as a 64-bit word of 0";
-  }
-  raise_waiters(word);
-  abi::prepare_futex_wait(ring.next_sqe(), value_word(word));
-  ring.enter();
-  ::sem_post(semaphore);
-  // SYNC semaphore_waiters: what sem_post left behind.
-  const std::uint64_t after = __atomic_load_n(word, __ATOMIC_ACQUIRE);
-  ring.wait(self_test_patience);
-  if (ring.fault() != 0) {
-    return uring_enter_refused(ring.fault()).message();
-  }
-  io_uring_cqe* cqe = nullptr;
-  if (::io_uring_cq_ready(ring.get()) == 0 || ::io_uring_peek_cqe(ring.get(), &cqe) != 0) {
-    return "sem_post of this C library did not wake an io_uring futex wait within a second";
-  }
-  const int code = cqe->res;
-  ::io_uring_cqe_seen(ring.get(), cqe);
-  if (code != 0 && code != -EAGAIN) {
-    return fmt::format("an io_uring futex wait failed with error {}", -code);
-  }
-  if (after != waiter + 1) {
-    return "this C library's sem_t is not glibc's 64-bit one";
-  }
-  return {};
-}
-
-// --- sources ------------------------------------------------------------------------------------------------------------------
-
-std::uint64_t wake_uring::tag(operation what, std::uint32_t slot, std::uint32_t generation) noexcept {
-  return std::uint64_t{slot} << 32 | std::uint64_t{generation & 0xffffffU} << 8 | static_cast<std::uint64_t>(what);
-}
-
-wake_uring::slot_state& wake_uring::at(std::uint32_t slot) {
+CPGRING_HOT wake_uring::slot_state& wake_uring::at(std::uint32_t slot) {
   if (slot >= slots_.size()) {
     slots_.resize(std::size_t{slot} + 1);
   }
@@ -269,13 +122,11 @@ void wake_uring::remove(std::uint32_t slot) {
   CPGRING_CHECK(s.used);
   if (s.event_waits) {
     cancel(tag(operation::event, slot, s.generation));
-    if (kind_ == wakeup::futex) {
-      lower_waiters(s.where.events);
-    }
+    wait_ended(operation::event, s);
   }
   if (s.answer_waits) {
     cancel(tag(operation::answer, slot, s.generation));
-    lower_waiters(s.where.answers);
+    wait_ended(operation::answer, s);
   }
   if (s.hang_up_waits) {
     cancel(tag(operation::hang_up, slot, s.generation));
@@ -289,49 +140,13 @@ void wake_uring::remove(std::uint32_t slot) {
   s = {};
   s.generation = next;
   if (waited) {
-    // Submitted and run through at once, so that the kernel lets go of socket and memory now; what completes is ignored by its old
-    // generation.
+    // Submitted and completed now, so that the kernel no longer holds the socket or memory. The completions
+    // have the old generation and are ignored.
     enter();
   }
 }
 
-void wake_uring::wait_for(std::uint64_t* semaphore, std::uint64_t user_data) noexcept {
-  raise_waiters(semaphore);
-  io_uring_sqe* sqe = ring_->next_sqe();
-  abi::prepare_futex_wait(sqe, value_word(semaphore));
-  ::io_uring_sqe_set_data64(sqe, user_data);
-  counters_->arms.add();
-}
-
-void wake_uring::arm_event(std::uint32_t slot) {
-  slot_state& s = at(slot);
-  if (s.event_waits || s.where.fd < 0) {
-    return;
-  }
-  s.event_waits = true;
-  const std::uint64_t user_data = tag(operation::event, slot, s.generation);
-  if (kind_ == wakeup::futex) {
-    wait_for(s.where.events, user_data);
-    return;
-  }
-  io_uring_sqe* sqe = ring_->next_sqe();
-  prepare_receive(sqe, s.where.fd);
-  set_file(sqe, s, slot);
-  ::io_uring_sqe_set_data64(sqe, user_data);
-  counters_->arms.add();
-}
-
-bool wake_uring::arm_answer(std::uint32_t slot) {
-  slot_state& s = at(slot);
-  if (kind_ != wakeup::futex || s.where.answers == nullptr) {
-    return false;
-  }
-  if (!s.answer_waits) {
-    s.answer_waits = true;
-    wait_for(s.where.answers, tag(operation::answer, slot, s.generation));
-  }
-  return true;
-}
+bool wake_uring::arm_answer(std::uint32_t /*slot*/) { return false; }
 
 result<void> wake_uring::watch(std::uint32_t slot, int fd) {
   slot_state& s = at(slot);
@@ -354,7 +169,7 @@ void wake_uring::unwatch(std::uint32_t slot) {
   s.generation = next;
 }
 
-// --- completions ----------------------------------------------------------------------------------------------------------------
+// --- completions
 
 void wake_uring::arm_cross() noexcept {
   io_uring_sqe* sqe = ring_->next_sqe();
@@ -362,18 +177,10 @@ void wake_uring::arm_cross() noexcept {
   ::io_uring_sqe_set_data64(sqe, tag(operation::cross, 0, 0));
 }
 
-void wake_uring::give_back(unsigned buffer) noexcept {
-  ::io_uring_buf_ring_add(buffers_, sink_.data(), buffer_bytes, static_cast<unsigned short>(buffer), buffer_count - 1, 0);
-  ::io_uring_buf_ring_advance(buffers_, 1);
-}
-
-void wake_uring::complete(const io_uring_cqe& cqe, std::vector<completion>& into) {
-  if ((cqe.flags & IORING_CQE_F_BUFFER) != 0) {
-    give_back(cqe.flags >> IORING_CQE_BUFFER_SHIFT);
-  }
+CPGRING_HOT void wake_uring::complete(const io_uring_cqe& cqe, std::vector<completion>& into) {
   const auto what = static_cast<operation>(cqe.user_data & 0xff);
   if (what == operation::cross) {
-    arm_cross();  // at once: whoever sleeps next must be wakeable, whatever is between here and there
+    arm_cross();  // at once, so that the next sleep can be woken, whatever happens before it
     into.push_back({completion_kind::cross, 0});
     return;
   }
@@ -382,27 +189,25 @@ void wake_uring::complete(const io_uring_cqe& cqe, std::vector<completion>& into
     return;
   }
   const auto slot = static_cast<std::uint32_t>(cqe.user_data >> 32);
-  if (what == operation::ignored || slot >= slots_.size()) {
-    return;
+  if (what == operation::ignored || slot >= slots_.size() || !slots_[slot].used ||
+      tag(what, slot, slots_[slot].generation) != cqe.user_data) {
+    return;  // a cancellation, or a completion for a source that has been removed
   }
+  complete_source(what, slot, into);
+}
+
+CPGRING_HOT void wake_uring::complete_source(operation what, std::uint32_t slot,
+                                             std::vector<completion>& into) {
   slot_state& s = slots_[slot];
-  if (!s.used || tag(what, slot, s.generation) != cqe.user_data) {
-    return;  // of a source that has been removed
-  }
   switch (what) {
     case operation::event:
       s.event_waits = false;
-      if (kind_ == wakeup::futex) {
-        lower_waiters(s.where.events);
-      } else if (cqe.res > 0 && s.where.bytes_read != nullptr) {
-        *s.where.bytes_read += static_cast<std::uint64_t>(cqe.res);
-      }
-      // A receive that fails or finds the end means hang-up, which the poll tells as well; out of buffers means bytes are there.
+      wait_ended(what, s);
       into.push_back({completion_kind::event, slot});
       return;
     case operation::answer:
       s.answer_waits = false;
-      lower_waiters(s.where.answers);
+      wait_ended(what, s);
       into.push_back({completion_kind::answer, slot});
       return;
     case operation::hang_up:
@@ -419,7 +224,7 @@ void wake_uring::complete(const io_uring_cqe& cqe, std::vector<completion>& into
   }
 }
 
-void wake_uring::reap(std::vector<completion>& into) {
+CPGRING_HOT void wake_uring::reap(std::vector<completion>& into) {
   if (ring_->quiet() && !ring_->stale()) {
     return;
   }
@@ -427,7 +232,7 @@ void wake_uring::reap(std::vector<completion>& into) {
     counters_->overflows.add();
   }
   enter();
-  looks_ = 0;
+  polls_ = 0;
   io_uring_cqe* cqe = nullptr;
   unsigned head = 0, seen = 0;
   io_uring_for_each_cqe(ring_->get(), head, cqe) {
@@ -437,16 +242,17 @@ void wake_uring::reap(std::vector<completion>& into) {
   ::io_uring_cq_advance(ring_->get(), seen);
 }
 
-bool wake_uring::look() noexcept {
-  // The first look makes sure: what came before it would else be found only as many looks later as lie between two system calls.
-  if (ring_->quiet() && ring_->stale() && looks_++ % looks_between == 0) {
+CPGRING_HOT bool wake_uring::poll() noexcept {
+  // The first poll enters the kernel. Otherwise, work that came before it would be found only
+  // polls_between_enters polls later.
+  if (ring_->quiet() && ring_->stale() && polls_++ % polls_between_enters == 0) {
     enter();
   }
   return !ring_->quiet();
 }
 
-void wake_uring::sleep(std::optional<base::time_point> until) {
-  looks_ = 0;
+CPGRING_HOT void wake_uring::sleep(std::optional<base::time_point> until) {
+  polls_ = 0;
   counters_->enters.add();
   if (until) {
     ring_->wait(*until - base::clock::now());
@@ -464,21 +270,23 @@ void wake_uring::prepare_foreign_wait(std::optional<base::time_point> until, boo
   std::uint64_t count = 0;
   [[maybe_unused]] const auto drained = ::read(announcements_.get(), &count, sizeof count);
   if (until && (!foreign_until_ || *until < *foreign_until_)) {
-    // An earlier, later one that is still pending only causes a look for nothing.
+    // A later timeout that is still pending causes one unnecessary wake-up, no more.
     foreign_until_ = *until;
-    foreign_ts_ = {until->time_since_epoch().count() / 1000000000, until->time_since_epoch().count() % 1000000000};
+    foreign_ts_ = {until->time_since_epoch().count() / 1000000000,
+                   until->time_since_epoch().count() % 1000000000};
     io_uring_sqe* sqe = ring_->next_sqe();
     ::io_uring_prep_timeout(sqe, &foreign_ts_, 0, IORING_TIMEOUT_ABS);
     ::io_uring_sqe_set_data64(sqe, tag(operation::timeout, 0, 0));
   }
   if (ring_->stale()) {
-    ring_->enter();  // the sign does not tell whether work came before the read above; what comes from here on is announced
+    // The kernel's flag does not show whether work came before the read above. Later work is announced.
+    ring_->enter();
   } else {
     ring_->submit();
   }
   refused_ = ring_->fault() != 0;
   counters_->enters.add();
-  // What completed before the read above has been announced before it, and is not announced again.
+  // Completions before the read above were announced before it and are not announced again.
   if (at_once || refused_ || !ring_->quiet()) {
     count = 1;
     [[maybe_unused]] const auto written = ::write(announcements_.get(), &count, sizeof count);

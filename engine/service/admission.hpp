@@ -1,5 +1,5 @@
-// Who may be a client of the service. The service trusts the memory that it shares with clients: a client can do whatever the service can
-// do.
+// Decides which processes may connect to the service, and who owns the files that it shares with them. The
+// service trusts that shared memory: an admitted client can do whatever the service can do.
 #pragma once
 
 #include <sys/types.h>
@@ -9,27 +9,29 @@
 #include <string>
 #include <vector>
 
-#include <cpgring/error.hpp>
+#include <cpgring/result.hpp>
 #include <cpgring/service.hpp>
 
 namespace cpgring::service {
 
-/// Ids of a process; its groups without the effective one.
+/// Effective user and group id of a process, and its supplementary groups.
 struct identity {
   uid_t uid = 0;
   gid_t gid = 0;
   std::vector<gid_t> groups;
 
-  /// Of this process.
+  /// The identity of the calling process.
   static identity own();
-  /// Of whoever connected the socket `fd`, as the kernel noted it then. Empty: not to be had.
+  /// The identity of the process that connected socket `fd`, as the kernel recorded it at connect(). Empty:
+  /// not available.
   static std::optional<identity> peer(int fd);
   [[nodiscard]] bool in(gid_t group) const noexcept;
 };
 
 class admission {
  public:
-  /// Errors: invalid_param for rules that can let nobody in, or root's service in danger; the text says what to do.
+  /// Errors: invalid_param for allow_uid without allow_gid, for allow_gid in a service of root, and for a
+  /// group that the service's own user is not in. The text says how to correct it.
   static result<admission> make(const embedded_service_options& options, identity own);
 
   [[nodiscard]] bool admits(const identity& client) const noexcept;
@@ -39,9 +41,10 @@ class admission {
     gid_t gid;
     mode_t mode;
   };
-  /// Of the files that the service shares with a client that is let in. Only root can give files away.
+  /// Owner and mode of the files shared with an admitted client. A service of root gives them to the client;
+  /// any other keeps them, since only root can change a file's owner, and opens them to the group if needed.
   [[nodiscard]] file_owner owner_for(const identity& client) const noexcept;
-  /// "root, uid 7 and group 9", for a text.
+  /// For log texts, such as "root and uid 7 and group 9".
   [[nodiscard]] std::string admitted() const;
 
  private:
@@ -54,8 +57,9 @@ class admission {
   std::vector<uid_t> only_;
 };
 
-/// The whole process, all of its threads, becomes `user` for good: ids, groups and capabilities. Errors: name_not_found, access, or an
-/// errno.
+/// Permanently switches all threads of the process to `user`: user id, group id and supplementary groups. The
+/// kernel then drops the capabilities of each thread, unless securebits forbid it; those of the calling
+/// thread are also dropped explicitly. Errors: name_not_found, invalid_param, access, or an errno.
 result<void> become(const std::string& user);
 
 }  // namespace cpgring::service

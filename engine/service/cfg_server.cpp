@@ -15,7 +15,7 @@
 namespace cpgring::service {
 namespace {
 
-// The wire numbers of corosync 3.1's cfg service.
+// Request and response ids of the cfg service of corosync 3.1.
 constexpr std::int32_t request_node_addresses = 5, request_local_get = 6;
 constexpr std::int32_t response_node_addresses = 11, response_local_get = 12;
 constexpr std::size_t request_bytes = 16, response_bytes = 24, address_bytes = 16;
@@ -32,7 +32,7 @@ result<void> cfg_server::listen() {
   ::qb_ipcs_poll_handlers_set(service_, &poll);
   ::qb_ipcs_service_context_set(service_, this);
   if (const std::int32_t code = ::qb_ipcs_run(service_); code != 0) {
-    service_ = nullptr;  // libqb has destroyed it
+    service_ = nullptr;  // already destroyed by libqb
     return fail_errno(-code, "listening under the service name 'cfg'");
   }
   return {};

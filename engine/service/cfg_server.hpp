@@ -1,6 +1,8 @@
-// The little of corosync's cfg service that its tools ask for beside cpg: which addresses a node has, and the local node id.
+// The part of corosync's cfg service that its tools need in addition to cpg: the addresses of a node, and the
+// local node id.
 //
-// corosync-cpgtool opens both services before it lists anything. Everything else is answered "not supported". The service's thread.
+// corosync-cpgtool connects to both services before it lists anything. Every other request is answered "not
+// supported". Service thread only.
 #pragma once
 
 #include <sys/types.h>
@@ -10,7 +12,7 @@
 
 #include <qb/qbipcs.h>
 
-#include <cpgring/error.hpp>
+#include <cpgring/result.hpp>
 #include <cpgring/service.hpp>
 
 #include "service/client_gate.hpp"
@@ -20,16 +22,17 @@ namespace cpgring::service {
 
 class cfg_server {
  public:
-  cfg_server(const embedded_service_options& options, const event_loop& loop) noexcept : options_(options), budget_(loop) {}
+  cfg_server(const embedded_service_options& options, const event_loop& loop) noexcept
+      : options_(options), budget_(loop) {}
   ~cfg_server() { close(); }
   cfg_server(const cfg_server&) = delete;
   cfg_server& operator=(const cfg_server&) = delete;
 
-  /// Under the name "cfg", on the calling thread's event loop. Errors: exist, or an errno.
+  /// Listens under the name "cfg" on the calling thread's event loop. Errors: an errno.
   result<void> listen();
-  /// See cpg_server.
+  /// See cpg_server::open_to().
   void open_to(client_gate& gate) noexcept { gate_ = &gate; }
-  /// Hangs up on all clients; the loop's jobs must run once more after it.
+  /// Disconnects all clients. The loop must run its jobs once more afterwards.
   void close() noexcept;
 
  private:

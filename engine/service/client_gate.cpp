@@ -1,5 +1,7 @@
 #include "service/client_gate.hpp"
 
+#include <sys/socket.h>
+
 #include <cerrno>
 #include <utility>
 
@@ -8,8 +10,19 @@
 #include <cpgring/options.hpp>
 
 namespace cpgring::service {
+namespace {
 
-client_gate::client_gate(admission rules, event_loop& loop, service_log& log) : rules_(std::move(rules)), loop_(loop), log_(log) {
+/// True: the client has sent its part, and the service was too busy to read it. A client cannot prolong its
+/// handshake this way: libqb reads 24 bytes and then ends the handshake.
+bool has_unread_bytes(std::int32_t fd) {
+  char byte = 0;
+  return ::recv(fd, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+}  // namespace
+
+client_gate::client_gate(admission rules, event_loop& loop, service_log& log)
+    : rules_(std::move(rules)), loop_(loop), log_(log) {
   loop_.set_gatekeeper(this);
 }
 
@@ -24,38 +37,46 @@ bool client_gate::may_begin(std::int32_t fd) {
     return false;
   }
   if (const auto victim = half_open_.begin(fd, who->uid, !rules_.admits(*who), base::clock::now())) {
-    hang_up(*victim, "others wait for its place");
+    hang_up(*victim, "its place is needed for a newer connection");
   }
-  watch_time();
+  arm_timer();
   return true;
 }
 
-/// On one that has not finished its handshake.
+/// `fd` has not finished its handshake.
 void client_gate::hang_up(std::int32_t fd, std::string_view why) {
   const auto who = identity::peer(fd);
   const auto uid = who ? who->uid : 0;
-  log_.say(log_level::warning, {"hung up on", fmt::format("clients of uid {} that did not finish their handshake", uid)},
-           fmt::format("hung up on a client of uid {} that did not finish its handshake: {}", uid, why));
+  log_.say(log_level::warning, {"disconnected", fmt::format("clients of uid {} during their handshake", uid)},
+           fmt::format("disconnected a client of uid {} during its handshake: {}", uid, why));
   loop_.hang_up(fd);
-  half_open_.end(fd);  // done already, unless libqb has kept it
+  half_open_.end(fd);  // no effect unless libqb has kept `fd`
 }
 
 void client_gate::ended(std::int32_t fd) { half_open_.end(fd); }
 
-void client_gate::watch_time() {
+void client_gate::arm_timer() {
   const auto due = half_open_.due();
   if (watching_ || !due) {
     return;
   }
   watching_ = true;
-  loop_.tick_after(*due - base::clock::now(), [this] {
+  loop_.call_after(*due - base::clock::now(), [this] {
     watching_ = false;
-    const auto now = base::clock::now();
-    while (half_open_.size() != 0 && *half_open_.due() <= now) {
-      hang_up(*half_open_.oldest(), fmt::format("{} s are over", half_open::patience.count()));
-    }
-    watch_time();
+    drop_expired(base::clock::now());
+    arm_timer();
   });
+}
+
+void client_gate::drop_expired(base::time_point now) {
+  while (half_open_.size() != 0 && *half_open_.due() <= now) {
+    const std::int32_t late = *half_open_.oldest();
+    if (has_unread_bytes(late)) {
+      half_open_.extend_oldest(now);
+    } else {
+      hang_up(late, fmt::format("it took more than {} s", half_open::patience.count()));
+    }
+  }
 }
 
 void client_gate::close() {
@@ -66,8 +87,10 @@ void client_gate::close() {
 }
 
 void client_gate::out_of_descriptors() {
-  log_.say(log_level::error, {"out of descriptors", "times"},
-           "no client is accepted for now: the process is out of file descriptors; raise RLIMIT_NOFILE (LimitNOFILE=)");
+  log_.say(
+      log_level::error, {"out of descriptors", "times"},
+      "no client can be accepted at present: the process is out of file descriptors; raise RLIMIT_NOFILE "
+      "(LimitNOFILE=)");
 }
 
 std::int32_t client_gate::admit(qb_ipcs_connection_t* c, uid_t uid, gid_t gid) {
@@ -77,16 +100,18 @@ std::int32_t client_gate::admit(qb_ipcs_connection_t* c, uid_t uid, gid_t gid) {
     who.groups.push_back(peer->gid);
   }
   if (!rules_.admits(who)) {
-    log_.say(log_level::warning, {"refused", fmt::format("connections of uid {}", uid)},
-             fmt::format("refused a client of uid {}: it may be of {} (see allow_gid)", uid, rules_.admitted()));
+    log_.say(
+        log_level::warning, {"refused", fmt::format("connections of uid {}", uid)},
+        fmt::format("refused a client of uid {}: allowed are {} (see allow_gid)", uid, rules_.admitted()));
     return -EACCES;
   }
   if (const std::int32_t bytes = ::qb_ipcs_connection_get_buffer_size(c);
-      bytes < 0 || static_cast<std::uint32_t>(bytes) > max_message_size_max) {
+      bytes < 0 || static_cast<std::uint32_t>(bytes) > ring_bytes_max) {
     log_.say(log_level::warning,
-             {"refused", fmt::format("clients of uid {} that asked for rings above {} bytes", uid, max_message_size_max)},
-             fmt::format("refused a client of uid {}: it asks for rings of {} bytes, at most {} are given", uid,
-                         static_cast<std::uint32_t>(bytes), max_message_size_max));
+             {"refused",
+              fmt::format("clients of uid {} that asked for rings above {} bytes", uid, ring_bytes_max)},
+             fmt::format("refused a client of uid {}: it asks for rings of {} bytes, the maximum is {}", uid,
+                         static_cast<std::uint32_t>(bytes), ring_bytes_max));
     return -EMSGSIZE;
   }
   const auto files = rules_.owner_for(who);

@@ -1,4 +1,5 @@
-// The way into the service: handshakes are limited in number and time, and whoever may not be a client is refused. The service's thread.
+// Admits clients to the service: limits the number and duration of handshakes, and refuses processes that may
+// not connect. Service thread only.
 #pragma once
 
 #include <cstdint>
@@ -20,9 +21,13 @@ class client_gate final : public event_loop::gatekeeper {
   client_gate(const client_gate&) = delete;
   client_gate& operator=(const client_gate&) = delete;
 
-  /// In libqb's connection_accept: 0, or the errno to refuse with. Sets who owns the shared files.
+  /// Called by libqb's connection_accept. Returns 0, or the negative errno to refuse with. Sets the owner of
+  /// the shared files.
   [[nodiscard]] std::int32_t admit(qb_ipcs_connection_t* c, uid_t uid, gid_t gid);
-  /// Hangs up on all whose handshake is under way.
+  /// Disconnects the clients whose handshake deadline has passed. A client whose data the service has not
+  /// read yet gets a new deadline instead. Called by a timer of the loop.
+  void drop_expired(base::time_point now);
+  /// Disconnects all clients whose handshake is in progress.
   void close();
 
   bool may_begin(std::int32_t fd) override;
@@ -31,7 +36,7 @@ class client_gate final : public event_loop::gatekeeper {
 
  private:
   void hang_up(std::int32_t fd, std::string_view why);
-  void watch_time();
+  void arm_timer();
 
   const admission rules_;
   event_loop& loop_;

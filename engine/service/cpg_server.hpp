@@ -1,10 +1,14 @@
-// The CPG service on libqb's server: requests in, one total order (that of handling them, in one thread), events out.
+// The CPG service on top of libqb's server. One thread handles all requests, and the order in which it
+// handles them is the total order of all events.
 //
-// One thread, that of the event loop. What clients write is foreign: each request is checked against its size, a bad one is answered with
-// an error where it has an answer, else its client is disconnected; nobody else notices.
+// Loop thread only. Client input is untrusted: each request is checked against its size. A request of a wrong
+// size, or a bad multicast (which has no answer), disconnects its client; any other bad request is answered.
+// Other clients are not affected. Parts: cpg_server.cpp (libqb's callbacks, answers, disconnecting),
+// cpg_requests.cpp, iterations.cpp, zero_copy.cpp, send_events.cpp (events, backlogs, flow control),
+// intercepted.cpp.
 #pragma once
 
-#include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -20,11 +24,11 @@
 #include <cpgring/service.hpp>
 
 #include "base/counter.hpp"
-#include "service/bad_side.hpp"
 #include "service/client_gate.hpp"
 #include "service/event_loop.hpp"
 #include "service/events.hpp"
 #include "service/groups.hpp"
+#include "service/late_doorbell.hpp"
 #include "service/member.hpp"
 #include "service/request_budget.hpp"
 #include "service/service_log.hpp"
@@ -32,32 +36,44 @@
 namespace cpgring::service {
 
 struct server_counters {
-  base::counter connections, connections_total, requests, multicasts, events, events_queued, backlog_bytes, members_disconnected,
-      requests_refused;
-  std::array<base::counter, fault_kinds> injected;
+  base::counter connections, connections_total, requests, multicasts, events, events_queued, backlog_bytes,
+      members_disconnected, requests_refused;
 };
 
 class cpg_server {
  public:
-  cpg_server(const embedded_service_options& options, std::string name, event_loop& loop, service_log& log, server_counters& counters);
+  cpg_server(const embedded_service_options& options, std::string name, event_loop& loop, service_log& log,
+             server_counters& counters);
   ~cpg_server();
   cpg_server(const cpg_server&) = delete;
   cpg_server& operator=(const cpg_server&) = delete;
 
-  /// Binds the name; on the loop's thread. Nobody is let in before open_to(). Errors: exist, or an errno.
+  /// Binds the name. Clients are rejected until open_to(). Errors: exist, or an errno.
   result<void> listen();
-  /// From here on clients come in by `gate`, which outlives the loop's run.
+  /// Admits clients through `gate` from now on. `gate` must outlive the loop's run.
   void open_to(client_gate& gate) noexcept { gate_ = &gate; }
-  /// Commits these faults from now on, and ends what comes of earlier ones; on the loop's thread.
-  void inject(const service_faults& faults);
-  /// Hangs up on everybody, removes their files.
+  /// Sets the interceptor; null: none. It must outlive the loop's run.
+  void set_interceptor(service_interceptor* who) noexcept { interceptor_ = who; }
+  /// Disconnects all clients and removes their files.
   void close();
+
+  // Commands of an interceptor; see service_controls. Implemented in intercepted.cpp.
+  [[nodiscard]] std::uint32_t node_id() const noexcept { return options_.node_id; }
+  [[nodiscard]] std::vector<std::uint64_t> clients_of(std::string_view group);
+  void hang_up(std::uint64_t client, std::string_view why);
+  void stand_still(std::chrono::milliseconds how_long);
+  void release_doorbells();
+  void show_view(std::string_view group, std::span<const made_up_member> joined,
+                 std::span<const made_up_member> left);
+  void show_ring();
+  /// Disconnects all clients that disconnect() has marked. Not to be called during a request.
+  void disconnect_marked();
 
  private:
   struct iteration {
     const member* owner;
     std::size_t next = 0;
-    std::vector<std::pair<std::string, address>> rows;  // pid 0: the group's name alone
+    std::vector<std::pair<std::string, address>> rows;  // pid 0: the row is the name of a group only
   };
   using bytes = std::span<const std::byte>;
 
@@ -86,9 +102,9 @@ class cpg_server {
   void respond(member& to, bytes response);
   void refuse(member& from, std::string_view field, std::uint64_t value, std::uint64_t allowed);
   void deliver(member& from, bytes payload);
-  void tell_group(groups<member>::group& g, addresses joined, addresses left, member* also = nullptr);
-  void tell_ring(member& to);
-  std::vector<address> members_of(const groups<member>::group& g) const;
+  void send_view(groups<member>::group& g, addresses joined, addresses left, member* also = nullptr);
+  void send_ring(member& to);
+  std::vector<address> members_of(const groups<member>::group& g);
   void depart(member& who, wire::reason why);
   void forget_if_empty(groups<member>::group& g);
   void send(member& to, const iovec* parts, std::size_t count, std::size_t total);
@@ -100,22 +116,17 @@ class cpg_server {
   void keep_flushing();
   void throttle();
   void apply_rate();
-  void doom(member& who, std::string_view why);
-  void bury();
+  /// Marks `who`: it gets no further event, and is disconnected after the current request.
+  void disconnect(member& who, std::string_view why);
   static bool name_at(bytes request, std::size_t at, std::string_view& out);
 
-  // Faults on purpose; only called while bad_ is there. In committed_faults.cpp.
-  std::optional<draws> strikes(fault kind, member& client);
-  void committed(fault kind, const member& client, std::string_view what);
-  bool refused_on_purpose(member& from, bytes request);
-  void after_request(member& from);
-  void hang_up_in_fragment(member& from);
-  void move_crowd(groups<member>::group& g, draws choice);
-  void show_crowd(groups<member>::group& g, const crowds::move& m);
-  void send_badly(member& to, const iovec* parts, std::size_t count, std::size_t total);
-  void hold_doorbell(member& of, draws choice);
+  // Called only if there is an interceptor. Implemented in intercepted.cpp.
+  void handle_intercepted(member& from, bytes request);
+  void add_made_up(const std::string& group, std::vector<address>& members);
+  void add_made_up(std::vector<std::uint32_t>& nodes);
+  void send_intercepted(member& to, const iovec* parts, std::size_t count, std::size_t total);
+  void hold_doorbell(member& of, std::chrono::milliseconds late);
   void release_doorbell(member& of);
-  void stand_still();
 
   const embedded_service_options& options_;
   const std::string name_;
@@ -128,10 +139,14 @@ class cpg_server {
   std::unordered_map<qb_ipcs_connection_t*, std::unique_ptr<member>> members_;
   groups<member> groups_;
   std::unordered_map<std::uint64_t, iteration> iterations_;
-  std::unique_ptr<bad_side> bad_;  // null: no faults on purpose
+  service_interceptor* interceptor_ = nullptr;
+  // Stands in for the socket of a client whose doorbell is held back, during a send to it.
+  std::optional<full_socket> full_;
+  // The current request multicast a fragment that is not the last of its message.
+  bool fragment_passed_on_ = false;
   std::uint64_t ring_sequence_ = 1;
-  std::vector<member*> waiting_;  // have a backlog
-  std::vector<qb_ipcs_connection_t*> doomed_;
+  std::vector<member*> waiting_;  // members with a backlog
+  std::vector<qb_ipcs_connection_t*> to_disconnect_;
   std::uint64_t next_token_ = 1;
   base::nanoseconds flush_pause_{0};
   bool flushing_ = false;

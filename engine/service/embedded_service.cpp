@@ -1,4 +1,4 @@
-// The public face of the service: one thread that runs an event loop with a CPG server on it.
+// Implements embedded_service: one thread that runs an event loop with a CPG server.
 #include <pthread.h>
 #include <unistd.h>
 
@@ -18,12 +18,12 @@
 #include "base/guarded_log.hpp"
 #include "base/limits.hpp"
 #include "base/own_thread.hpp"
-#include "base/throw_error.hpp"
 #include "service/admission.hpp"
 #include "service/cfg_server.hpp"
 #include "service/client_gate.hpp"
 #include "service/cpg_server.hpp"
 #include "service/event_loop.hpp"
+#include "service/server_controls.hpp"
 #include "service/service_log.hpp"
 
 namespace cpgring {
@@ -31,23 +31,22 @@ namespace {
 
 std::string name_of(const embedded_service_options& options) {
   static std::atomic<unsigned> next{0};
-  return options.name.empty() ? fmt::format("cpgring-{}-{}", ::getpid(), next.fetch_add(1, std::memory_order_relaxed) + 1) : options.name;
+  return options.name.empty()
+             ? fmt::format("cpgring-{}-{}", ::getpid(), next.fetch_add(1, std::memory_order_relaxed) + 1)
+             : options.name;
 }
 
-void check(const embedded_service_options& options) {
-  const auto refuse = [](const char* what) { base::throw_error({errc::invalid_param, what}); };
+result<void> check(const embedded_service_options& options) {
   if (options.name.size() > 100) {
-    refuse("embedded_service_options::name has more than 100 bytes");
+    return fail(errc::invalid_param, "embedded_service_options::name has more than 100 bytes");
   }
   if (options.name.find('\0') != std::string::npos || options.name.find('/') != std::string::npos) {
-    refuse("embedded_service_options::name contains a '/' or a NUL byte");
+    return fail(errc::invalid_param, "embedded_service_options::name contains a '/' or a NUL byte");
   }
   if (options.node_id == 0) {
-    refuse("embedded_service_options::node_id is 0, which means 'none'");
+    return fail(errc::invalid_param, "embedded_service_options::node_id is 0, which means 'none'");
   }
-  if (const auto ok = options.faults.validate(); !ok) {
-    base::throw_error({ok.error().code, "embedded_service_options::faults: " + ok.error().message()});
-  }
+  return {};
 }
 
 embedded_service_options guarded(embedded_service_options options, const base::log_failures& failures) {
@@ -58,30 +57,38 @@ embedded_service_options guarded(embedded_service_options options, const base::l
 }  // namespace
 
 struct embedded_service::impl {
-  explicit impl(embedded_service_options given) : options(guarded(std::move(given), log_failures)), name(name_of(options)) {}
+  explicit impl(embedded_service_options given)
+      : options(guarded(std::move(given), log_failures)),
+        name(name_of(options)),
+        controls(options.interceptor == nullptr ? nullptr : std::make_shared<service::server_controls>()) {}
 
   void run(std::promise<result<void>> started) {
     ::pthread_setname_np(::pthread_self(), "cpgring-service");
     service::service_log log(options.log, loop);
     service::cpg_server server(options, name, loop, log, counters);
     service::cfg_server tools(options, loop);
-    on_thread = &server;
     loop.enter();
-    server.inject(options.faults);
     std::optional<service::client_gate> gate;
     auto up = server.listen();
     if (up && name == "cpg") {
       if (auto also = tools.listen(); !also) {
-        log.say(log_level::warning, fmt::format("corosync's tools will not list this service: {}", also.error().message()));
+        log.say(log_level::warning,
+                fmt::format("corosync's tools will not list this service: {}", also.error().message()));
       }
     }
     if (up) {
       up = open(server, tools, log, gate);
     }
+    if (up) {
+      up = attach(server, log);
+    }
     const bool runs = up.has_value();
     started.set_value(std::move(up));
     if (runs) {
       loop.run();
+      detach(server);
+    }
+    if (gate) {
       gate->close();
     }
     tools.close();
@@ -89,7 +96,7 @@ struct embedded_service::impl {
     log.finish();
   }
 
-  /// The names are bound; from here on clients come in.
+  /// Called when the names are bound. Switches to the configured user, then lets clients in.
   result<void> open(service::cpg_server& server, service::cfg_server& tools, service::service_log& log,
                     std::optional<service::client_gate>& gate) {
     if (!options.user.empty()) {
@@ -110,37 +117,83 @@ struct embedded_service::impl {
     return {};
   }
 
+  /// The controls accept tasks from here on. If this succeeds the loop runs next, so each such task is
+  /// executed.
+  result<void> attach(service::cpg_server& server, service::service_log& log) {
+    if (controls == nullptr) {
+      return {};
+    }
+    controls->open(loop, server, log);
+    if (auto ok = options.interceptor->attached(controls); !ok) {
+      controls->close();
+      return ok;
+    }
+    server.set_interceptor(options.interceptor.get());
+    return {};
+  }
+
+  void detach(service::cpg_server& server) {
+    if (controls != nullptr) {
+      server.set_interceptor(nullptr);
+      options.interceptor->detached();
+      controls->close();
+    }
+  }
+
   const base::log_failures log_failures = std::make_shared<std::atomic<std::uint64_t>>(0);
   const embedded_service_options options;
   const std::string name;
+  const std::shared_ptr<service::server_controls> controls;  // null: no interceptor
   service::server_counters counters;
   service::event_loop loop;
-  service::cpg_server* on_thread = nullptr;  // of the service's thread, and alive as long as its loop runs
   std::thread thread;
   std::mutex stopping;
   base::fork_guard parent;
   std::atomic<std::int64_t> cpu_at_end{-1};
 };
 
-embedded_service::embedded_service(embedded_service_options options) {
-  check(options);
-  impl_ = std::make_unique<impl>(std::move(options));
+result<embedded_service> embedded_service::create(embedded_service_options options) {
+  if (auto ok = check(options); !ok) {
+    return fail(std::move(ok.error()));
+  }
+  std::unique_ptr<impl> made;
+  try {
+    made = std::make_unique<impl>(std::move(options));
+    // No file descriptor was left for the event loop.
+  } catch (const std::system_error& e) {
+    return fail(error(e.code(), e.what()));
+  }
   std::promise<result<void>> started;
   auto outcome = started.get_future();
   try {
-    impl_->thread = base::start_own_thread([this, started = std::move(started)]() mutable { impl_->run(std::move(started)); });
+    made->thread = base::start_own_thread(
+        [&service = *made, started = std::move(started)]() mutable { service.run(std::move(started)); });
   } catch (const std::system_error& e) {
-    const error why = base::thread_refused(e.code().value(), "starting the service's thread");
-    throw std::system_error(why.code, why.message());
+    return fail(base::thread_refused(e.code().value(), "starting the service's thread"));
   }
   if (auto ok = outcome.get(); !ok) {
-    impl_->thread.join();
-    base::throw_error(std::move(ok.error()));
+    made->thread.join();
+    return fail(std::move(ok.error()));
   }
+  return embedded_service(std::move(made));
+}
+
+embedded_service::embedded_service(embedded_service_options options)
+    : embedded_service(create(std::move(options)).value()) {}
+embedded_service::embedded_service(std::unique_ptr<impl> made) noexcept : impl_(std::move(made)) {}
+embedded_service::embedded_service(embedded_service&& other) noexcept = default;
+embedded_service& embedded_service::operator=(embedded_service&& other) noexcept {
+  embedded_service old(std::move(*this));
+  impl_ = std::move(other.impl_);
+  return *this;
 }
 
 embedded_service::~embedded_service() {
-  // In a log callback (exit() of the process, most likely) its own thread can't be waited for.
+  if (!impl_) {
+    return;
+  }
+  // The service's thread cannot join itself. It gets here if a log callback destroys the service, most likely
+  // by calling exit().
   if (impl_->parent.in_child() || service::event_loop::current() == &impl_->loop) {
     base::forsake(std::move(impl_));
     return;
@@ -163,16 +216,6 @@ embedded_service_stats embedded_service::stats() const noexcept {
   s.members_disconnected = c.members_disconnected.get();
   s.requests_refused = c.requests_refused.get();
   s.log_failures = impl_->log_failures->load(std::memory_order_relaxed);
-  const auto injected = [&](service::fault kind) { return c.injected[static_cast<std::size_t>(kind)].get(); };
-  s.injected.torn_frames = injected(service::fault::torn_frame);
-  s.injected.lying_frames = injected(service::fault::lying_frame);
-  s.injected.late_doorbells = injected(service::fault::late_doorbell);
-  s.injected.try_agains = injected(service::fault::try_again);
-  s.injected.stalls = injected(service::fault::stall);
-  s.injected.crowd_moves = injected(service::fault::crowd);
-  s.injected.hang_ups = injected(service::fault::hang_up);
-  s.injected.hang_ups_sender = injected(service::fault::hang_up_sender);
-  s.injected.hang_ups_receiver = injected(service::fault::hang_up_receiver);
   return s;
 }
 
@@ -183,36 +226,11 @@ std::chrono::nanoseconds embedded_service::thread_cpu_time() const noexcept {
   }
   clockid_t clock{};
   timespec used{};
-  if (::pthread_getcpuclockid(impl_->thread.native_handle(), &clock) != 0 || ::clock_gettime(clock, &used) != 0) {
+  if (::pthread_getcpuclockid(impl_->thread.native_handle(), &clock) != 0 ||
+      ::clock_gettime(clock, &used) != 0) {
     return std::chrono::nanoseconds(0);
   }
   return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
-}
-
-result<void> embedded_service::inject(service_faults faults) {
-  if (impl_->parent.in_child()) {
-    return fail(errc::forked, "the service runs in the parent process");
-  }
-  if (auto ok = faults.validate(); !ok) {
-    return ok;
-  }
-  // From the log callback it can't be waited for: the service's thread would wait for itself.
-  if (service::event_loop::current() == &impl_->loop) {
-    if (!impl_->loop.post([this, faults] { impl_->on_thread->inject(faults); })) {
-      return fail(errc::stopped, "the service has been stopped");
-    }
-    return {};
-  }
-  auto done = std::make_shared<std::promise<void>>();
-  auto in_force = done->get_future();
-  if (!impl_->loop.post([this, faults, done] {
-        impl_->on_thread->inject(faults);
-        done->set_value();
-      })) {
-    return fail(errc::stopped, "the service has been stopped");
-  }
-  in_force.wait();
-  return {};
 }
 
 void embedded_service::stop() noexcept {

@@ -9,8 +9,9 @@
 
 #include <array>
 #include <cerrno>
-#include <system_error>
 #include <utility>
+
+#include <cpgring/result.hpp>
 
 #include "base/check.hpp"
 
@@ -20,23 +21,25 @@ namespace {
 thread_local event_loop* here = nullptr;
 
 constexpr base::nanoseconds descriptor_pause = std::chrono::milliseconds(100);
-constexpr int listen_backlog = 128;  // as libqb asks for
+constexpr int listen_backlog = 128;  // the same as libqb's
 
-// libqb speaks poll's events; epoll's have the same numbers.
-static_assert(POLLIN == EPOLLIN && POLLOUT == EPOLLOUT && POLLHUP == EPOLLHUP && POLLERR == EPOLLERR && POLLPRI == EPOLLPRI);
+// libqb uses poll()'s event bits; epoll's have the same values.
+static_assert(POLLIN == EPOLLIN && POLLOUT == EPOLLOUT && POLLHUP == EPOLLHUP && POLLERR == EPOLLERR &&
+              POLLPRI == EPOLLPRI);
 
 }  // namespace
 
 event_loop* event_loop::current() noexcept { return here; }
 
-event_loop::event_loop() : epoll_(::epoll_create1(EPOLL_CLOEXEC)), wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+event_loop::event_loop()
+    : epoll_(::epoll_create1(EPOLL_CLOEXEC)), wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (!epoll_ || !wake_fd_) {
-    throw std::system_error(errno, std::system_category(), "cpgring: making the service's event loop");
+    detail::throw_error(fail_errno(errno, "creating the service's event loop").why);
   }
   epoll_in_child_ = base::closed_in_child(epoll_.get());
   watches_[wake_fd_.get()] = {};
   if (const int code = control(EPOLL_CTL_ADD, wake_fd_.get(), POLLIN, watches_[wake_fd_.get()]); code != 0) {
-    throw std::system_error(-code, std::system_category(), "cpgring: making the service's event loop");
+    detail::throw_error(fail_errno(-code, "creating the service's event loop").why);
   }
 }
 
@@ -51,7 +54,8 @@ qb_ipcs_poll_handlers event_loop::handlers() noexcept { return {&add_job, &add, 
 std::int32_t event_loop::control(int operation, std::int32_t fd, std::int32_t events, const watch& w) {
   epoll_event e{};
   e.events = static_cast<std::uint32_t>(events);
-  // The generation tells a descriptor's successor from what was reported for its predecessor.
+  // The generation distinguishes a reused descriptor from its predecessor, for which events may still be
+  // pending.
   e.data.u64 = w.generation << 32 | static_cast<std::uint32_t>(fd);
   return ::epoll_ctl(epoll_.get(), operation, fd, &e) == 0 ? 0 : -errno;
 }
@@ -62,10 +66,13 @@ std::int32_t event_loop::add_job(qb_loop_priority, void* data, qb_loop_job_dispa
   return 0;
 }
 
-std::int32_t event_loop::add(qb_loop_priority, std::int32_t fd, std::int32_t events, void* data, qb_ipcs_dispatch_fn_t dispatch) {
+std::int32_t event_loop::add(qb_loop_priority, std::int32_t fd, std::int32_t events, void* data,
+                             qb_ipcs_dispatch_fn_t dispatch) {
   CPGRING_CHECK(here != nullptr);
   event_loop& self = *here;
-  const role what = self.reporting_ < 0 ? role::listener : self.reporting_role_ == role::listener ? role::handshake : role::client;
+  const role what = self.reporting_ < 0                      ? role::listener
+                    : self.reporting_role_ == role::listener ? role::handshake
+                                                             : role::client;
   if (what == role::handshake && self.gatekeeper_ != nullptr && !self.gatekeeper_->may_begin(fd)) {
     return -EACCES;
   }
@@ -78,7 +85,8 @@ std::int32_t event_loop::add(qb_loop_priority, std::int32_t fd, std::int32_t eve
   return code;
 }
 
-std::int32_t event_loop::modify(qb_loop_priority, std::int32_t fd, std::int32_t events, void* data, qb_ipcs_dispatch_fn_t dispatch) {
+std::int32_t event_loop::modify(qb_loop_priority, std::int32_t fd, std::int32_t events, void* data,
+                                qb_ipcs_dispatch_fn_t dispatch) {
   CPGRING_CHECK(here != nullptr);
   watch& w = here->watches_[fd];
   w.data = data;
@@ -133,8 +141,8 @@ bool event_loop::post(std::function<void()> task) {
   return true;
 }
 
-/// What was posted before stop() still runs: whoever posted it may wait for it.
-void event_loop::be_woken() {
+/// Tasks that were posted before stop() still run, because their posters may be waiting for them.
+void event_loop::on_wake() {
   std::uint64_t count = 0;
   [[maybe_unused]] const auto got = ::read(wake_fd_.get(), &count, sizeof count);
   std::vector<std::function<void()>> tasks;
@@ -148,7 +156,7 @@ void event_loop::be_woken() {
   }
 }
 
-void event_loop::tick_after(base::nanoseconds pause, std::function<void()> tick) {
+void event_loop::call_after(base::nanoseconds pause, std::function<void()> tick) {
   ticks_.emplace(base::clock::now() + pause, std::move(tick));
 }
 
@@ -179,7 +187,8 @@ void event_loop::hold_output(std::int32_t fd) {
 }
 
 void event_loop::release_output(std::int32_t fd) {
-  if (const auto at = watches_.find(fd); at != watches_.end() && std::exchange(at->second.output_held, false)) {
+  if (const auto at = watches_.find(fd);
+      at != watches_.end() && std::exchange(at->second.output_held, false)) {
     static_cast<void>(control(EPOLL_CTL_MOD, fd, at->second.events, at->second));
   }
 }
@@ -198,7 +207,7 @@ int event_loop::wait_ms() const {
 
 void event_loop::run_due() {
   const auto now = base::clock::now();
-  while (!ticks_.empty() && ticks_.begin()->first <= now) {  // what a tick adds is due later
+  while (!ticks_.empty() && ticks_.begin()->first <= now) {  // ticks that tick() adds are due later
     const auto tick = std::move(ticks_.begin()->second);
     ticks_.erase(ticks_.begin());
     tick();
@@ -217,7 +226,7 @@ void event_loop::enter() noexcept { here = this; }
 void event_loop::report(std::uint64_t key, std::int32_t events) {
   const auto fd = static_cast<std::int32_t>(key & 0xffffffff);
   if (fd == wake_fd_.get()) {
-    return be_woken();
+    return on_wake();
   }
   const auto found = watches_.find(fd);
   if (found == watches_.end() || found->second.generation != key >> 32) {
@@ -233,7 +242,7 @@ void event_loop::dispatch(std::int32_t fd, const watch& w, std::int32_t events) 
   const auto outer = std::exchange(reporting_, fd);
   const auto outer_role = std::exchange(reporting_role_, w.what);
   ++reports_;
-  const std::int32_t code = w.dispatch(fd, events, w.data);  // may end `w`
+  const std::int32_t code = w.dispatch(fd, events, w.data);  // may invalidate `w`
   reporting_ = outer;
   reporting_role_ = outer_role;
   if (code < 0) {
@@ -244,7 +253,8 @@ void event_loop::dispatch(std::int32_t fd, const watch& w, std::int32_t events) 
   }
 }
 
-/// Without a descriptor accept() fails, and the socket stays readable: it rests until there may be one.
+/// False: no descriptor is free, so accept() would fail and the socket would stay readable. Its events are
+/// then ignored for descriptor_pause.
 bool event_loop::may_accept(std::int32_t fd, const watch& w) {
   if (w.what != role::listener) {
     return true;
@@ -256,7 +266,7 @@ bool event_loop::may_accept(std::int32_t fd, const watch& w) {
     gatekeeper_->out_of_descriptors();
   }
   static_cast<void>(control(EPOLL_CTL_MOD, fd, 0, w));
-  tick_after(descriptor_pause, [this, fd, generation = w.generation] {
+  call_after(descriptor_pause, [this, fd, generation = w.generation] {
     const auto still = watches_.find(fd);
     if (still != watches_.end() && still->second.generation == generation) {
       static_cast<void>(control(EPOLL_CTL_MOD, fd, still->second.events, still->second));
@@ -274,7 +284,7 @@ void event_loop::hang_up(std::int32_t fd) {
 result<void> event_loop::renew_credentials() {
   for (const auto& [fd, w] : watches_) {
     if (w.what == role::listener && w.dispatch != nullptr && ::listen(fd, listen_backlog) != 0) {
-      return fail_errno(errno, "listening anew");
+      return fail_errno(errno, "renewing the credentials of a listening socket");
     }
   }
   return {};
@@ -287,7 +297,7 @@ void event_loop::run() {
     if (standing()) {
       pollfd woken{wake_fd_.get(), POLLIN, 0};
       if (::poll(&woken, 1, wait_ms()) > 0) {
-        be_woken();
+        on_wake();
       }
       if (standing() && base::clock::now() >= standing_until_) {
         go_on();
@@ -295,15 +305,17 @@ void event_loop::run() {
       continue;
     }
     const int got = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), wait_ms());
-    for (int i = 0; i < got && !standing(); ++i) {  // what is left unread is reported again
-      report(events[static_cast<std::size_t>(i)].data.u64, static_cast<std::int32_t>(events[static_cast<std::size_t>(i)].events));
+    for (int i = 0; i < got && !standing(); ++i) {  // level-triggered: the rest is reported again
+      report(events[static_cast<std::size_t>(i)].data.u64,
+             static_cast<std::int32_t>(events[static_cast<std::size_t>(i)].events));
     }
     if (!standing()) {
       run_jobs();
       run_due();
     }
   }
-  // Connections whose end libqb has put off into a job must end there: its server's own end would end them a second time.
+  // Connections whose end libqb has deferred to a job must end here. Otherwise destroying libqb's server
+  // would end them a second time.
   go_on();
   run_jobs();
 }

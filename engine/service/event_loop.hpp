@@ -1,8 +1,8 @@
-// The loop that libqb's server runs on: epoll, jobs, timers. libqb's own qb_loop keeps process-wide state (its signal pipe), which
-// several services in one process would tear from each other; its server takes any loop.
+// The event loop of libqb's server: epoll, jobs and timers. libqb's own qb_loop keeps process-wide state (its
+// signal pipe), so several services in one process would disturb each other. libqb's server accepts any loop.
 //
-// One thread: that of run(). libqb's handlers carry no context, so a thread has at most one loop: current(). Other threads stop() and
-// post().
+// Only the thread of run(), except stop() and post(): any thread. libqb's poll handlers get no context, so a
+// thread has at most one loop: current().
 #pragma once
 
 #include <chrono>
@@ -16,7 +16,7 @@
 
 #include <qb/qbipcs.h>
 
-#include <cpgring/error.hpp>
+#include <cpgring/result.hpp>
 
 #include "base/clock.hpp"
 #include "base/closed_in_child.hpp"
@@ -26,14 +26,14 @@ namespace cpgring::service {
 
 class event_loop {
  public:
-  /// Hears of connections between their acceptance and the end of libqb's handshake. On the loop's thread.
+  /// Told about connections between accept() and the end of libqb's handshake. Loop thread only.
   class gatekeeper {
    public:
-    /// `fd` has been accepted. False: it is closed at once. May hang_up() on others.
+    /// `fd` has been accepted. False: it is closed at once. May call hang_up() for other connections.
     virtual bool may_begin(std::int32_t fd) = 0;
-    /// Its handshake has ended, in whatever way.
+    /// The handshake of `fd` has ended, successfully or not.
     virtual void ended(std::int32_t fd) = 0;
-    /// Nobody is accepted for a moment.
+    /// No file descriptor is free, so no connection is accepted for a while.
     virtual void out_of_descriptors() = 0;
 
    protected:
@@ -46,43 +46,48 @@ class event_loop {
   event_loop& operator=(const event_loop&) = delete;
 
   static event_loop* current() noexcept;
-  /// What libqb is to call.
+  /// The functions that libqb calls.
   static qb_ipcs_poll_handlers handlers() noexcept;
 
-  /// For all that is accepted from here on; null: nobody asks.
+  /// Applies to all connections that are accepted from now on; null: none is asked.
   void set_gatekeeper(gatekeeper* who) noexcept { gatekeeper_ = who; }
-  /// The sockets that clients connect to name the process's present ids to them.
+  /// Makes the listening sockets present the process's current ids to clients.
   result<void> renew_credentials();
-  /// The descriptor whose report is being handled; -1: none.
+  /// The descriptor whose event is being handled; -1: none.
   [[nodiscard]] std::int32_t reporting() const noexcept { return reporting_; }
-  /// How many reports there were.
+  /// Number of events handled so far.
   [[nodiscard]] std::uint64_t reports() const noexcept { return reports_; }
-  /// As if the peer of `fd` had hung up.
+  /// Handles `fd` as if its peer had closed the connection.
   void hang_up(std::int32_t fd);
 
-  /// From here on this loop is the calling thread's.
+  /// Makes this the calling thread's current().
   void enter() noexcept;
-  /// Runs on this thread until stop().
+  /// Runs on the calling thread until stop().
   void run();
   /// Any thread.
   void stop() noexcept;
-  /// Any thread: `task` runs in the loop soon. False: the loop has ended, or is about to; it will not run.
+  /// Any thread: schedules `task` to run in the loop. False: the loop has ended or is about to; `task` will
+  /// not run.
   [[nodiscard]] bool post(std::function<void()> task);
-  /// Behind what is reported at present; from handlers.
+  /// Runs `run(data)` after the events that are being handled. To be called from handlers.
   void soon(void* data, qb_loop_job_dispatch_fn run) { jobs_.push_back({data, run}); }
-  /// `tick` is called once, not before `pause` has passed.
-  void tick_after(base::nanoseconds pause, std::function<void()> tick);
-  /// Nothing but stop() and post() is looked at for so long, or until go_on(); then `after` is called.
+  /// Calls `tick` once, after at least `pause`.
+  void call_after(base::nanoseconds pause, std::function<void()> tick);
+  /// For `pause`, or until go_on(), the loop handles nothing but stop() and post(). Then it calls `after`.
   void stand_still(base::nanoseconds pause, std::function<void()> after);
   void go_on();
-  /// The descriptor that libqb watches for its object `data`; -1: none. Looks at all of them.
+  /// The descriptor that libqb watches for its object `data`; -1: none. Takes time linear in the number of
+  /// descriptors.
   [[nodiscard]] std::int32_t descriptor_of(const void* data) const noexcept;
-  /// libqb waits for room on the socket of its object `data`.
-  [[nodiscard]] bool wants_output(const void* data) const noexcept { return !wanting_output_.empty() && wanting_output_.contains(data); }
-  /// Until release_output(), room for output on `fd` is not reported, and what libqb wants to be told of does not reach the kernel.
+  /// True while libqb waits until the socket of its object `data` is writable.
+  [[nodiscard]] bool wants_output(const void* data) const noexcept {
+    return !wanting_output_.empty() && wanting_output_.contains(data);
+  }
+  /// Until release_output(), libqb's changes to what it wants reported for `fd` are recorded but not passed
+  /// to the kernel, so that a wait for room on `fd` is not answered.
   void hold_output(std::int32_t fd);
   void release_output(std::int32_t fd);
-  /// Runs what has been put off, without waiting for anything; for the end.
+  /// Runs the deferred jobs without waiting for events. Public for shutdown.
   void run_jobs();
 
  private:
@@ -102,15 +107,17 @@ class event_loop {
   };
 
   static std::int32_t add_job(qb_loop_priority, void* data, qb_loop_job_dispatch_fn run);
-  static std::int32_t add(qb_loop_priority, std::int32_t fd, std::int32_t events, void* data, qb_ipcs_dispatch_fn_t dispatch);
-  static std::int32_t modify(qb_loop_priority, std::int32_t fd, std::int32_t events, void* data, qb_ipcs_dispatch_fn_t dispatch);
+  static std::int32_t add(qb_loop_priority, std::int32_t fd, std::int32_t events, void* data,
+                          qb_ipcs_dispatch_fn_t dispatch);
+  static std::int32_t modify(qb_loop_priority, std::int32_t fd, std::int32_t events, void* data,
+                             qb_ipcs_dispatch_fn_t dispatch);
   static std::int32_t remove(std::int32_t fd);
   std::int32_t control(int operation, std::int32_t fd, std::int32_t events, const watch& w);
   void forget(std::int32_t fd);
   void report(std::uint64_t key, std::int32_t events);
   void dispatch(std::int32_t fd, const watch& w, std::int32_t events);
   [[nodiscard]] bool may_accept(std::int32_t fd, const watch& w);
-  void be_woken();
+  void on_wake();
   void run_due();
   [[nodiscard]] bool standing() const noexcept { return after_standing_ != nullptr; }
   int wait_ms() const;
@@ -129,7 +136,7 @@ class event_loop {
   std::multimap<base::time_point, std::function<void()>> ticks_;
   base::time_point standing_until_{};
   std::function<void()> after_standing_;
-  std::mutex posted_lock_;  // of what other threads touch
+  std::mutex posted_lock_;  // guards posted_ and stop_asked_
   std::vector<std::function<void()>> posted_;
   bool stop_asked_ = false;
   bool stopping_ = false;

@@ -1,4 +1,5 @@
-// Events and responses as bytes: what cpg/codec reads, written. Padding is zeroed, so that no earlier bytes leak to clients.
+// Encodes events and responses, which cpg/codec decodes. Padding is zeroed, so that no earlier bytes leak to
+// clients.
 #pragma once
 
 #include <array>
@@ -31,7 +32,7 @@ inline void put_name(std::byte* at, std::string_view name) noexcept {
   std::memcpy(at + wire::name_text, name.data(), name.size());
 }
 
-/// A process as views list it.
+/// A process in the lists of a view.
 struct address {
   std::uint32_t node = 0;
   std::uint32_t pid = 0;
@@ -39,10 +40,12 @@ struct address {
 };
 using addresses = std::span<const address>;
 
-/// A group's members after a change, and who joined or left.
-inline std::vector<std::byte> configuration_event(std::string_view group, addresses members, addresses joined, addresses left) {
+/// A view: a group's members after a change, and who joined or left.
+inline std::vector<std::byte> configuration_event(std::string_view group, addresses members, addresses joined,
+                                                  addresses left) {
   namespace w = wire::configuration_event;
-  std::vector<std::byte> bytes(w::lists + (members.size() + joined.size() + left.size()) * wire::address_bytes);
+  std::vector<std::byte> bytes(w::lists +
+                               (members.size() + joined.size() + left.size()) * wire::address_bytes);
   put_header(bytes.data(), wire::event::configuration, bytes.size(), 1);
   put_name(bytes.data() + w::name, group);
   put(bytes.data() + w::members, static_cast<std::uint32_t>(members.size()));
@@ -60,8 +63,9 @@ inline std::vector<std::byte> configuration_event(std::string_view group, addres
   return bytes;
 }
 
-/// The ring: `nodes`, of which `representative` is one.
-inline std::vector<std::byte> ring_event(std::uint32_t representative, std::uint64_t sequence, std::span<const std::uint32_t> nodes) {
+/// A ring configuration: its `nodes`, one of which is `representative`.
+inline std::vector<std::byte> ring_event(std::uint32_t representative, std::uint64_t sequence,
+                                         std::span<const std::uint32_t> nodes) {
   namespace w = wire::totem_configuration_event;
   std::vector<std::byte> bytes(w::fixed_bytes + nodes.size() * 4);
   put_header(bytes.data(), wire::event::totem_configuration, bytes.size(), 1);
@@ -76,8 +80,9 @@ inline std::vector<std::byte> ring_event(std::uint32_t representative, std::uint
   return bytes;
 }
 
-/// What stands ahead of a message's payload.
-inline std::array<std::byte, wire::deliver_event::data> deliver_header(std::uint32_t node, const member& from, std::size_t payload) {
+/// The header in front of a message's payload.
+inline std::array<std::byte, wire::deliver_event::data> deliver_header(std::uint32_t node, const member& from,
+                                                                       std::size_t payload) {
   namespace w = wire::deliver_event;
   std::array<std::byte, w::data> bytes{};
   put_header(bytes.data(), wire::event::deliver, w::data + payload, 1);
@@ -88,9 +93,9 @@ inline std::array<std::byte, wire::deliver_event::data> deliver_header(std::uint
   return bytes;
 }
 
-/// What stands ahead of a fragment's payload.
-inline std::array<std::byte, wire::partial_deliver_event::data> fragment_header(std::uint32_t node, const member& from, std::size_t payload,
-                                                                                std::uint32_t total, std::uint32_t type) {
+/// The header in front of a fragment's payload.
+inline std::array<std::byte, wire::partial_deliver_event::data> fragment_header(
+    std::uint32_t node, const member& from, std::size_t payload, std::uint32_t total, std::uint32_t type) {
   namespace w = wire::partial_deliver_event;
   std::array<std::byte, w::data> bytes{};
   put_header(bytes.data(), wire::event::partial_deliver, w::data + payload, 1);

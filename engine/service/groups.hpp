@@ -1,7 +1,8 @@
-// Who is in which group. Pure bookkeeping, without libqb: found by hash, so that a message costs what its group has members.
+// The groups and their members. Bookkeeping only, without libqb. Groups are found by hash, so the cost of a
+// message depends only on the size of its group.
 //
-// One thread. Invariants: I1 a member is in at most one group. I2 a group exists as long as it has members. I3 members are kept sorted by
-// pid, then by arrival.
+// One thread. Invariants: I1 a member is in at most one group. I2 a group exists while it has members. I3
+// members are sorted by pid, then by arrival.
 #pragma once
 
 #include <algorithm>
@@ -28,7 +29,8 @@ class groups {
 
   [[nodiscard]] bool has(std::string_view name, std::uint32_t pid) {
     const group* g = find(name);
-    return g != nullptr && std::any_of(g->members.begin(), g->members.end(), [pid](const Member* m) { return m->pid == pid; });
+    return g != nullptr && std::any_of(g->members.begin(), g->members.end(),
+                                       [pid](const Member* m) { return m->pid == pid; });
   }
 
   group& add(std::string_view name, Member& who) {
@@ -36,13 +38,13 @@ class groups {
     if (g.members.empty()) {
       g.name = name;
     }
-    const auto at =
-        std::upper_bound(g.members.begin(), g.members.end(), who.pid, [](std::uint32_t pid, const Member* m) { return pid < m->pid; });
+    const auto at = std::upper_bound(g.members.begin(), g.members.end(), who.pid,
+                                     [](std::uint32_t pid, const Member* m) { return pid < m->pid; });
     g.members.insert(at, &who);
     return g;
   }
 
-  /// The group without `who`; when nobody is left, call forget() once its last view is out.
+  /// Removes `who` from its group. Call forget_if_empty() once the group's last view has been sent.
   group& remove(group& from, Member& who) {
     std::erase(from.members, &who);
     return from;
@@ -62,7 +64,8 @@ class groups {
   [[nodiscard]] std::size_t size() const noexcept { return groups_.size(); }
 
  private:
-  std::unordered_map<std::string, group> groups_;  // nodes stay where they are: members keep pointers to their group
+  // References to values stay valid: members keep pointers to their group.
+  std::unordered_map<std::string, group> groups_;
 };
 
 }  // namespace cpgring::service

@@ -1,7 +1,8 @@
-// Connections whose handshake is under way: how many there may be, and for how long. Pure bookkeeping.
+// Limits the number and duration of handshakes in progress. Bookkeeping only.
 //
-// One thread. Has no clock of its own. Where there is no room for one more, the oldest goes: a client that does what it should sends its
-// request with its connection and is through before its turn comes. Users that the service will refuse anyway have a share of their own.
+// One thread. The caller supplies the time. When a limit is reached, the oldest handshake gives way: a
+// well-behaved client sends its request when it connects, and is done long before it is the oldest. Users
+// whom the service will refuse anyway have a limit of their own.
 #pragma once
 
 #include <sys/types.h>
@@ -22,7 +23,8 @@ class half_open {
   static constexpr std::size_t all_max = 128, strangers_max = 48, uid_max = 32;
   static constexpr std::chrono::seconds patience{5};
 
-  /// `stranger`: the service would refuse it. Whom to hang up on, and then end(), to make room for it.
+  /// `stranger`: the service would refuse this user. Returns the connection that must make room, if any: hang
+  /// up on it, then call end() for it.
   std::optional<std::int32_t> begin(std::int32_t fd, uid_t uid, bool stranger, base::time_point now) {
     std::optional<std::int32_t> goes = oldest_above(uid_max, [uid](const entry& e) { return e.uid == uid; });
     if (!goes && stranger) {
@@ -35,15 +37,21 @@ class half_open {
     return goes;
   }
 
+  /// Gives the oldest handshake a new deadline: the service, not the client, was late.
+  void extend_oldest(base::time_point now) {
+    std::rotate(open_.begin(), open_.begin() + 1, open_.end());
+    open_.back().until = now + patience;
+  }
+
   void end(std::int32_t fd) noexcept {
     std::erase_if(open_, [fd](const entry& e) { return e.fd == fd; });
   }
 
-  /// The one that began first, whatever the time; nullopt: there is none.
+  /// The oldest handshake, whether or not its deadline has passed; nullopt: there is none.
   [[nodiscard]] std::optional<std::int32_t> oldest() const noexcept {
     return open_.empty() ? std::nullopt : std::optional(open_.front().fd);
   }
-  /// When that one's time is over.
+  /// The deadline of oldest().
   [[nodiscard]] std::optional<base::time_point> due() const noexcept {
     return open_.empty() ? std::nullopt : std::optional(open_.front().until);
   }
@@ -56,7 +64,7 @@ class half_open {
     bool stranger;
     base::time_point until;
   };
-  /// The oldest of these where there are `most` already.
+  /// The oldest entry that satisfies `test`, if at least `most` entries do.
   template <class Test>
   [[nodiscard]] std::optional<std::int32_t> oldest_above(std::size_t most, Test test) const noexcept {
     if (static_cast<std::size_t>(std::count_if(open_.begin(), open_.end(), test)) < most) {
@@ -65,7 +73,7 @@ class half_open {
     return std::find_if(open_.begin(), open_.end(), test)->fd;
   }
 
-  std::vector<entry> open_;  // in the order in which they began
+  std::vector<entry> open_;  // by deadline, the earliest first
 };
 
 }  // namespace cpgring::service

@@ -1,9 +1,11 @@
-// A socket that looks full to libqb although it is not, for the length of one send: the event is in the ring, its byte is owed.
+// Makes a socket look full to libqb during one send: the event is written to the ring, and its doorbell byte
+// stays owed.
 //
-// libqb sends the byte itself and counts what the socket refuses, to be sent once there is room. Its public interface tells which
-// descriptor a connection's socket has (it is what the poll handlers are given), so that descriptor is made to mean a socket which is
-// really full, and back again before anything else looks at it. Whoever does so also keeps the loop from reporting room on it; see
-// event_loop::hold_output(). One thread; the descriptor is used by no other.
+// libqb sends the byte itself, counts what the socket refuses, and sends it once there is room. libqb's
+// public interface shows the descriptor of a connection's socket (it is passed to the poll handlers). During
+// the send that descriptor refers to another socket, which is really full; it is restored before any other
+// code uses it. The caller must also keep the loop from reporting room on it; see event_loop::hold_output().
+// One thread; no other thread may use the descriptor.
 #pragma once
 
 #include <fcntl.h>
@@ -28,23 +30,25 @@ class full_socket {
     static constexpr char block[4096] = {};
     while (::send(near_.get(), block, sizeof block, MSG_DONTWAIT | MSG_NOSIGNAL) > 0) {
     }
-    // A block that does not fit may leave room for a byte.
+    // Where a block no longer fits, a single byte may.
     while (::send(near_.get(), block, 1, MSG_DONTWAIT | MSG_NOSIGNAL) > 0) {
     }
   }
 
-  /// From construction to destruction `fd` is full. Without descriptors to spare it stays what it is: false.
+  /// From construction to destruction `fd` refers to the full socket. False: no descriptor was free, and `fd`
+  /// is unchanged.
   class instead_of {
    public:
-    instead_of(const full_socket& full, std::int32_t fd) noexcept : fd_(fd), real_(full.near_ ? ::fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1) {
+    instead_of(const full_socket& full, std::int32_t fd) noexcept
+        : fd_(fd), real_(full.near_ ? ::fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1) {
       if (real_ && ::dup3(full.near_.get(), fd_, O_CLOEXEC) < 0) {
         real_.reset();
       }
     }
     ~instead_of() {
       if (real_) {
-        // Neither fails for want of descriptors: fd_ is open. EBUSY would be a race with another thread's open(), which fd_ being open
-        // excludes.
+        // dup3() cannot fail here. It needs no new descriptor, since fd_ is open; and EBUSY needs a race with
+        // open() in another thread, which is impossible while fd_ is open.
         ::dup3(real_.get(), fd_, O_CLOEXEC);
       }
     }

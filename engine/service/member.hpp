@@ -1,4 +1,4 @@
-// One client of the service: its place in a group, what waits for it outside its ring, its iterations and zero-copy buffers.
+// One client of the service: its group, its backlog of events, its iterations and zero-copy buffers.
 #pragma once
 
 #include <sys/types.h>
@@ -15,8 +15,7 @@
 #include "base/clock.hpp"
 #include "base/owned.hpp"
 #include "service/groups.hpp"
-#include "service/injector.hpp"
-#include "service/owed_doorbells.hpp"
+#include "service/unsent_doorbells.hpp"
 
 namespace cpgring::service {
 
@@ -27,22 +26,22 @@ struct zero_copy_buffer {
 
 struct member {
   qb_ipcs_connection_t* connection = nullptr;
+  std::uint64_t number = 0;  // 1, 2, 3 ... in the order of acceptance; 0: still in its handshake
   uid_t uid = 0;
   std::uint32_t pid = 0;
-  std::uint32_t event_max = 0;  // the largest event that its ring can hold
+  std::uint32_t event_max = 0;  // the largest event that fits into its ring
   groups<member>::group* group = nullptr;
-  bool finalized = false;  // has said goodbye: nothing more is sent to it
-  bool doomed = false;     // will be disconnected at the end of this turn
+  bool finalized = false;      // finalized or closed: nothing more is sent to it
+  bool disconnecting = false;  // will be disconnected after the current request
   bool in_large_message = false;
-  bool interrupted = false;                    // a view came since the first fragment
+  bool interrupted = false;                    // a view was sent since the first fragment
   std::deque<std::vector<std::byte>> backlog;  // events that did not fit into its ring
   std::size_t backlog_bytes = 0;
-  std::uint32_t iterations = 0;  // begun and not finalized
-  owed_doorbells doorbells;
-  std::optional<base::time_point> unread_since;  // its doorbells are at their limit, and it has taken the events
-  fault_occasions occasions;
-  std::int32_t held_socket = -1;                                // its doorbell is being held back
-  std::unordered_map<std::uint64_t, zero_copy_buffer> buffers;  // zero-copy sends of old libcpg
+  std::uint32_t iterations = 0;  // not yet finalized
+  unsent_doorbells doorbells;
+  std::optional<base::time_point> unread_since;  // it took its events but left too many doorbell bytes unread
+  std::int32_t held_socket = -1;                 // its socket while its doorbell is held back
+  std::unordered_map<std::uint64_t, zero_copy_buffer> buffers;  // for zero-copy sends of old libcpg
 };
 
 }  // namespace cpgring::service

@@ -1,7 +1,7 @@
-// How many requests of a client may be handled in one report of its socket. The service's thread.
+// Limits how many requests of a client are handled for one event of its socket. Service thread only.
 //
-// libqb takes requests from the client's ring, and then reads as many bytes from its socket, waiting for those that are not there. A client
-// that stopped between a request and its byte would hold up everybody.
+// libqb takes requests from the client's ring and then reads one byte for each from the socket, waiting for
+// bytes that have not arrived. A client that stops between a request and its byte would block all others.
 #pragma once
 
 #include <sys/ioctl.h>
@@ -17,7 +17,8 @@ class request_budget {
  public:
   explicit request_budget(const event_loop& loop) noexcept : loop_(loop) {}
 
-  /// A request has been handled. What libqb is to be told: 0, or negative for "no more before the next report".
+  /// Counts one handled request. Returns what to return to libqb: 0, or negative for "no more requests before
+  /// the next event".
   [[nodiscard]] std::int32_t spend() noexcept {
     if (report_ != loop_.reports()) {
       report_ = loop_.reports();

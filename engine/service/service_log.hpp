@@ -1,4 +1,4 @@
-// The log of the service's thread, with what clients can cause limited; see base/limited_log.hpp.
+// The log of the service's thread. Lines that clients can cause are rate-limited; see base/limited_log.hpp.
 #pragma once
 
 #include <chrono>
@@ -15,7 +15,7 @@ class service_log {
  public:
   static constexpr std::chrono::seconds period{10};
 
-  /// `loop` outlives this by no turn: sums are told from its ticks.
+  /// `loop` must not run after this is destroyed: its timer logs the sums.
   service_log(log_callback to, event_loop& loop) : log_(std::move(to), period), loop_(loop) {}
 
   void say(log_level level, std::string_view text) const { log_.say(level, text); }
@@ -23,7 +23,7 @@ class service_log {
     log_.say(level, std::move(why), text, base::clock::now());
     arm();
   }
-  /// What has been counted, now; for the end.
+  /// Logs all pending sums. For shutdown.
   void finish() { log_.finish(); }
 
  private:
@@ -33,9 +33,9 @@ class service_log {
       return;
     }
     armed_ = true;
-    loop_.tick_after(*due - base::clock::now(), [this] {
+    loop_.call_after(*due - base::clock::now(), [this] {
       armed_ = false;
-      log_.sum_up(base::clock::now());
+      log_.write_due_sums(base::clock::now());
       arm();
     });
   }

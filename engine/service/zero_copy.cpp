@@ -1,6 +1,7 @@
-// Zero-copy sends of libcpg up to 3.1.10: the client makes a file that stock maps, and names the mapping in its sends. Stock trusts an
-// address that it is given back. Here a token stands in its place, and the file is read, not mapped: a file that its owner shortens is an
-// error of that send.
+// Zero-copy sends of libcpg up to 3.1.10. The client creates a file that a stock service maps, and refers to
+// that mapping in its sends. A stock service trusts the address that the client passes back. Here a token
+// replaces the address, and the file is read instead of mapped: if its owner truncates it, only that send
+// fails.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,7 +19,7 @@
 namespace cpgring::service {
 namespace {
 
-// In the file: i32 its size, u64 at 8 the address (our token), at 16 a multicast request.
+// Layout of the file: at 0 its size (i32), at 8 the address (u64; here the token), at 16 a multicast request.
 constexpr std::size_t at_token = 8, at_request = 16;
 constexpr std::size_t head_bytes = at_request + wire::multicast_request::data;
 constexpr std::uint64_t buffer_bytes_max = std::uint64_t{2} << 20;
@@ -37,7 +38,8 @@ void cpg_server::zero_copy_alloc(member& from, bytes request) {
   const std::uint64_t size = base::read_once_u64(request.data() + w::map_size);
   const auto* text = reinterpret_cast<const char*>(request.data()) + w::path;
   const std::string path(text, ::strnlen(text, path_bytes));
-  // The file is unlinked below, so nothing but a direct child of /dev/shm, where libcpg makes it: no client may point elsewhere.
+  // The file is unlinked below. Only a direct child of /dev/shm, where libcpg creates it, is accepted, so
+  // that no client can have another file deleted.
   const bool ours_to_unlink = path.starts_with(folder) && path.find('/', folder.size()) == std::string::npos;
   if (size < head_bytes || size > buffer_bytes_max || !ours_to_unlink || from.buffers.size() >= buffers_max) {
     counters_.requests_refused.add();
@@ -49,7 +51,9 @@ void cpg_server::zero_copy_alloc(member& from, bytes request) {
       static_cast<std::uint64_t>(st.st_size) < size) {
     counters_.requests_refused.add();
     log_.say(log_level::warning, {"refused", "zero-copy files"},
-             fmt::format("zero-copy file of process {} refused: it must be a regular file of its own with {} bytes", from.pid, size));
+             fmt::format("refused the zero-copy file of process {}: it must be a regular file owned by its "
+                         "user, of at least {} bytes",
+                         from.pid, size));
     return done(wire::status::invalid_param);
   }
   const std::uint64_t token = next_token_++;
@@ -69,7 +73,8 @@ void cpg_server::zero_copy_free(member& from, bytes request) {
 }
 
 void cpg_server::zero_copy_execute(member& from, bytes request) {
-  const auto found = from.buffers.find(base::read_once_u64(request.data() + wire::zc_execute_request::address));
+  const auto found =
+      from.buffers.find(base::read_once_u64(request.data() + wire::zc_execute_request::address));
   if (found == from.buffers.end() || from.group == nullptr || from.finalized) {
     return answer(from, wire::response::zc_execute, wire::status::not_exist);
   }
@@ -78,16 +83,18 @@ void cpg_server::zero_copy_execute(member& from, bytes request) {
   }
   const auto& [file, size] = found->second;
   std::uint32_t length = 0;
-  const bool there = ::pread(file.get(), &length, sizeof length, at_request + wire::multicast_request::length) == sizeof length;
+  const bool there = ::pread(file.get(), &length, sizeof length,
+                             at_request + wire::multicast_request::length) == sizeof length;
   std::vector<std::byte> payload;
   if (there && length <= size - head_bytes && length <= wire::atomic_payload_max) {
     payload.resize(length);
   }
-  if (!there || payload.size() != length || ::pread(file.get(), payload.data(), length, head_bytes) != static_cast<ssize_t>(length)) {
+  if (!there || payload.size() != length ||
+      ::pread(file.get(), payload.data(), length, head_bytes) != static_cast<ssize_t>(length)) {
     counters_.requests_refused.add();
     return answer(from, wire::response::zc_execute, wire::status::invalid_param);
   }
-  // With the answer the buffer is the client's again, and it may write the next message into it.
+  // After the answer the client owns the buffer again, and may write its next message into it.
   answer(from, wire::response::zc_execute, wire::status::ok);
   deliver(from, payload);
 }

@@ -1,5 +1,9 @@
-// Awaitable forms, for coroutines of whatever kind: they resume where the callback that they stand for would run.
+// Awaitable operations for coroutines of any coroutine type. Each wraps a call with a completion callback.
 #pragma once
+
+#if __cplusplus < 202002L
+#error "cpgring needs C++20: compile with -std=c++20"
+#else
 
 #include <chrono>
 #include <coroutine>
@@ -16,49 +20,53 @@
 
 namespace cpgring {
 
-/// The outcome as a value that may be kept. See multicast_outcome.
-struct confirmed {
-  multicast_fate fate = multicast_fate::not_sent;
-  std::uint64_t sequence = 0;
-  std::optional<error> cause;  ///< why not; with what handle::multicast_confirmed() refuses at once, too
-  explicit operator bool() const noexcept { return fate == multicast_fate::confirmed; }
-};
-
-/// `co_await awaitable_multicast(handle, payload, deadline)`: handle::multicast_confirmed() as an expression of type `confirmed`.
-/// The payload is read when it is awaited, not later. The coroutine resumes inside the confirmation: behind on_message of its message, on
-/// the driving thread or the worker; without having been suspended where the call is refused. Like any callback it is not to block there.
-/// One that is not resumed because the engine's destructor came first stays suspended: end with engine::shut_down(), which resumes it.
+/// `co_await awaitable_multicast(handle, payload, deadline)` is handle::multicast_confirmed() as an
+/// expression of type multicast_outcome.
+/// - If the call is refused at once, the coroutine is not suspended; the outcome is not_sent with that error.
+/// - Otherwise the coroutine resumes inside the confirmation callback: after on_message of its message, on
+///   the driving thread or on a worker. As in every callback, code that runs there must not block.
+/// - The payload is read during `co_await` only; it may be freed once the coroutine is suspended.
+/// - engine::shut_down() and the engine's destructor resume the coroutine with the outcome not_sent or
+///   unknown. A destructor that runs inside a callback or in a child process does not.
 class awaitable_multicast {
  public:
-  awaitable_multicast(handle to, std::span<const std::byte> payload, std::chrono::milliseconds deadline) noexcept
+  awaitable_multicast(handle to, std::span<const std::byte> payload,
+                      std::chrono::milliseconds deadline) noexcept
       : to_(std::move(to)), payload_(payload), deadline_(deadline) {}
+  /// The deadline is handle_options::control_deadline.
+  awaitable_multicast(handle to, std::span<const std::byte> payload) noexcept
+      : to_(std::move(to)), payload_(payload) {}
+  awaitable_multicast(handle to, std::string_view payload) noexcept
+      : awaitable_multicast(std::move(to), std::as_bytes(std::span(payload.data(), payload.size()))) {}
   awaitable_multicast(handle to, std::string_view payload, std::chrono::milliseconds deadline) noexcept
-      : awaitable_multicast(std::move(to), std::as_bytes(std::span(payload.data(), payload.size())), deadline) {}
+      : awaitable_multicast(std::move(to), std::as_bytes(std::span(payload.data(), payload.size())),
+                            deadline) {}
 
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   bool await_suspend(std::coroutine_handle<> waiting) {
-    // It may resume on another thread before this call returns, and be gone then: nothing of it is touched after a success.
-    auto asked = to_.multicast_confirmed(payload_, deadline_, [this, waiting](const multicast_outcome& o) {
-      outcome_.fate = o.fate;
-      outcome_.sequence = o.sequence;
-      if (o.cause != nullptr) {
-        outcome_.cause = *o.cause;
-      }
+    // The coroutine may resume on another thread before multicast_confirmed() returns, and may destroy this
+    // object. So after a success no member is touched.
+    confirmation done = [this, waiting](const multicast_outcome& o) {
+      outcome_ = o;
       waiting.resume();
-    });
+    };
+    auto asked = deadline_ ? to_.multicast_confirmed(payload_, *deadline_, std::move(done))
+                           : to_.multicast_confirmed(payload_, std::move(done));
     if (asked) {
       return true;
     }
     outcome_.cause = std::move(asked.error());
     return false;
   }
-  confirmed await_resume() noexcept { return std::move(outcome_); }
+  multicast_outcome await_resume() noexcept { return std::move(outcome_); }
 
  private:
   handle to_;
   const std::span<const std::byte> payload_;
-  const std::chrono::milliseconds deadline_;
-  confirmed outcome_;
+  const std::optional<std::chrono::milliseconds> deadline_;
+  multicast_outcome outcome_;
 };
 
 }  // namespace cpgring
+
+#endif

@@ -1,69 +1,83 @@
-// Errors of cpgring: one code for each cause, a text that says what was wrong and what to do.
+// Errors of cpgring: one code for each cause, and a text that says what is wrong and what to do.
 //
-// Every call that can fail returns result<T>. Nothing is thrown except by the constructors of engine and
-// embedded_service (std::system_error with these same codes). "Would block" is the value errc::try_again, not an exception.
+// Every call that can fail returns result<T> (result.hpp). Only result::value() and the constructors of
+// engine and embedded_service throw: std::system_error with these codes. "Would block" is the value
+// errc::try_again.
 #pragma once
+
+#if __cplusplus < 202002L
+#error "cpgring needs C++20: compile with -std=c++20"
+#else
 
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>
 
-#include <tl/expected.hpp>
-
 namespace cpgring {
 
-/// Causes. 2..100 carry the numbers of corosync's cs_error_t (corosync/corotypes.h), so that a code from a service can be
-/// compared with what libcpg would have returned; from 1001 on they are our own, for causes that cs_error_t has no word for.
+/// Causes of failures.
+/// - 2..100 are the numbers of corosync's cs_error_t (corosync/corotypes.h), so a service's code can be
+///   compared with what libcpg would have returned. "From the service" marks codes that this library only
+///   passes on.
+/// - 1001 and above are causes for which cs_error_t has no number.
 enum class errc : int {
-  library = 2,               ///< the service or its transport failed in a way it does not explain
-  version = 3,               ///< the service speaks another protocol version
-  init = 4,                  ///< the service could not set itself up
-  timeout = 5,               ///< the deadline passed; remedy: a longer deadline, or look why the service is slow or stopped
-  try_again = 6,             ///< not now (flow control, full ring, sync phase); remedy: wait for the `writable` callback
-  invalid_param = 7,         ///< an argument is out of its range; the text names it
-  no_memory = 8,             ///< memory is used up
-  bad_handle = 9,            ///< the handle is closed or was never open
-  busy = 10,                 ///< a join or leave is still under way on this handle
-  access = 11,               ///< the service refuses this user, or is run by one that is not trusted (handle_options::service_uid);
-                             ///< remedy: run as root or allow the uid in corosync's uidgid.d; the text says which
-  not_exist = 12,            ///< not joined, or no such thing
+  library = 2,  ///< the service or its transport failed without giving a reason
+  version = 3,  ///< from the service: it speaks another protocol version
+  init = 4,     ///< from the service: it could not set itself up
+  /// The deadline passed. Remedy: a longer deadline, or find out why the service is slow or stopped.
+  timeout = 5,
+  /// Not possible now: flow control, a full ring or queue, a sync phase. Remedy: wait for
+  /// callbacks::on_writable.
+  try_again = 6,
+  invalid_param = 7,  ///< an argument is out of its range; the text names it
+  no_memory = 8,      ///< out of memory
+  bad_handle = 9,     ///< the handle is closed or was never open
+  busy = 10,          ///< a reservation is open on this handle: commit or destroy it first
+  /// The service refuses this user, or runs as a user that is not trusted (handle_options::service_uid); the
+  /// text says which. Remedy: run as root, or allow the uid in corosync's uidgid.d.
+  access = 11,
+  not_exist = 12,            ///< from the service: not joined, or no such object
   name_too_long = 13,        ///< a group name is longer than 128 bytes
   exist = 14,                ///< already joined, or this process is in that group through another handle
-  no_space = 15,             ///< /dev/shm is full; remedy: a larger /dev/shm, or a smaller max_message_size
-  interrupt = 16,            ///< a message above the atomic limit was torn by a membership change; send it again
-  name_not_found = 17,       ///< as cs_error_t
-  no_resources = 18,         ///< as cs_error_t
-  not_supported = 19,        ///< the service does not know this request
-  bad_operation = 20,        ///< as cs_error_t
-  failed_operation = 21,     ///< as cs_error_t
-  message_error = 22,        ///< the connection carried bytes that are no valid message
-  queue_full = 23,           ///< as cs_error_t
-  queue_not_available = 24,  ///< as cs_error_t
-  bad_flags = 25,            ///< as cs_error_t
-  too_big = 26,              ///< the message is above the limit that the handle was opened with
-  no_sections = 27,          ///< an iteration has come to its end
-  context_not_found = 28,    ///< as cs_error_t
-  too_many_groups = 30,      ///< as cs_error_t
-  security = 100,            ///< as cs_error_t
+  no_space = 15,             ///< /dev/shm is full; remedy: a larger /dev/shm, or a smaller ring_bytes
+  interrupt = 16,            ///< a membership change tore a message above the atomic limit; send it again
+  name_not_found = 17,       ///< no such user (embedded_service_options::user), or from the service
+  no_resources = 18,         ///< from the service
+  not_supported = 19,        ///< the service does not support this request or this kind of connection
+  bad_operation = 20,        ///< from the service
+  failed_operation = 21,     ///< from the service
+  message_error = 22,        ///< from the service: it received an invalid message
+  queue_full = 23,           ///< from the service
+  queue_not_available = 24,  ///< from the service
+  bad_flags = 25,            ///< from the service
+  too_big = 26,              ///< the message is above the limit of this handle
+  no_sections = 27,          ///< from the service: an iteration has no more entries
+  context_not_found = 28,    ///< from the service
+  too_many_groups = 30,      ///< from the service
+  security = 100,            ///< from the service
 
-  service_absent = 1001,  ///< nothing listens under that service name; remedy: start corosync, check name and namespace
-  service_not_ready,      ///< the service is there but does not take clients yet (corosync: before its first sync); retry
-  service_lost,           ///< the service hung up; what was in the event ring has been delivered
-  malformed,              ///< foreign bytes broke the protocol; the text names the field; this connection ended
-  no_descriptors,         ///< out of file descriptors; remedy: raise RLIMIT_NOFILE (ours or the service's: see the text)
-  no_mappings,  ///< out of memory mappings or address space; remedy: raise vm.max_map_count (9 for each handle) or RLIMIT_AS (see the text)
-  not_joined,   ///< the handle is not (or no longer) in a group
-  spent,        ///< the handle has left its group; a stock service never lets it join again: open a new one
-  closed,       ///< closed by the user
-  stopped,      ///< the engine was stopped
-  wrong_thread,        ///< the engine is driven by another thread
-  wrong_state,         ///< the call does not fit the state of handle or engine; the text names the state
-  callback_threw,      ///< a callback threw; its handle was ended, others go on
-  ring_too_small,      ///< max_message_size does not hold what was asked for
-  unsupported_kernel,  ///< the kernel lacks or refuses what was forced by an option; the text names the option or the system call
+  /// No service listens under this name. Remedy: start corosync, check name and network namespace.
+  service_absent = 1001,
+  service_not_ready,  ///< the service accepts no clients yet (corosync: before its first sync); try again
+  service_lost,       ///< the service hung up; the events in the ring have been delivered
+  malformed,  ///< the service's bytes broke the protocol; the text names the field; the connection ended
+  /// Out of file descriptors. Remedy: raise RLIMIT_NOFILE of this process or of the service; the text says
+  /// which.
+  no_descriptors,
+  /// Out of memory mappings or address space. Remedy: raise vm.max_map_count (9 for each handle) or
+  /// RLIMIT_AS; the text says which.
+  no_mappings,
+  not_joined,    ///< the handle is not (or no longer) in a group
+  spent,         ///< the handle has left its group; a stock service never lets it join again: open a new one
+  closed,        ///< the user closed the handle
+  stopped,       ///< the engine was stopped
+  wrong_thread,  ///< another thread drives the engine
+  wrong_state,   ///< the call is not allowed in the present state; the text says why
+  callback_threw,      ///< a callback threw; its handle was closed, other handles go on
+  unsupported_kernel,  ///< the kernel lacks or refuses what an option requires; the text names it
   forked,              ///< the engine belongs to the parent process
-  overloaded,          ///< a consumer fell behind and its limit was reached; the text names the limit
+  overloaded,  ///< callbacks fell behind up to a limit, or leases reached one; the text names the limit
 };
 
 }  // namespace cpgring
@@ -73,12 +87,12 @@ struct std::is_error_code_enum<cpgring::errc> : std::true_type {};
 
 namespace cpgring {
 
-/// The category of errc; its name is "cpgring". One object in the process, whatever library asks.
+/// The category of errc, named "cpgring". There is one object in the process.
 const std::error_category& error_category() noexcept;
 std::error_code make_error_code(errc code) noexcept;
 
-/// What failed calls return: a code to decide by and a text for humans. The text may be empty on paths where
-/// "not now" is usual; message() is never empty.
+/// The error of a failed call: a code for programs, a text for humans. `text` may be empty where "not now" is
+/// usual; message() is never empty.
 struct error {
   std::error_code code;
   std::string text;
@@ -87,19 +101,11 @@ struct error {
   error(errc c, std::string t) : code(make_error_code(c)), text(std::move(t)) {}
   explicit error(errc c) : code(make_error_code(c)) {}
 
-  /// text, or the code's own message where text is empty.
+  /// `text`, or the message of the code if `text` is empty.
   [[nodiscard]] std::string message() const { return text.empty() ? code.message() : text; }
   friend bool operator==(const error& e, errc c) noexcept { return e.code == make_error_code(c); }
 };
 
-/// A value, or why there is none.
-template <class T>
-using result = tl::expected<T, error>;
-
-/// Shorthand for `return fail(errc::x, "what was wrong; what to do")`.
-inline tl::unexpected<error> fail(errc code, std::string text = {}) { return tl::unexpected<error>(error(code, std::move(text))); }
-inline tl::unexpected<error> fail(error e) { return tl::unexpected<error>(std::move(e)); }
-/// The same for an errno value: `what` says which call on what failed.
-tl::unexpected<error> fail_errno(int errno_value, std::string_view what);
-
 }  // namespace cpgring
+
+#endif

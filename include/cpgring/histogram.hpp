@@ -1,5 +1,10 @@
-// A high-dynamic-range histogram: values from 1 to 2^62 kept to three significant digits, in fixed memory.
+// A high-dynamic-range histogram: values from 0 to 2^62 - 1, kept to three significant digits, in fixed
+// memory.
 #pragma once
+
+#if __cplusplus < 202002L
+#error "cpgring needs C++20: compile with -std=c++20"
+#else
 
 #include <cstdint>
 #include <string>
@@ -7,14 +12,15 @@
 
 namespace cpgring {
 
-/// One thread records; merge() joins several. About 180 KiB each. Units are the user's (nanoseconds, as a rule).
+/// For one thread at a time; merge() combines the histograms of several threads. Takes 424 KiB. The unit of
+/// values is the user's choice, usually nanoseconds.
 class histogram {
  public:
   histogram();
-  /// Counts `value` (0 counts as 0; negative ones can't be given). A few nanoseconds, no allocation.
+  /// Counts `value`; values from 2^62 on count as 2^62 - 1. Takes a few nanoseconds, allocates nothing.
   void record(std::uint64_t value) noexcept { record(value, 1); }
   void record(std::uint64_t value, std::uint64_t times) noexcept;
-  /// Adds another one's counts.
+  /// Adds the counts of another histogram.
   void merge(const histogram& other) noexcept;
   void reset() noexcept;
 
@@ -23,9 +29,10 @@ class histogram {
   [[nodiscard]] std::uint64_t max() const noexcept { return max_; }
   [[nodiscard]] double mean() const noexcept;
   [[nodiscard]] double standard_deviation() const noexcept;
-  /// The smallest kept value that at least `percent` (0..100) of all recorded ones do not exceed; never above max(). 0 when empty.
+  /// The smallest kept value that at least `percent` (0..100) of the recorded values do not exceed; at most
+  /// max(). 0 if the histogram is empty.
   [[nodiscard]] std::uint64_t percentile(double percent) const noexcept;
-  /// The text form that HdrHistogram's plotters read (.hgrm); values are divided by `unit`.
+  /// The text form (.hgrm) that HdrHistogram's plotters read. Values are divided by `unit`.
   [[nodiscard]] std::string to_hgrm(double unit = 1.0) const;
 
  private:
@@ -38,3 +45,5 @@ class histogram {
 };
 
 }  // namespace cpgring
+
+#endif

@@ -1,5 +1,9 @@
-// lease: one message kept readable after its callback, for as long as it is wanted, on any thread.
+// lease: keeps one message readable after its callback, on any thread.
 #pragma once
+
+#if __cplusplus < 202002L
+#error "cpgring needs C++20: compile with -std=c++20"
+#else
 
 #include <cstddef>
 #include <cstdint>
@@ -9,15 +13,17 @@
 
 namespace cpgring {
 
-namespace dispatch {
-struct retained;
+namespace leasing {
+struct lease_block;
 }
 
-/// The bytes of a leased message, held where they are while this lives. Keep it short: pinned bytes that still lie in the ring keep the
-/// service from writing there, and once the ring is full everything behind waits. May outlive its lease. Movable, for one thread at a time.
+/// Access to the bytes of a leased message, which do not move while a pin exists. Keep a pin short: bytes
+/// that are pinned in the ring block the service once the ring is full. May outlive its lease. Movable; one
+/// thread at a time.
 class pinned {
  public:
-  pinned(pinned&& other) noexcept : block_(std::exchange(other.block_, nullptr)), bytes_(std::exchange(other.bytes_, {})) {}
+  pinned(pinned&& other) noexcept
+      : block_(std::exchange(other.block_, nullptr)), bytes_(std::exchange(other.bytes_, {})) {}
   pinned& operator=(pinned&& other) noexcept {
     std::swap(block_, other.block_);
     std::swap(bytes_, other.bytes_);
@@ -25,24 +31,30 @@ class pinned {
   }
   ~pinned();
 
-  /// At least 4-byte aligned. Other pins of the same message may be reading the same bytes.
+  /// At least 4-byte aligned. Other pins of the same message may read the same bytes at the same time.
   [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
-  [[nodiscard]] std::string_view text() const noexcept { return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()}; }
+  [[nodiscard]] std::string_view text() const noexcept {
+    return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()};
+  }
 
  private:
   friend class lease;
-  pinned(dispatch::retained* block, std::span<const std::byte> bytes) noexcept : block_(block), bytes_(bytes) {}
-  dispatch::retained* block_;
+  pinned(leasing::lease_block* block, std::span<const std::byte> bytes) noexcept
+      : block_(block), bytes_(bytes) {}
+  leasing::lease_block* block_;
   std::span<const std::byte> bytes_;
 };
 
-/// What message::retain() gives. The bytes stay in the ring as long as that does no harm: once more than half of the ring is in use, or
-/// after handle_options::lease_age_max, or when the handle or the engine ends, they are copied out, and the lease goes on with the copy;
-/// who holds it need not know. Outlives handle and engine. Movable; const calls from several threads at a time, the others from one.
-/// Releasing takes no lock and makes no system call.
+/// The result of message::retain().
+/// - The bytes stay in the ring until more than half of the ring is in use, the lease is older than
+///   handle_options::lease_age_max, or the handle or the engine ends. Then they are copied out, and the lease
+///   refers to the copy.
+/// - A lease may outlive its handle and its engine.
+/// - Movable. Const calls may be made by several threads at a time, other calls by one.
+/// - Releasing takes no lock and makes no system call.
 class lease {
  public:
-  lease() noexcept = default;  ///< holds nothing
+  lease() noexcept = default;  ///< empty
   lease(lease&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
   lease& operator=(lease&& other) noexcept {
     if (this != &other) {
@@ -54,23 +66,32 @@ class lease {
   ~lease() { release(); }
 
   explicit operator bool() const noexcept { return block_ != nullptr; }
-  /// Lets the message go. Pins of it stay valid.
+  /// Releases the message. Pins of it stay valid.
   void release() noexcept;
-  /// Access to the bytes. Of an empty lease: no bytes.
+  /// Pins the bytes. A pin of an empty lease has no bytes.
   [[nodiscard]] pinned pin() const noexcept;
+  /// Calls `use` with the bytes, pinned during the call, and returns its result:
+  /// `lease.read([](std::span<const std::byte> bytes) {...})`.
+  template <class Use>
+  decltype(auto) read(Use&& use) const {
+    const pinned here = pin();
+    return std::forward<Use>(use)(here.bytes());
+  }
 
-  // As of message; 0 for an empty lease.
+  // The same values as those of the message; 0 for an empty lease.
   [[nodiscard]] std::size_t size() const noexcept;
   [[nodiscard]] std::uint32_t sender_node() const noexcept;
   [[nodiscard]] std::uint32_t sender_pid() const noexcept;
   [[nodiscard]] std::uint64_t sequence() const noexcept;
-  /// The bytes still lie where the service wrote them. May be old by the time it is read.
+  /// True while the bytes are in the ring. May be out of date when it is read.
   [[nodiscard]] bool in_ring() const noexcept;
 
  private:
   friend class message;
-  explicit lease(dispatch::retained* block) noexcept : block_(block) {}
-  dispatch::retained* block_ = nullptr;
+  explicit lease(leasing::lease_block* block) noexcept : block_(block) {}
+  leasing::lease_block* block_ = nullptr;
 };
 
 }  // namespace cpgring
+
+#endif

@@ -1,5 +1,9 @@
-// All options of engine and handle: plain structs, defaults as initialisers, one validate() each.
+// All options of engines and handles: plain structs with defaults and a validate() each.
 #pragma once
+
+#if __cplusplus < 202002L
+#error "cpgring needs C++20: compile with -std=c++20"
+#else
 
 #include <chrono>
 #include <cstddef>
@@ -10,174 +14,229 @@
 #include <string_view>
 #include <vector>
 
-#include <cpgring/error.hpp>
 #include <cpgring/log.hpp>
+#include <cpgring/result.hpp>
 
 namespace cpgring {
 
 class message;
 
-/// How a reactor learns that an event arrived. Leave it on `automatic`: the best that works here is found at start, with a real event.
-/// Where io_uring is refused later (a seccomp filter that is loaded then), `automatic` goes on with epoll; a forced backend ends what
-/// drives the engine with errc::unsupported_kernel.
+namespace detail {
+
+struct simulation {
+  std::uint32_t pid = 0;
+};
+
+}  // namespace detail
+
+/// How a reactor learns that an event arrived. Leave it at `automatic`, which tries futex, then epoll, at
+/// start with a real event. If io_uring is refused later (by a seccomp filter), `automatic` changes to epoll;
+/// with a forced backend the call that drives the engine fails with errc::unsupported_kernel.
 enum class wakeup {
   automatic,
-  futex,   ///< io_uring waits on the event ring's semaphore; the socket is read once in 8192 events (Linux 6.7+, glibc's 64-bit sem_t)
-  socket,  ///< io_uring receives the doorbell bytes (Linux 6.0+)
-  epoll,   ///< no io_uring; chosen automatically only where io_uring is refused
+  /// io_uring waits on the event ring's semaphore; the socket is read once in 8192 events. Needs Linux 6.7
+  /// and glibc's 64-bit sem_t.
+  futex,
+  epoll,  ///< without io_uring: waits for the doorbell bytes; used where futex does not work or is refused
 };
 std::string_view to_string(wakeup backend) noexcept;
 
-/// What a reactor, or a worker, does when nothing waits.
+/// Behaviour of a reactor or a worker while nothing waits.
 enum class idle {
-  block,     ///< sleep at once: least CPU
-  adaptive,  ///< look a little longer, as long as that has paid off lately, then sleep (default)
-  spin,      ///< never sleep: lowest latency, one CPU gone. Pointless on a machine with fewer CPUs than busy threads
-  yield,     ///< never sleep, give the CPU to whoever wants it between looks
+  block,     ///< sleep at once: least CPU time
+  adaptive,  ///< poll for a time that is adapted to recent waits, then sleep (default)
+  spin,      ///< never sleep: lowest latency, one CPU per thread. Useless with fewer CPUs than busy threads
+  yield,     ///< never sleep; yield the CPU between polls
 };
 std::string_view to_string(idle strategy) noexcept;
 
-/// Which worker runs a message's callback, and so what stays in order. Views, changes of state and other notices are fences under each of
-/// these: they run alone, after everything of their handle that came before and ahead of everything behind.
+/// Which worker runs the callback of a message, and so which order is kept. Views, changes of state and other
+/// notices are fences under every policy: they run alone, after everything of their handle before them and
+/// before everything behind them.
 enum class ordering {
   by_handle,  ///< one worker for the handle: total order, as CPG gives it (default)
   by_sender,  ///< each sender's messages in order, different senders in parallel
   by_key,     ///< messages of one handle_options::key in order, different keys in parallel
-  unordered,  ///< whichever worker has room
+  unordered,  ///< the worker with the fewest messages
 };
 std::string_view to_string(ordering policy) noexcept;
 
-/// With workers: what becomes of a handle whose callbacks fall behind so far that its ring is three quarters full, and was more than half
-/// full for some milliseconds. Others do not notice.
+/// With workers: what happens to a handle whose callbacks fall behind, so that its ring is three quarters
+/// full and has been at least half full for 2 ms. Other handles are not affected.
 enum class overload {
-  hold,        ///< nothing: the ring fills up, and then the service has to queue or to slow its senders down
-  copy_out,    ///< what waits is copied out of the ring, up to handle_options::copy_out_bytes_max; then as hold (default)
+  hold,  ///< nothing: the ring fills up, and then the service queues or slows its senders down
+  /// Waiting messages are copied out of the ring, up to handle_options::copy_out_bytes_max; then as hold
+  /// (default).
+  copy_out,
   disconnect,  ///< the handle is closed with errc::overloaded
 };
 std::string_view to_string(overload policy) noexcept;
 
+/// Argument of engine_options::on_service: a service has gone or has come back.
+struct service_change {
+  std::string service;         ///< as in handle_options::service
+  bool there = false;          ///< true: it has come back
+  std::optional<error> cause;  ///< if it has gone: the error of the first handle that lost it
+};
+
 struct engine_options {
-  /// Forced backends fail with errc::unsupported_kernel where they cannot work.
+  /// A forced backend that does not work fails with errc::unsupported_kernel.
   wakeup wakeup_backend = wakeup::automatic;
   idle idle_strategy = idle::adaptive;
-  /// Handles to be expected, 1..1000000: sizes the io_uring (completion queue, file table). More work too, a little slower.
+  /// Expected number of handles, 1..1000000: sizes the completion queue and the file table of the io_uring.
+  /// More handles work, a little slower.
   std::uint32_t handles_expected = 1024;
-  /// Handles that stay polled for good with `spin` and `yield`; the others sleep armed and wake into polling.
+  /// With `spin` and `yield`: number of handles that are always polled. Further quiet ones wait for a
+  /// wake-up.
   std::uint32_t polled_handles_max = 64;
-  /// Bytes of events that one handle may take in its turn while others wait, 4096..16777216: the quantum of the deficit round robin.
+  /// Bytes of events that one handle may take in its turn while others wait, 4096..16777216: the quantum of
+  /// the deficit round robin.
   std::uint32_t turn_bytes = 65536;
-  /// Room for requests from other threads on their way to each reactor, 64 KiB..1 GiB, a power of two. Full: errc::try_again.
+  /// Bytes of the queue for requests from other threads to each reactor, 64 KiB..1 GiB, a power of two. Full:
+  /// errc::try_again.
   std::size_t intake_bytes = std::size_t{1} << 20;
-  /// Handshakes under way at once, 1..128 (a service's backlog is 128).
+  /// Handshakes in progress at the same time, 1..128 (a service's backlog is 128); shared among the reactors.
   std::uint32_t handshakes_max = 64;
-  /// Loops with a thread each, 1..64, among which handles are dealt out in turn as they are opened. More than one: for more handles or
-  /// events than one CPU can look after. Such an engine is driven by start() or run() alone; see engine.hpp.
+  /// Loops with a thread each, 1..64. Handles are assigned to them in turn as they are opened. More than one
+  /// is for more handles or events than one CPU can serve; such an engine is driven by start() or run() only,
+  /// see engine.hpp.
   std::uint32_t reactors = 1;
-  /// CPUs to pin the reactors' own threads to, one each, over again when there are more reactors. Empty: not pinned.
+  /// CPUs for the reactors' own threads, one each; reused from the beginning when there are more reactors.
+  /// Empty: not pinned.
   std::vector<int> reactor_cpus;
-  /// Threads that run the callbacks of handles, 0..64, started with the engine's first call that drives it, shared by all reactors. 0: each
-  /// handle's reactor runs them.
+  /// Threads that run the callbacks of handles, 0..64, shared by all reactors and started by the first call
+  /// that drives the engine. 0: each handle's reactor runs them.
   std::uint32_t workers = 0;
-  /// Messages on their way from one reactor to one worker, 64..1048576, a power of two. Full: the handles that feed it wait, others go on.
+  /// Messages in the queue from one reactor to one worker, 64..1048576, a power of two. Full: the handles
+  /// that use this queue wait, others go on.
   std::uint32_t worker_queue = 4096;
-  /// CPUs to pin the workers to, one each, over again when there are more workers. Empty: not pinned.
+  /// CPUs for the workers, one each; reused from the beginning when there are more workers. Empty: not
+  /// pinned.
   std::vector<int> worker_cpus;
-  /// How long the destructor waits for the service to take what was multicast, per engine, 0..86400000. 0: hang up at once.
+  /// How long the engine's destructor, and the connection of a closed handle, wait for the service to take
+  /// what was multicast, 0..86400000 ms. 0: hang up at once.
   std::chrono::milliseconds close_deadline{2000};
-  /// Silent by default. Called on the reactor's thread (of each of several, at the same time if need be), and by open() and stop() on
-  /// theirs. An exception that it throws is swallowed and counted in engine_stats::log_failures.
+  /// Called once when a service goes and once when it comes back, however many handles use it: gone with the
+  /// first handle that the service hangs up on, back with the first handle that connects afterwards. May run
+  /// before, between or after the callbacks of the handles. Runs as one event on the driving thread; with
+  /// several reactors on that of the reactor that noticed.
+  std::function<void(const service_change&)> on_service;
+  /// Silent by default. See log_callback for the threads that call it. An exception that it throws is
+  /// swallowed and counted in engine_stats::log_failures.
   log_callback log;
-  /// The least level of lines that `log` gets.
+  /// The lowest level of lines that `log` gets.
   cpgring::log_level log_level = cpgring::log_level::debug;
 
-  /// Names the first option that is out of its range.
+  /// Errors: invalid_param (the text names the first option that is out of its range).
   [[nodiscard]] result<void> validate() const;
 };
 
-/// What a handle does when its service goes away, or is not there yet.
+/// Behaviour of a handle when its service goes away or is not there yet.
 struct supervision_options {
-  /// Connect again, and join again the group that the handle was in. Whoever listens hears, in this order: what the service had delivered
-  /// before it went, on_state(lost), on_restored once the service answers again, and then the views and messages of the new membership, the
-  /// own join first. Nothing that was multicast in between reaches this handle; callbacks::on_restored is where a gap is dealt with.
-  /// A service that is not there when the handle is opened is waited for in the same way, in state connecting, without a callback.
-  /// A handle that has left a group may then join another (or the same): on a connection of its own, because a stock service never lets one
-  /// connection join twice. Not tried again: what no waiting mends (errc::access, errc::version, a wrong name).
-  /// A group that refuses to have the handle back (errc::exist: another handle of this process was quicker) is one more attempt that
-  /// failed; on_state tells of each. Off: lost is the end of a handle.
+  /// True: connect again after a loss, and join the same group again. False: `lost` is the end of the handle.
+  /// - The callbacks run in this order: events that the service had delivered, on_state(lost), on_restored
+  ///   once the service answers, then the views and messages of the new membership, the own join first.
+  ///   Messages of the time in between never arrive; handle that gap in callbacks::on_restored.
+  /// - If the service is not there when the handle is opened, the handle waits for it in the same way, in
+  ///   state `connecting`, without a callback.
+  /// - A handle that has left a group may join a group again. It gets a new connection for that, because a
+  ///   stock service never lets one connection join twice.
+  /// - Permanent errors are not retried: errc::access, errc::version, an invalid name.
+  /// - If the group refuses the handle (errc::exist: another handle of this process has joined), this counts
+  ///   as a failed attempt; on_state reports each.
   bool reconnect = false;
-  /// The first attempt comes after about this long, each further one after twice as long, up to backoff_max. Each wait is shortened by up
-  /// to half at random, so that a service that comes back does not meet all its clients at once. 1..3600000.
+  /// Wait before the first attempt; doubled for each further attempt, up to backoff_max. Each wait is
+  /// shortened by up to half at random, so that a returning service does not meet all its clients at once.
+  /// 1..3600000 ms.
   std::chrono::milliseconds backoff_min{20};
   std::chrono::milliseconds backoff_max{1000};
-  /// Attempts in a row that may fail; then the handle is lost for good, with on_state(lost). 0: any number.
+  /// Failed attempts in a row after which the handle is lost for good, with on_state(lost). 0: no limit.
   std::uint32_t attempts_max = 0;
-  /// Payload bytes of multicasts that are kept while the handle is on its way into its group, and sent in their order once it is there.
-  /// Above, errc::try_again. 0: they are refused, with errc::service_lost or errc::not_joined. What was accepted before the loss and has
-  /// not come back is neither sent again nor reported: the service may have ordered it.
+  /// Bytes of multicasts that are kept while the handle is on its way into its group (the first time, too)
+  /// and sent in order once it has joined; a confirmed multicast counts 128 more. So a program may multicast
+  /// as soon as it has opened a handle, without waiting for on_state. Works without `reconnect` as well.
+  /// - Above this limit: errc::try_again. 0: refused with errc::service_lost or errc::not_joined.
+  /// - With `reconnect` and a limit above 0, multicasts that were accepted but not written when the service
+  ///   was lost stay in the queue. A message in fragments starts again with its first fragment.
+  /// - What was written before the loss and has not come back is never sent again: the service may have
+  ///   ordered it.
   std::size_t queue_bytes = 0;
 };
 
 struct handle_options {
-  /// Largest message, 16384..33554432 bytes, that can ARRIVE on this handle in one piece, plus 184: AN EVENT ABOVE IT WEDGES THE CONNECTION
-  /// INSIDE A STOCK SERVICE WITHOUT A WORD. Keep 1 MiB unless every sender of the group is known to stay below.
-  /// Three rings of this size are in /dev/shm for each handle: 3 MiB at 1 MiB, 0.24 MiB at 64 KiB.
-  /// What is sent: up to max_message_size - 1024 bytes in one atomic message, never more than 1047552; above it as fragments.
-  std::uint32_t max_message_size = std::uint32_t{1} << 20;
-  /// "cpg" is corosync. A name without '/' is an abstract unix socket of this network namespace; with a leading '/' a path.
+  /// Bytes of each of the three rings of a handle in /dev/shm, 16384..33554432. All three together take 3 MiB
+  /// at 1 MiB, 0.24 MiB at 64 KiB.
+  /// - Receiving: each message must fit into the ring in one piece, with 184 bytes beside it. AFTER AN EVENT
+  ///   ABOVE THIS, A STOCK SERVICE NEVER SENDS TO THE CONNECTION AGAIN, WITHOUT AN ERROR. Keep 1 MiB unless
+  ///   every sender of the group is known to stay below.
+  /// - Sending: up to ring_bytes - 1024 bytes, and never more than 1047552, are one atomic message; larger
+  ///   messages are sent in fragments.
+  /// - Leases stay in the ring without a copy while half of it is free: of 1.5 million leases all did with 16
+  ///   MiB, and a third with 1 MiB.
+  std::uint32_t ring_bytes = std::uint32_t{1} << 20;
+  /// Name of the service; "cpg" is corosync. A name without a leading '/' is an abstract unix socket of this
+  /// network namespace, 1..100 bytes; with a leading '/' it is a path.
   std::string service = "cpg";
-  /// The uid, as this process sees it, that may run the service beside uid 0 and this process's effective uid; any other is errc::access. A
-  /// service sees and orders all that is multicast: name only a user whom you trust with that. 65534 often is any user of another user
-  /// namespace. 0..4294967294.
+  /// A uid, as this process sees it, that may run the service besides uid 0 and this process's effective uid;
+  /// any other uid is errc::access. The service sees and orders all multicasts: name only a user whom you
+  /// trust with that. 65534 often stands for any user of another user namespace. 0..4294967294.
   std::optional<std::uint32_t> service_uid;
-  /// Join this group as soon as the handle is ready; empty: join() does it. 1..128 bytes.
+  /// Group to join as soon as the handle is ready, 1..128 bytes. Empty: join() does it.
   std::string group;
-  /// For the handshake, from open() on, 0..86400000. A stopped service cannot make it last longer.
+  /// Deadline of the handshake, from open() on, 0..86400000 ms. It holds even if the service is stopped.
   std::chrono::milliseconds connect_deadline{10000};
-  /// For each join, leave, query, 0..86400000. Passing it fails the call with errc::timeout; the handle lives on.
+  /// Deadline of each join, leave and query, 0..86400000 ms. When it passes, the call fails with
+  /// errc::timeout; the handle stays usable.
   std::chrono::milliseconds control_deadline{10000};
-  /// Bytes of multicasts from other threads kept while the service does not take them, and of multicast_confirmed() under way. Above:
-  /// errc::try_again.
+  /// Bytes of multicasts that wait until the service takes them: multicasts of other threads, and all of
+  /// multicast_confirmed(). Above this: errc::try_again.
   std::size_t send_queue_bytes = std::size_t{4} << 20;
-  /// Messages above the atomic limit travel as fragments; a join meanwhile can tear them (see docs). Limit for sending and for assembling,
-  /// per sender. What all senders together have unfinished is at most twice as many bytes, and large_messages_open_max messages; beyond
-  /// either, one is given up, with callbacks::on_aborted and errc::no_memory: one whose sender has stood still for 1024 fragments of
-  /// others, else the one that comes.
+  /// Largest message, to send and to receive, 0..4294967295 bytes. Messages above the atomic limit are sent
+  /// in fragments, and a join during that time can tear them (see docs/reliability.md). Unfinished messages
+  /// of all senders take at most twice as many bytes, and there are at most large_messages_open_max. Above
+  /// either limit one message is given up, with callbacks::on_aborted and errc::no_memory: one whose sender
+  /// sent none of the last 1024 fragments, else the newest.
   std::size_t large_message_max = std::size_t{64} << 20;
-  /// Share of the engine's turns, 1..1000: weight 2 gets twice the bytes of weight 1 when both have more than fits.
+  /// Share of the engine's turns, 1..1000: with weight 2 a handle gets twice the bytes of weight 1 while both
+  /// have more than their share.
   std::uint32_t weight = 1;
-  /// A cascade of views (a node that goes takes its processes along, a cluster that heals) is handed out as one, as far as its changes wait
-  /// one behind the other in the ring with no message between. Own coming and going is never merged away. See view::changes.
+  /// True: consecutive views are delivered as one, as long as their changes wait in the ring with no message
+  /// in between (a node that goes with its processes, a cluster that heals). The own join and leave are never
+  /// merged away. See view::changes.
   bool coalesce_views = false;
-  /// With engine_options::workers: which of them runs a message.
+  /// With engine_options::workers: which worker runs the callback of a message.
   ordering order = ordering::by_handle;
-  /// With ordering::by_key: the key of a message. Runs on the driving thread for each message, so it is to be quick; must not throw.
+  /// With ordering::by_key: the key of a message. Runs on the driving thread for each message, so it must be
+  /// fast. If it throws, the handle is closed with errc::callback_threw.
   std::function<std::uint64_t(const message&)> key;
-  /// What to do when the callbacks of this handle fall behind.
+  /// With engine_options::workers: what to do when the callbacks of this handle fall behind.
   overload when_overloaded = overload::copy_out;
-  /// Memory for messages copied out under overload::copy_out.
+  /// Bytes of memory for messages that are copied out under overload::copy_out, 0..1 TiB.
   std::size_t copy_out_bytes_max = std::size_t{8} << 20;
-  /// Bytes (and 128 for each message) that leases taken with message::retain() may hold at a time, in the ring or copied. Above:
-  /// errc::overloaded.
+  /// Bytes, plus 128 for each message, that leases of message::retain() may hold at a time, in the ring or
+  /// copied. Above this: errc::overloaded.
   std::size_t retained_bytes_max = std::size_t{16} << 20;
-  /// A lease older than this is copied out of the ring, so that the ring moves on. 0..3600000.
+  /// A lease older than this is copied out of the ring, so that the ring can be reused. 0..3600000 ms.
   std::chrono::milliseconds lease_age_max{100};
-  /// The process id that members see; 0: our own. Another number lets one process be in a group several times: for simulations only.
-  std::uint32_t pid = 0;
-  /// Touch the rings' pages at open, so that no page fault hits the first lap and a full /dev/shm is an error now instead of SIGBUS later.
+  /// Touch the pages of the rings when connecting: the first messages cause no page faults, and a full
+  /// /dev/shm is an error instead of a later SIGBUS.
   bool prefault = true;
   supervision_options supervision;
+  detail::simulation simulation;  ///< set by <cpgring/testing.hpp> only
 
-  /// Names the first option that is out of its range.
+  /// Errors: invalid_param, name_too_long (the text names the first option that is out of its range).
   [[nodiscard]] result<void> validate() const;
 };
 
-/// The smallest and largest max_message_size, and the largest payload of one atomic message on any handle.
-inline constexpr std::uint32_t max_message_size_min = 16384;
-inline constexpr std::uint32_t max_message_size_max = std::uint32_t{32} << 20;
+/// The smallest and the largest ring_bytes, and the largest payload of one atomic message on any handle.
+inline constexpr std::uint32_t ring_bytes_min = 16384;
+inline constexpr std::uint32_t ring_bytes_max = std::uint32_t{32} << 20;
 inline constexpr std::uint32_t atomic_message_max = 1047552;
-/// Messages above the atomic limit that one handle keeps unfinished at a time, each of another sender.
+/// Unfinished messages above the atomic limit that one handle keeps at a time, each of another sender.
 inline constexpr std::size_t large_messages_open_max = 256;
 /// Longest group name in bytes.
 inline constexpr std::size_t group_name_max = 128;
 
 }  // namespace cpgring
+
+#endif

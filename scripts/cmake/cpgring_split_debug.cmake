@@ -1,5 +1,5 @@
-# Strips an installed file and keeps its debug information in the folder .debug beside it, where gdb looks by itself. An archive is only
-# stripped: linkers can't follow such a link. Wants: CPGRING_FILE, CPGRING_OBJCOPY.
+# Strips an installed file and keeps its debug information in the folder .debug beside it, where gdb finds it. An archive is only stripped:
+# linkers can't follow a debug link. Input: CPGRING_FILE, CPGRING_OBJCOPY.
 set(link)
 get_filename_component(folder "${CPGRING_FILE}" DIRECTORY)
 get_filename_component(name "${CPGRING_FILE}" NAME)

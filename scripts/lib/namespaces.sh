@@ -1,6 +1,6 @@
-# For scripts that run a command among daemons of their own in fresh network, mount and process namespaces. Sourced; `name` and `self` are set.
-# Nothing outside sees what runs there, and nothing of it outlives the script, even if that is killed with SIGKILL: with process 1 of the
-# namespace all others end.
+# Functions for scripts that run a command with private daemons in new network, mount and process namespaces. Sourced; `name` and `self`
+# must be set. Nothing outside sees what runs there, and nothing of it outlives the script, even if that is killed with SIGKILL: when
+# process 1 of the namespace ends, so do all others.
 
 usage() { sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "$self" >&2; exit 64; }
 fail() { echo "$name: $2" >&2; exit "$1"; }
@@ -18,13 +18,14 @@ wait_until() {  # seconds, what went wrong otherwise, command...
   done
 }
 
-# A zombie is gone too: its sockets and memory are. Not while it has threads that still end: until then it holds its files and their locks.
+# A zombie does not count as living: its sockets and memory are gone. It does count while one of its threads is still ending, because it
+# still holds its files and their locks.
 lives() {
   [ -n "$1" ] && { grep -h '^State:' /proc/"$1"/task/*/status 2>/dev/null || true; } | grep -v '^State:[[:space:]]*[ZX]' >/dev/null
 }
 gone() { ! lives "$1"; }
 
-# To be called in a subshell of its own before an exec: the caller's other descriptors must not stay open in a daemon.
+# Call it in a subshell before an exec: the caller's other descriptors must not stay open in a daemon.
 close_descriptors() {
   local fd
   for fd in /proc/"$BASHPID"/fd/*; do
@@ -33,7 +34,7 @@ close_descriptors() {
   done
 }
 
-raise_descriptor_limit() {  # thousands of handles want as many descriptors here and in the daemon
+raise_descriptor_limit() {  # thousands of handles need as many descriptors here and in the daemon
   ulimit -Hn 65536 2>/dev/null || true
   ulimit -Sn "$(ulimit -Hn)"
 }
@@ -42,25 +43,25 @@ raise_descriptor_limit() {  # thousands of handles want as many descriptors here
 
 run_command() {
   local command status=0
-  # A shell lets its background jobs ignore SIGINT; the command is to get it as if it had been started directly.
+  # A shell makes its background jobs ignore SIGINT. The command must get it as if it had been started directly.
   env --default-signal=INT,QUIT -- "$@" <&0 &
   command=$!
   trap 'kill -TERM $command 2>/dev/null' TERM
   trap : INT HUP
-  # wait comes back early when a signal was handled.
+  # wait returns early when a signal was handled.
   while :; do
     status=0
     wait $command || status=$?
     [ -d /proc/$command ] || break
   done
-  exit $status  # with process 1 of the namespace all others end
+  exit $status  # the end of process 1 of the namespace ends all others
 }
 
 # ---- outside: make the namespaces, pass signals on, clean up ----
 
 need() {  # programs...
   local tool
-  [ "$(id -u)" = 0 ] || fail 77 "needs root, to make namespaces and to run corosync in them. Try: sudo $0 ..."
+  [ "$(id -u)" = 0 ] || fail 77 "needs root to create namespaces and to run corosync in them. Try: sudo $0 ..."
   for tool in "$@" corosync corosync-cpgtool unshare setpriv ip; do
     command -v "$tool" >/dev/null || fail 77 "$tool is not installed; run scripts/deps --test"
   done
@@ -70,7 +71,7 @@ run_inside() {  # arguments for the script itself, as process 1 of new namespace
   local namespaces=(unshare --net --mount --propagation private --pid --mount-proc --fork --kill-child=KILL) status=0
   "${namespaces[@]}" true 2>/dev/null || fail 77 "this machine refuses new namespaces even to root (a container without --privileged?)"
 
-  # setpriv: when this script dies, so does unshare, with it process 1 inside, and with that everything.
+  # setpriv: when this script dies, so does unshare, and with it process 1 inside and all other processes there.
   setpriv --pdeathsig KILL -- "${namespaces[@]}" -- env --default-signal=INT,QUIT -- "$self" --inside "$@" <&0 &
   unshare=$!
   trap 'end 143 0' TERM
@@ -89,7 +90,7 @@ ends_within() {  # seconds
   done
 }
 
-end() {  # exit status, seconds in which the command may end by itself
+end() {  # exit status, seconds that the command has to end by itself
   trap '' TERM HUP
   local inner
   if ! ends_within "$2"; then

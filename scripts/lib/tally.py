@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reads what CTest wrote about the presets of one test run, and says what scripts/test prints at its end.
+"""Reads CTest's results for the presets of one test run, and prints the summary with which scripts/test ends.
 
 tally.py ALLOWED_SKIPS SECONDS_FILE PRESET=RESULTS.xml ...
 SECONDS_FILE has a line "PRESET PART SECONDS" for each part that is not a test (configuring, building).
@@ -59,7 +59,7 @@ def main(skips, seconds, *results):
     for preset, name, reason in skipped:
         print(f"skipped in {preset}: {name}" + (f" ({reason})" if reason else ""))
     for preset, name, took, said in failed:
-        print(f"== failed in {preset}: {name}, after {took:.1f} s; the end of what it wrote:")
+        print(f"== failed in {preset}: {name}, after {took:.1f} s; the end of its output:")
         print(*said[-40:], sep="\n")
     if skipped and not root:
         print("tests against stock corosync need root")

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""only_test.py CPGRING-BENCH: --only runs the cases that it names and opens nothing for the others. Inside scripts/with-embedded."""
+"""--only runs the named cases and opens no handle for the others. Usage, inside scripts/with-embedded: only_test.py CPGRING-BENCH"""
 
 import pathlib
 import re
@@ -21,11 +21,11 @@ def run(*words, **more):
 def main():
     bench = pathlib.Path(sys.argv[1])
     status, usage, _ = run(bench, "--help")
-    check(status == 0, "no --help")
+    check(status == 0, "--help failed")
     suites = [name for name in re.findall(r"^  (\w+) +\S", usage[usage.index("Subcommands:") :], re.MULTILINE) if name != "serve"]
     check("pingpong" in suites and len(suites) >= 9, f"not all suites are listed: {suites}")
     for suite in suites:
-        # No service has this name: a suite that opened a handle of ours would fail instead of finding no case.
+        # No service has this name: a suite that opened a handle would fail instead of finding no case.
         status, out, error = run(bench, suite, "--service", "cpgring-nobody-home", "--only", "no such case")
         check((status, out, error) == (2, "", f"cpgring-bench: {suite}: no case has 'no such case' in its name\n"), f"{suite}: {status} {out} {error}")
 

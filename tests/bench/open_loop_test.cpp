@@ -1,4 +1,5 @@
-// The open loop does not omit: while a service stands still, messages go on being due, and their lateness is in the percentiles.
+// The open loop has no coordinated omission: while a service stalls, messages are still due, and their
+// lateness is in the percentiles.
 #include <signal.h>
 
 #include <algorithm>
@@ -27,7 +28,7 @@ struct virtual_clock {
 
 enum class stall { refuses, blocks_the_sender, delivers_late };
 
-/// A service in virtual time which delivers at once, but stands still from one moment to another.
+/// A service in virtual time that delivers at once, but stalls between two moments.
 class stalling_side {
  public:
   stalling_side(stall how, std::uint64_t from, std::uint64_t until)
@@ -80,29 +81,33 @@ class stalling_side {
   bool loses_ = false;
 };
 
-struct open_loop : testing::TestWithParam<stall> {};
+struct open_loop : ::testing::TestWithParam<stall> {};
 
 TEST_P(open_loop, shows_a_stall_in_full) {
   stalling_side side(GetParam(), 200 * ms, 500 * ms);
   open_loop_plan plan;
-  plan.messages = 1000;  // for a second
+  plan.messages = 1000;  // one second
   histogram latency;
   const auto outcome = run_open_loop<virtual_clock>(side, plan, latency);
   EXPECT_TRUE(outcome.complete(plan));
   EXPECT_EQ(outcome.sent, 1000U);
   ASSERT_EQ(latency.count(), 1000U);
-  // Due at 200, 201 ... 499 ms, delivered at 500: 300, 299 ... 1 ms late, and whoever waits longest stands at p99.9.
+  // Due at 200, 201 ... 499 ms, delivered at 500: 300, 299 ... 1 ms late. The longest wait is at p99.9.
   EXPECT_GE(latency.percentile(99.9), 298 * ms);
   EXPECT_LE(latency.max(), 302 * ms);
   EXPECT_NEAR(static_cast<double>(latency.percentile(85)), 150 * ms, 3 * ms);
   EXPECT_LE(latency.percentile(69), 2 * ms);
 }
 
-INSTANTIATE_TEST_SUITE_P(by, open_loop, testing::Values(stall::refuses, stall::blocks_the_sender, stall::delivers_late), [](const auto& p) {
-  return p.param == stall::refuses ? "refusing" : p.param == stall::blocks_the_sender ? "blocking" : "delivering_late";
-});
+INSTANTIATE_TEST_SUITE_P(by, open_loop,
+                         ::testing::Values(stall::refuses, stall::blocks_the_sender, stall::delivers_late),
+                         [](const auto& p) {
+                           return p.param == stall::refuses             ? "refusing"
+                                  : p.param == stall::blocks_the_sender ? "blocking"
+                                                                        : "delivering_late";
+                         });
 
-TEST(open_loop_alone, what_never_comes_counts_as_late_as_it_is_at_the_end) {
+TEST(open_loop_alone, messages_that_never_arrive_count_as_late_until_the_end) {
   stalling_side side(stall::refuses, 0, 0);
   side.lose_from_now_on();
   open_loop_plan plan;
@@ -116,7 +121,7 @@ TEST(open_loop_alone, what_never_comes_counts_as_late_as_it_is_at_the_end) {
   EXPECT_GE(latency.min(), 1900 * ms);
 }
 
-TEST(open_loop_alone, what_was_never_sent_counts_too) {
+TEST(open_loop_alone, messages_that_were_never_sent_count_as_late_until_the_end) {
   stalling_side side(stall::refuses, 100 * ms, 1000000 * ms);
   open_loop_plan plan;
   plan.messages = 1000;
@@ -128,7 +133,7 @@ TEST(open_loop_alone, what_was_never_sent_counts_too) {
   EXPECT_GE(latency.percentile(50), 2000 * ms);
 }
 
-RC_GTEST_PROP(open_loop_alone, any_stall_is_as_late_as_it_was_long, ()) {
+RC_GTEST_PROP(open_loop_alone, any_stall_appears_with_its_full_length, ()) {
   const auto from = *rc::gen::inRange<std::uint64_t>(0, 800);
   const auto length = *rc::gen::inRange<std::uint64_t>(1, 2000);
   const auto how = *rc::gen::element(stall::refuses, stall::blocks_the_sender, stall::delivers_late);
@@ -144,13 +149,13 @@ RC_GTEST_PROP(open_loop_alone, any_stall_is_as_late_as_it_was_long, ()) {
   RC_ASSERT(latency.max() + gap + ms >= length * ms);
 }
 
-TEST(open_loop_alone, a_stopped_service_shows_in_the_real_thing) {
+TEST(open_loop_alone, a_stopped_service_appears_in_the_latency) {
   const std::string name = "cpgring-stalled-" + std::to_string(::getpid());
   test::child service(test::cpgring_line({"serve", "--name", name}));
   ASSERT_TRUE(service.until_it_says("serving"));
   our_options o;
   o.service = name;
-  o.max_message_size = 65536;
+  o.ring_bytes = 65536;
   our_side side("stalled", 4, o);
   // SIGSTOP for 400 ms, 200 ms after the first message was due.
   std::thread stop([&service] {
@@ -168,8 +173,9 @@ TEST(open_loop_alone, a_stopped_service_shows_in_the_real_thing) {
   stop.join();
   EXPECT_TRUE(outcome.complete(plan)) << outcome.received;
   EXPECT_EQ(latency.count(), plan.messages);
-  EXPECT_GE(latency.percentile(99.9), 350 * ms) << "a generator that waits for the service would have sent nothing meanwhile";
-  EXPECT_GE(latency.percentile(90), 150 * ms) << "800 of the 2000 were due while it stood";
+  EXPECT_GE(latency.percentile(99.9), 350 * ms)
+      << "a generator that waits for the service would send nothing during the stall";
+  EXPECT_GE(latency.percentile(90), 150 * ms) << "800 of the 2000 were due during the stall";
 }
 
 }  // namespace

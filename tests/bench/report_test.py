@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""report_test.py CPGRING: runs a suite that needs no service, and the report over it: results.json holds to its schema, the page has it all."""
+"""Runs a suite that needs no service, and the report over it: results.json obeys its schema and the page is complete. report_test.py CPGRING"""
 
 import json
 import pathlib
@@ -35,7 +35,7 @@ def main():
         run(REPORT, "begin", out)
         table = run(cpgring, "bench", "spsc", "--quick", "--only", "there and back, boost", "--out", suites / "corosync")
         check("there and back, boost" in table, f"no table of the case:\n{table}")
-        # What no machine of a test has: a case that the peer can't do, a latency distribution, text that HTML must not take for tags.
+        # Made-up results: a case that the peer can't run, a latency distribution, text that HTML must escape.
         rows = json.loads((suites / "corosync" / "spsc.json").read_text())["rows"]
         alone = dict(rows[0], suite="scale", case="10000 handles, <opening>", peer=None, ratio=None)
         (suites / "embedded" / "scale.json").write_text(json.dumps({"suite": "scale", "rows": [alone], "notes": ["<left out>"]}))
@@ -51,16 +51,16 @@ def main():
         jsonschema.validate(results, schema)
         check([row["suite"] for row in results] == ["spsc", "scale", "pingpong"], f"not these suites: {results}")
         for wrong in (dict(results[0], better="sideways"), dict(results[0], ratio=-1), {k: v for k, v in results[0].items() if k != "spread"}):
-            check(not jsonschema.Draft7Validator(schema).is_valid([wrong]), f"the schema takes {wrong}")
+            check(not jsonschema.Draft7Validator(schema).is_valid([wrong]), f"the schema accepts {wrong}")
 
         page = (out / "report.html").read_text()
         check("Did not run: modes on corosync" in page, "a suite that did not run is not named")
         check("&lt;opening&gt;" in page and "<opening>" not in page, "a name is not escaped")
         check("&lt;left out&gt;" in page, "a note is missing")
         check(page.count("data:image/svg+xml;base64,") == 1, "the one distribution is not drawn")
-        check(not re.search(r'(src|href)="(?!data:|#)', page), "the page needs something outside itself")
+        check(not re.search(r'(src|href)="(?!data:|#)', page), "the page refers to an external resource")
         for fact in ("kernel", "governor", "packages", "how to repeat", "taken by the host"):
-            check(fact in page, f"the page does not tell of {fact}")
+            check(fact in page, f"the page does not contain {fact}")
 
 
 if __name__ == "__main__":

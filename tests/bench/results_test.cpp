@@ -1,4 +1,4 @@
-// Rows of a report: medians, ratios that are above 1 where ours is better, and JSON with every key.
+// Rows of a report: medians, ratios above 1 where cpgring is better, and JSON with every field.
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
@@ -7,24 +7,25 @@
 namespace cpgring::bench {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 nlohmann::json json_of(const results& r) { return nlohmann::json::parse(r.json()); }
 
-TEST(results, take_medians_and_say_above_one_where_ours_is_better) {
+TEST(results, take_medians_and_give_ratios_above_one_where_cpgring_is_better) {
   results r("suite");
   const row& lower = r.add("time", "ns", better::lower, {30, 10, 20}, {40, 80, 60}, "peer");
   EXPECT_DOUBLE_EQ(lower.ours, 20);
   EXPECT_DOUBLE_EQ(*lower.peer, 60);
   EXPECT_DOUBLE_EQ(*lower.ratio, 3);
   EXPECT_EQ(lower.runs, 3);
-  EXPECT_DOUBLE_EQ(lower.spread, 0.5) << "from 15 to 25 around 20; the peer's 50 to 70 around 60 is narrower";
+  EXPECT_DOUBLE_EQ(lower.spread, 0.5)
+      << "15 to 25 around 20; the peer's range, 50 to 70 around 60, is narrower";
   const row& higher = r.add("rate", "a second", better::higher, {100, 100}, {50, 50}, "peer");
   EXPECT_DOUBLE_EQ(*higher.ratio, 2);
   EXPECT_DOUBLE_EQ(higher.spread, 0);
 }
 
-TEST(results, have_no_ratio_where_there_is_none) {
+TEST(results, have_no_ratio_without_a_peer_or_against_zero) {
   results r("suite");
   EXPECT_FALSE(r.add("no peer", "ns", better::lower, {1}, {}, "peer").ratio);
   EXPECT_FALSE(r.add("nothing against something", "switches", better::lower, {0}, {5}, "peer").ratio);
@@ -36,7 +37,7 @@ TEST(results, have_no_ratio_where_there_is_none) {
   EXPECT_TRUE(json_of(r)["rows"][1]["ratio"].is_null());
 }
 
-TEST(results, know_what_was_missed) {
+TEST(results, mark_missed_targets) {
   results r("suite");
   r.want("twice", "ns", better::lower, {10}, {15}, "peer", 2);
   r.want("even", "ns", better::lower, {10}, {15}, "peer", 1.5);
@@ -48,10 +49,10 @@ TEST(results, know_what_was_missed) {
   EXPECT_TRUE(rows[0]["missed"]);
   EXPECT_FALSE(rows[1]["missed"]);
   EXPECT_TRUE(rows[2]["missed"]);
-  EXPECT_TRUE(rows[3]["missed"]) << "what could not be compared is not reached";
+  EXPECT_TRUE(rows[3]["missed"]) << "a target without a comparison counts as missed";
 }
 
-TEST(results, tell_all_in_json) {
+TEST(results, have_all_fields_in_json) {
   results r("suite");
   r.add("case \"a\"", "ns", better::higher, {1}, {2}, "peer");
   r.note("left out: something");

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""The fault campaign: members of a group multicast while things break at random, and what they delivered is judged.
+"""The fault campaign: members of a group multicast while faults occur at random, and a judge compares what they delivered.
 
     campaign.py --build DIR --where embedded|one-node|three-nodes --seeds FROM:COUNT [--seconds-per-run S] [--for MINUTES] [--jobs N] [-v]
 
-Each run has a plan that follows from its seed alone; `--seeds N:1 -v` prints it and does it again. When the faults are over everything is
-healed, and every member has to see all others and to get on; then what they wrote down is compared. Prints a line for each run and ends
-with 'N runs, N violations, N hangs, T s'. Exit code 0, 1 if there was a violation or a hang, 77 where this can't be done.
-With --long one run is one cluster, the same members and a fault every few seconds, judged at the end. With --for, seeds go on from FROM until the time is over. Needs root, for namespaces of its own.
+The plan of a run depends only on its seed; `--seeds N:1 -v` prints it and repeats the run. After the faults everything is healed, every
+member must see all others and deliver messages again, and then the histories are compared. Prints a line for each run and ends with
+'N runs, N violations, N hangs, T s'. Exit code 0; 1 if there was a violation or a hang; 77 if the campaign can't run here. With --long a run
+is one cluster with the same members and a fault every few seconds, judged at its end. With --for, seeds continue from FROM until the time is
+over. Needs root, for its own namespaces.
 """
 import argparse
 import collections
@@ -28,16 +29,16 @@ from plan import Plan
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCRIPTS = os.path.join(HERE, "..", "..", "scripts")
 SHM = "200m"
-# Nothing is waited for longer; a limit that is reached is a hang. The longest that stock corosync was seen to stand still is 10 s; with a
-# sanitizer, large messages and a busy machine a member was seen to need more than 30 s.
+# No wait is longer; reaching this limit is a hang. The longest observed pause of stock corosync is 10 s; with a sanitizer, large messages
+# and a busy machine a member needed more than 30 s.
 PATIENCE_S = int(os.environ.get("CAMPAIGN_PATIENCE", 180))
 KEPT_LINES = 200
-# From a job to whoever started it.
+# Begins the line with which a job reports its totals to the parent.
 TOTAL = "#total "
 
 
 class Member:
-    """A member process, and what it says."""
+    """A member process and its output."""
 
     def __init__(self, run, plan, number):
         self.run, self.plan, self.number = run, plan, number
@@ -48,7 +49,7 @@ class Member:
         options = run.plan
         clock = [f"{name}={value}" for name, value in places.environment_of(run.clocks, plan.node).items()]
         command = run.place.prefix(plan.node) + plan.prefix + ["env", *clock, run.o.member, "--number", str(number), "--node", str(plan.node), "--folder", run.folder,
-                   "--service", run.place.name, "--seed", str(options.seed * 1000 + number), "--max-message-size", str(options.max_message_size),
+                   "--service", run.place.name, "--seed", str(options.seed * 1000 + number), "--ring-bytes", str(options.ring_bytes),
                    "--hang-after", str(run.hang_after), *[w for g in plan.groups for w in ("--group", g)], *plan.arguments]
         if options.plant and number == 1:
             command += ["--plant", options.plant]
@@ -58,7 +59,7 @@ class Member:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, start_new_session=True)
         threading.Thread(target=self.read, daemon=True).start()
         if not self.hear("pid"):
-            self.violations.append("does not start")
+            self.violations.append("did not start")
 
     def read(self):
         for line in self.process.stdout:
@@ -81,10 +82,10 @@ class Member:
             self.process.stdin.write(line + "\n")
             self.process.stdin.flush()
         except OSError:
-            pass  # its end is noticed elsewhere
+            pass  # end() handles a member that has ended
 
     def hear(self, word, seconds=PATIENCE_S):
-        """Whether it has said that word by then."""
+        """Whether the member prints a line with that first word in time."""
         end = time.monotonic() + seconds
         while word not in self.waited:
             try:
@@ -110,11 +111,11 @@ class Member:
         self.ended = True
 
     def end(self):
-        """Ends in good order, or that is a hang; a bad end is a violation."""
+        """Waits for the end of the process. Too long is a hang; a bad exit code is a violation."""
         try:
             self.process.wait(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
-            self.hangs.append("it does not end")
+            self.hangs.append("does not end")
             self.kill()
             self.killed = False
         self.ended = True
@@ -185,7 +186,7 @@ class Run:
         end = time.monotonic() + PATIENCE_S
         for member in self.members:
             if not member.hear("settled", max(0.0, end - time.monotonic())):
-                return self.stuck(member, "does not see all others, or gets nothing back")
+                return self.stuck(member, "does not see all others, or delivers nothing")
         return True
 
     def stuck(self, member, text):
@@ -218,7 +219,7 @@ class Run:
         try:
             self.perform()
             self.stop()
-        except Exception as error:  # of the driver itself: shown, counted, and the next run goes on
+        except Exception as error:  # a failure of this program: reported and counted; the next run follows
             self.problems.append(f"the run itself: {type(error).__name__}: {error}")
             if isinstance(error, subprocess.CalledProcessError):
                 self.problems.append(f"{error.stderr}")
@@ -231,7 +232,7 @@ class Run:
             self.hangs += [f"member {member.number}: {h}" for h in member.hangs]
         figures = self.judge()
         if figures["messages"] == 0 and not self.hangs:
-            self.problems.append("nothing was delivered: nothing can be said")
+            self.problems.append("nothing was delivered, so nothing was checked")
         return figures
 
     def report(self, figures):
@@ -258,11 +259,11 @@ def runs_of_one_job(o):
     total = collections.Counter()
     injects = o.where == "embedded" and not o.plant and "--inject" in subprocess.run([o.cpgring, "serve", "--help"], stdout=subprocess.PIPE, text=True,
                                                                                       check=True).stdout
-    # A sanitizer's runtime has to come first, where libfaketime would.
+    # A sanitizer's runtime must be loaded first, so libfaketime can't be.
     linked = subprocess.run(["ldd", o.member], stdout=subprocess.PIPE, text=True, check=True).stdout
     clocks = "libasan" not in linked and "libtsan" not in linked
     if not clocks and o.job == 0:
-        print("wall clocks do not jump: this is built with a sanitizer", flush=True)
+        print("wall clocks do not jump in a build with a sanitizer", flush=True)
     until = time.monotonic() + 60 * o.minutes if o.minutes else None
     seed = first + o.job
     while (time.monotonic() < until) if until else seed < first + count:
@@ -318,7 +319,7 @@ def outside(o):
     if 77 in codes:
         return 77
     print("{messages} messages, {views} views, {steps} steps compared; {losses} connections lost, {leases} leases, {copied_out} copied out, "
-          "{overflows} completion queue overflows; of confirmed multicasts {confirmed} came back, {unsent} were not sent, {unknown} are not known"
+          "{overflows} completion queue overflows; of the confirmed multicasts {confirmed} were delivered, {unsent} not sent, {unknown} are unknown"
           .format_map(collections.defaultdict(int, total)))
     print(f"{total['runs']} runs, {total['violations']} violations, {total['hangs']} hangs, {time.monotonic() - began:.0f} s", flush=True)
     return 0 if reports == len(processes) and total["runs"] and not total["violations"] and not total["hangs"] else 1
@@ -326,16 +327,16 @@ def outside(o):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", required=True, help="where campaign-member, campaign-judge and cpgring have been built")
+    parser.add_argument("--build", required=True, help="the build folder of campaign-member, campaign-judge and cpgring")
     parser.add_argument("--where", choices=["embedded", "one-node", "three-nodes"], default="embedded")
     parser.add_argument("--seeds", default="1:20", help="FROM:COUNT")
     parser.add_argument("--seconds-per-run", type=float, default=None)
     parser.add_argument("--for", dest="minutes", type=float, default=0)
-    parser.add_argument("--long", action="store_true", help="a run breaks things all the time, under the same members: --seconds-per-run 1800")
-    parser.add_argument("--jobs", type=int, default=1, help="so many at the same time, each in namespaces of its own")
-    parser.add_argument("--plant", choices=["drop", "double", "swap"], help="the first member spoils its history: has to be found")
-    parser.add_argument("--cpgring", help="another one than that of --build to serve with")
-    parser.add_argument("-v", action="store_true", help="print plans, and faults as they happen")
+    parser.add_argument("--long", action="store_true", help="one run with the same members and continuous faults: --seconds-per-run 1800")
+    parser.add_argument("--jobs", type=int, default=1, help="number of concurrent jobs, each in its own namespaces")
+    parser.add_argument("--plant", choices=["drop", "double", "swap"], help="the first member corrupts its history, which the judge must find")
+    parser.add_argument("--cpgring", help="the cpgring that serves, instead of the one in --build")
+    parser.add_argument("-v", action="store_true", help="print plans, and faults when they occur")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--job", type=int, default=0, help=argparse.SUPPRESS)
     o = parser.parse_args()

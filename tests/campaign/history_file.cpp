@@ -6,18 +6,20 @@
 #include <cerrno>
 #include <sstream>
 #include <system_error>
+#include <utility>
 
 #include <fmt/format.h>
 
 namespace cpgring::campaign {
 namespace {
 
-// Early enough for every run, late enough that others have delivered something to compare with.
-constexpr std::uint64_t spoiled_message = 40;
+// The fault is planted at the first message of another member from this one on: its sender delivers it too,
+// so there is a history to compare with.
+constexpr std::uint64_t spoiled_from = 40;
 
 void put_line(int file, const std::string& line) {
   if (::write(file, line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
-    throw std::system_error(errno, std::generic_category(), "the history takes no more");
+    throw std::system_error(errno, std::generic_category(), "can't write the history");
   }
 }
 
@@ -45,9 +47,10 @@ bool history_file::message(std::uint64_t number, const std::optional<checker::me
   if (number < next_ || !early_.try_emplace(number, numbered{id, known}).second) {
     return false;
   }
-  for (auto first = early_.begin(); first != early_.end() && first->first == next_; first = early_.erase(first), ++next_) {
+  for (auto first = early_.begin(); first != early_.end() && first->first == next_;
+       first = early_.erase(first), ++next_) {
     if (first->second.id) {
-      put(*first->second.id);
+      put(*first->second.id, first->second.known);
       if (first->second.known) {
         write({checker::event::kind::known, *first->second.id, 0, {}, {}, {}});
       }
@@ -56,25 +59,23 @@ bool history_file::message(std::uint64_t number, const std::optional<checker::me
   return true;
 }
 
-void history_file::put(const checker::message_id& id) {
-  ++messages_;
-  const auto event_of = [](const checker::message_id& m) { return checker::event{checker::event::kind::message, m, 0, {}, {}, {}}; };
-  if (spoil_ == plant::drop && messages_ == spoiled_message) {
+void history_file::put(const checker::message_id& id, bool own) {
+  const auto write_message = [this](const checker::message_id& m) {
+    write({checker::event::kind::message, m, 0, {}, {}, {}});
+  };
+  if (held_back_) {
+    write_message(id);
+    write_message(*std::exchange(held_back_, std::nullopt));
     return;
   }
-  if (spoil_ == plant::swap && messages_ >= spoiled_message && !held_back_) {
-    held_back_ = id;
-    return;
+  const bool spoiled = ++messages_ >= spoiled_from && !own;
+  switch (spoiled ? std::exchange(spoil_, plant::nothing) : plant::nothing) {
+    case plant::drop: return;
+    case plant::swap: held_back_ = id; return;
+    case plant::duplicate: write_message(id); break;
+    case plant::nothing: break;
   }
-  write(event_of(id));
-  if (spoil_ == plant::duplicate && messages_ == spoiled_message) {
-    write(event_of(id));
-  }
-  if (spoil_ == plant::swap && held_back_) {
-    write(event_of(*held_back_));
-    held_back_.reset();
-    spoil_ = plant::nothing;
-  }
+  write_message(id);
 }
 
 bool history_file::fence() { return early_.empty(); }

@@ -1,6 +1,6 @@
-// The history of one handle, on its way into a file: each event with a write of its own, so that nothing but the last is missing when the
-// process is killed. Events of messages may come in any order of their numbers, as callbacks on several workers do, and are written in the
-// order of these; at a fence nothing may be missing.
+// Writes the history of one handle to a file. Each event is one write(), so a killed process loses at most
+// its last event. Messages may be passed in any order of their numbers, because callbacks run on several
+// workers, and are written in the order of the numbers. At a fence none may be missing.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace cpgring::campaign {
 
-/// What a member does to its own history, to see that the campaign finds it.
+/// How a member corrupts its own history, to test that the judge finds it.
 enum class plant { nothing, drop, duplicate, swap };
 
 /// Not thread-safe.
@@ -22,21 +22,21 @@ class history_file {
   /// Throws std::system_error.
   history_file(const std::string& path, plant spoil);
 
-  /// Once, ahead of all events.
+  /// Called once, before all events.
   void begin(const checker::address& self);
   [[nodiscard]] bool begun() const noexcept { return begun_; }
 
   void write(const checker::event& one);
-  /// The `number`th delivered on this connection, from 1 on. Nothing: it is counted, and not written. `known`: that is written behind it.
-  /// False: that number was there before.
+  /// The `number`th message on this connection, counted from 1. No `id`: counted but not written. `known`:
+  /// also writes that event. Returns false if the number was used before.
   bool message(std::uint64_t number, const std::optional<checker::message_id>& id, bool known);
   /// False if messages up to the latest are missing.
   bool fence();
-  /// The numbers begin again. What came ahead of one that will not come any more is forgotten.
+  /// Restarts the numbers at 1, and drops messages that wait for a missing number.
   void restart();
 
  private:
-  void put(const checker::message_id& id);
+  void put(const checker::message_id& id, bool own);
 
   base::unique_fd file_;
   bool begun_ = false;

@@ -1,8 +1,9 @@
-// Judges what the members of the groups have written down.
+// Judges the histories that the members of the groups have written.
 //
-//   judge FILE ...      files of one group begin with its name: GROUP--WHATEVER.history
+// judge FILE ...      the file names of one group begin with its name: GROUP--ANYTHING.history
 //
-// Prints what is wrong, and a line of figures at the end. Exit code 1 for a broken promise, 2 if a history can't be read.
+// Prints all violations, and a line of figures at the end. Exit code 1 for a broken promise, 2 if a history
+// can't be read.
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -15,7 +16,7 @@
 
 namespace {
 
-/// A stock service tells of the ring a little behind the first view that was installed in it.
+/// Sets the ring of first views: a stock service reports a ring a little after the first view in it.
 void name_first_rings(cpgring::checker::history& one) {
   std::uint64_t ring = 0;
   for (auto e = one.events.rbegin(); e != one.events.rend(); ++e) {
@@ -36,7 +37,7 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::filesystem::path file = argv[i];
     if (std::error_code none; std::filesystem::file_size(file, none) == 0) {
-      continue;  // of a handle that never reached its service
+      continue;  // the handle never reached its service
     }
     std::ifstream in(file);
     std::string error;
@@ -62,7 +63,7 @@ int main(int argc, char** argv) {
     all.steps_compared += found.steps_compared;
     all.more += found.violations.size() + found.more;
   }
-  fmt::print("messages={} views={} orders={} steps={} violations={}\n", all.messages, all.views, all.orders_compared, all.steps_compared,
-             all.more);
+  fmt::print("messages={} views={} orders={} steps={} violations={}\n", all.messages, all.views,
+             all.orders_compared, all.steps_compared, all.more);
   return all.more == 0 ? 0 : 1;
 }

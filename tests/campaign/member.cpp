@@ -1,17 +1,19 @@
-// A member of the fault campaign: one engine, some supervised handles, each with a history for the checker.
+// A member of the fault campaign: one engine and several supervised handles, each with a history for the
+// checker.
 //
-// Ends on SIGTERM, on "stop", or when its standard input ends: whoever started it is gone. It takes lines there and answers on its standard
-// output:
+// Ends on SIGTERM, on "stop", or when its standard input is closed. Commands come on standard input, answers
+// go to standard output:
 //
-//   (nothing)               pid N                    at once
-//   (nothing)               joined                   once: every handle has been in its group
-//   settle GROUP=N ...      settled                  from now on it stays; when every handle sees N members, has heard each of them, and
-//                                                    messages of its own have come back
-//   open GROUP              -                        one more handle
-//   dump                    state ...                what each handle is doing
-//   stop                    done ...                 and ends: waits for what is in flight, leaves or closes
+//   (nothing)           pid N         at once
+//   (nothing)           joined        once every handle has been in its group
+//   settle GROUP=N ...  settled       handles stay from now on; answered when each sees N members, has heard
+//                                     each of them, and its own messages were delivered
+//   open GROUP          (nothing)     opens one more handle
+//   dump                state ...     the state of each handle
+//   stop                done ...      waits for messages in flight, leaves or closes, and ends
 //
-// At any time: "violation PROMISE: TEXT" (goes on) and "hang TEXT". Exit code 1 if it said either.
+// At any time: "violation PROMISE: TEXT", after which the member continues, and "hang TEXT". Exit code 1 if
+// it printed either.
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -28,6 +30,7 @@
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
+#include <cpgring/testing.hpp>
 
 #include "campaign/participant.hpp"
 
@@ -38,7 +41,7 @@ using namespace std::chrono_literals;
 
 constexpr std::uint64_t lives_of_a_handle = 100000, handles_of_a_member = 1000;
 constexpr auto tick_interval = 1ms;
-// Between two ticks there is not more unless somebody stopped this process; then nothing is to be said about time.
+// A longer time between two ticks means that this process was stopped; then its hang timers restart.
 constexpr auto stopped_ourselves = 1s;
 
 std::atomic<bool> terminated{false};
@@ -67,7 +70,7 @@ class member {
   }
 
   ~member() {
-    loop_.reset();  // no more callbacks
+    loop_.reset();  // ends all callbacks
   }
 
   int run() {
@@ -94,7 +97,8 @@ class member {
           one->excuse(now);
         }
         one->tick(now);
-        if (one->hangs(now, std::chrono::duration_cast<steady::duration>(std::chrono::duration<double>(o_.hang_after_s)))) {
+        if (one->hangs(now, std::chrono::duration_cast<steady::duration>(
+                                std::chrono::duration<double>(o_.hang_after_s)))) {
           hang(one->describe());
           one->excuse(now);
         }
@@ -121,10 +125,11 @@ class member {
       sum.unsent += c.unsent;
       sum.unknown += c.unknown;
     }
-    say(fmt::format(
-        "done sent={} delivered={} views={} losses={} leases={} refused={} overflows={} copied_out={} confirmed={} unsent={} unknown={}",
-        sum.sent, sum.delivered, sum.views, sum.losses, sum.leases, sum.refused, s.overflows, s.total.copied_out, sum.confirmed, sum.unsent,
-        sum.unknown));
+    say(
+        fmt::format("done sent={} delivered={} views={} losses={} leases={} refused={} overflows={} "
+                    "copied_out={} confirmed={} unsent={} unknown={}",
+                    sum.sent, sum.delivered, sum.views, sum.losses, sum.leases, sum.refused, s.overflows,
+                    s.total.copied_out, sum.confirmed, sum.unsent, sum.unknown));
     return failed_ ? 1 : 0;
   }
 
@@ -152,18 +157,19 @@ class member {
     const auto index = all_.size();
     one.handle.service = o_.service;
     one.handle.group = group;
-    // A process is in a group once; further handles give themselves out for others.
+    // A process may be in a group once; further handles use made-up process ids.
     const auto here = in_group_[group]++;
-    one.handle.pid =
-        here == 0 ? static_cast<std::uint32_t>(::getpid()) : static_cast<std::uint32_t>(10000000 + o_.number * handles_of_a_member + index);
+    cpgring::testing::pretend_pid(
+        one.handle,
+        here == 0 ? 0 : static_cast<std::uint32_t>(10000000 + o_.number * handles_of_a_member + index));
     one.node = o_.node;
     one.first_life = (o_.number * handles_of_a_member + index) * lives_of_a_handle;
     one.history = fmt::format("{}/{}--m{}h{}.history", o_.folder, group, o_.number, index);
     if (index != 0) {
       one.spoil = plant::nothing;
     }
-    all_.push_back(
-        std::make_unique<participant>(*loop_, one, random_(), [this](const char* what, const std::string& text) { complain(what, text); }));
+    all_.push_back(std::make_unique<participant>(
+        *loop_, one, random_(), [this](const char* what, const std::string& text) { complain(what, text); }));
   }
   void open(participant& one) {
     if (auto opened = one.open(); !opened) {
@@ -238,7 +244,9 @@ class member {
   const std::string& group_of(std::size_t index) const { return o_.groups[index]; }
 
   void tell() {
-    const auto every = [this](auto holds) { return std::all_of(all_.begin(), all_.end(), [&](auto& one) { return ((*one).*holds)(); }); };
+    const auto every = [this](auto holds) {
+      return std::all_of(all_.begin(), all_.end(), [&](auto& one) { return ((*one).*holds)(); });
+    };
     if (!said_joined_ && every(&participant::is_joined)) {
       said_joined_ = true;
       say("joined");
@@ -249,9 +257,10 @@ class member {
     }
   }
 
-  /// Bounded, as everything here: what the service does not answer is a hang.
+  /// Waits a limited time; a service that does not answer is a hang.
   void wait_for(const char* what, bool (participant::*holds)()) {
-    const auto until = steady::now() + std::chrono::duration_cast<steady::duration>(std::chrono::duration<double>(o_.hang_after_s));
+    const auto until = steady::now() + std::chrono::duration_cast<steady::duration>(
+                                           std::chrono::duration<double>(o_.hang_after_s));
     for (auto& one : all_) {
       while (!((*one).*holds)()) {
         one->tick(steady::now());
@@ -290,7 +299,7 @@ class member {
   std::string input_;
   std::map<std::string, std::size_t> in_group_;
   std::vector<std::unique_ptr<participant>> all_;
-  std::unique_ptr<engine> loop_;  // goes first
+  std::unique_ptr<engine> loop_;  // destroyed first
 };
 
 template <class T>
@@ -299,7 +308,8 @@ void choice(CLI::App& app, const char* name, T& into, const std::map<std::string
   for (const auto& one : words) {
     names.push_back(one.first);
   }
-  app.add_option_function<std::string>(name, [&into, words](const std::string& word) { into = words.at(word); })
+  app.add_option_function<std::string>(name,
+                                       [&into, words](const std::string& word) { into = words.at(word); })
       ->check(CLI::IsMember(names));
 }
 
@@ -307,27 +317,34 @@ int main_of(int argc, char** argv) {
   options o;
   CLI::App app{"A member of the fault campaign"};
   app.add_option("--service", o.service);
-  app.add_option("--folder", o.folder, "where the histories go")->required();
-  app.add_option("--group", o.groups, "of one handle each")->required();
-  app.add_option("--number", o.number, "of this member; no other of the run has it")->required();
+  app.add_option("--folder", o.folder, "folder of the histories")->required();
+  app.add_option("--group", o.groups, "a group, with one handle")->required();
+  app.add_option("--number", o.number, "unique number of this member in the run")->required();
   app.add_option("--node", o.node);
   app.add_option("--seed", o.seed);
-  app.add_option("--hang-after", o.hang_after_s, "seconds without anything coming back");
-  app.add_option("--descriptors", o.descriptors, "at first only so many more than are open");
+  app.add_option("--hang-after", o.hang_after_s, "seconds without a delivered message");
+  app.add_option("--descriptors", o.descriptors, "free descriptors until the faults end");
   app.add_flag("--leave", o.leaves_at_end);
-  app.add_flag("--crowd", o.one.crowd, "the service makes members up: they are not waited for");
+  app.add_flag("--crowd", o.one.crowd, "the service adds made-up members, which are not waited for");
   choice<wakeup>(app, "--wakeup", o.engine.wakeup_backend,
-                 {{"automatic", wakeup::automatic}, {"futex", wakeup::futex}, {"socket", wakeup::socket}, {"epoll", wakeup::epoll}});
-  choice<idle>(app, "--idle", o.engine.idle_strategy,
-               {{"block", idle::block}, {"adaptive", idle::adaptive}, {"spin", idle::spin}, {"yield", idle::yield}});
+                 {{"automatic", wakeup::automatic},
+                  {"futex", wakeup::futex},
+
+                  {"epoll", wakeup::epoll}});
+  choice<idle>(
+      app, "--idle", o.engine.idle_strategy,
+      {{"block", idle::block}, {"adaptive", idle::adaptive}, {"spin", idle::spin}, {"yield", idle::yield}});
   choice<ordering>(app, "--order", o.one.handle.order,
-                   {{"by_handle", ordering::by_handle}, {"by_sender", ordering::by_sender}, {"unordered", ordering::unordered}});
-  choice<overload>(app, "--overload", o.one.handle.when_overloaded, {{"hold", overload::hold}, {"copy_out", overload::copy_out}});
+                   {{"by_handle", ordering::by_handle},
+                    {"by_sender", ordering::by_sender},
+                    {"unordered", ordering::unordered}});
+  choice<overload>(app, "--overload", o.one.handle.when_overloaded,
+                   {{"hold", overload::hold}, {"copy_out", overload::copy_out}});
   app.add_option("--workers", o.engine.workers);
   app.add_option("--worker-queue", o.engine.worker_queue);
   app.add_option("--reactors", o.engine.reactors);
   app.add_option("--handles-expected", o.engine.handles_expected);
-  app.add_option("--max-message-size", o.one.handle.max_message_size);
+  app.add_option("--ring-bytes", o.one.handle.ring_bytes);
   app.add_option("--queue-bytes", o.one.handle.supervision.queue_bytes);
   app.add_option("--rate", o.one.messages_a_second);
   app.add_option("--in-flight", o.one.in_flight_max);
@@ -340,7 +357,8 @@ int main_of(int argc, char** argv) {
   std::int64_t slow_us = 0, backoff_max_ms = 200;
   app.add_option("--slow", slow_us);
   app.add_option("--backoff-max", backoff_max_ms);
-  choice<plant>(app, "--plant", o.one.spoil, {{"drop", plant::drop}, {"double", plant::duplicate}, {"swap", plant::swap}});
+  choice<plant>(app, "--plant", o.one.spoil,
+                {{"drop", plant::drop}, {"double", plant::duplicate}, {"swap", plant::swap}});
   CLI11_PARSE(app, argc, argv);
   o.one.slow = std::chrono::microseconds(slow_us);
   o.one.handle.supervision.reconnect = true;

@@ -15,17 +15,20 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t leases_max = 32;
 constexpr auto drive_interval = 2ms;
-// A supervised handle that is ready joins by itself, if it was in a group; if it was not, this long after.
+// A supervised handle that was in a group rejoins by itself; one that was in none joins this long after
+// ready.
 constexpr auto ready_for_long = 200ms;
 
-checker::event event_of(checker::event::kind what, const checker::message_id& id = {}) { return {what, id, 0, {}, {}, {}}; }
+checker::event event_of(checker::event::kind what, const checker::message_id& id = {}) {
+  return {what, id, 0, {}, {}, {}};
+}
 
 std::vector<checker::address> addresses(std::span<const member> list) {
   std::vector<checker::address> all;
   for (const member& one : list) {
     all.push_back({one.node_id, one.pid});
   }
-  std::sort(all.begin(), all.end());  // the service has them in any order
+  std::sort(all.begin(), all.end());  // the service's order is unspecified
   return all;
 }
 
@@ -45,7 +48,8 @@ participant::participant(engine& loop, participant_options options, std::uint64_
 participant::~participant() { check_leases({}, true); }
 
 steady::time_point participant::about(double ms) {
-  return steady::now() + std::chrono::microseconds(static_cast<std::int64_t>(1000 * ms * (0.2 + 1.6 * chance())));
+  return steady::now() +
+         std::chrono::microseconds(static_cast<std::int64_t>(1000 * ms * (0.2 + 1.6 * chance())));
 }
 
 callbacks participant::calls() {
@@ -66,7 +70,7 @@ result<void> participant::open() {
   auto opened = loop_.open(options_.handle, calls());
   const std::lock_guard guard(lock_);
   if (!opened) {
-    return tl::unexpected(opened.error());
+    return fail(opened.error());
   }
   self_ = *opened;
   opened_ = true;
@@ -78,7 +82,7 @@ result<void> participant::open() {
   return {};
 }
 
-// --- what it is told ---------------------------------------------------------------------------------------------------------
+// --- callbacks
 
 void participant::on_message(const message& m) {
   const auto bytes = m.bytes();
@@ -91,8 +95,8 @@ void participant::on_message(const message& m) {
     if (!bytes.empty() && !of) {
       say_("checksum", fmt::format("a message of {}:{}: {}", sender.node, sender.pid, wrong));
     } else if (of && of->sender != sender) {
-      say_("sender", fmt::format("{}/{} of {}:{} came as one of {}:{}", of->id.sender, of->id.sequence, of->sender.node, of->sender.pid,
-                                 sender.node, sender.pid));
+      say_("sender", fmt::format("{}/{} of {}:{} came as one of {}:{}", of->id.sender, of->id.sequence,
+                                 of->sender.node, of->sender.pid, sender.node, sender.pid));
     }
     if (state_ != handle_state::joined && state_ != handle_state::leaving) {
       say_("order of events", fmt::format("a message in state {}", to_string(state_)));
@@ -106,7 +110,8 @@ void participant::on_message(const message& m) {
     const auto order = options_.handle.order;
     if ((order == ordering::by_handle && m.sequence() <= last_number_) ||
         (order == ordering::by_sender && m.sequence() <= last_of_sender)) {
-      say_("order of callbacks", fmt::format("message number {} after {}, of this sender {}", m.sequence(), last_number_, last_of_sender));
+      say_("order of callbacks", fmt::format("message number {} after {}, of this sender {}", m.sequence(),
+                                             last_number_, last_of_sender));
     }
     last_number_ = std::max(last_number_, m.sequence());
     last_of_sender = std::max(last_of_sender, m.sequence());
@@ -154,7 +159,7 @@ void participant::on_view(const view& v) {
   history_.write({checker::event::kind::view, {}, ring, members_, addresses(v.joined), addresses(v.left)});
 }
 
-/// What was on its way may have been ordered, or not: its numbers are not used again.
+/// Starts a new life: messages in flight may have been ordered or not, so their numbers are not used again.
 void participant::end_life() {
   ++life_;
   next_ = back_ = empties_in_flight_ = recorded_ = 0;
@@ -165,7 +170,7 @@ void participant::end_life() {
 
 void participant::on_state(handle& self, const state_change& s) {
   const std::lock_guard guard(lock_);
-  // Whoever closes a handle gives up what is still under way to several workers.
+  // A close drops the messages that several workers have not run yet.
   if (!history_.fence() && s.to != handle_state::closed) {
     say_("fence", fmt::format("state {} ahead of messages that came before it", to_string(s.to)));
   }
@@ -174,7 +179,7 @@ void participant::on_state(handle& self, const state_change& s) {
   state_since_ = steady::now();
   switch (s.to) {
     case handle_state::ready: {
-      address_ = {options_.node, options_.handle.pid};
+      address_ = {options_.node, self.pid()};
       if (self.local_node() != options_.node) {
         say_("node", fmt::format("this is node {}, the handle says {}", options_.node, self.local_node()));
       }
@@ -192,7 +197,8 @@ void participant::on_state(handle& self, const state_change& s) {
       break;
     case handle_state::left:
       if (next_ != back_ || empties_in_flight_ != 0) {
-        say_("self-delivery", fmt::format("life {} left its group in order, and of its {} messages {} have come back, {} empty ones not",
+        say_("self-delivery", fmt::format("life {} left its group in order, and of its {} messages {} have "
+                                          "come back, {} empty ones not",
                                           life_, next_, back_, empties_in_flight_));
       }
       end_life();
@@ -222,15 +228,16 @@ void participant::on_outcome(const checker::message_id& id, const multicast_outc
   const std::lock_guard guard(lock_);
   progress();
   if (unconfirmed_.erase(id) == 0) {
-    say_("confirmation", fmt::format("{}/{} is told of twice", id.sender, id.sequence));
+    say_("confirmation", fmt::format("{}/{} was confirmed twice", id.sender, id.sequence));
   }
   const auto number = numbers_of_own_.find(id);
   switch (outcome.fate) {
     case multicast_fate::confirmed:
       ++counts_.confirmed;
-      // Whoever closes its handle gives up the callbacks that are still under way, but not this.
+      // A close drops message callbacks in flight, but not confirmations.
       if (number == numbers_of_own_.end() ? !leaving_ && !closing_ : number->second != outcome.sequence) {
-        say_("confirmation", fmt::format("{}/{} is said to be message number {}, it came as {}", id.sender, id.sequence, outcome.sequence,
+        say_("confirmation", fmt::format("{}/{} was confirmed as message number {}, but delivered as {}",
+                                         id.sender, id.sequence, outcome.sequence,
                                          number == numbers_of_own_.end() ? 0 : number->second));
       }
       break;
@@ -238,7 +245,8 @@ void participant::on_outcome(const checker::message_id& id, const multicast_outc
     case multicast_fate::not_sent:
       ++counts_.unsent;
       if (number != numbers_of_own_.end()) {
-        say_("confirmation", fmt::format("{}/{} is said not to be sent, it came as {}", id.sender, id.sequence, number->second));
+        say_("confirmation", fmt::format("{}/{} was reported as not sent, but delivered as {}", id.sender,
+                                         id.sequence, number->second));
       }
       history_.write(event_of(checker::event::kind::unsent, id));
       if (id.sender == life_) {
@@ -246,10 +254,12 @@ void participant::on_outcome(const checker::message_id& id, const multicast_outc
       }
       break;
   }
-  // Kept over a loss of which this side had not yet been told, it is one of the next life's messages in all but its name.
+  // A message may be queued over a loss that was not reported yet. It is then sent in the next life, with the
+  // name of the previous one.
   const bool may_be_kept = options_.handle.supervision.queue_bytes != 0;
   if (outcome.fate != multicast_fate::not_sent && id.sender != life_ && !may_be_kept) {
-    say_("confirmation", fmt::format("{}/{} is {} after the end of its life", id.sender, id.sequence, to_string(outcome.fate)));
+    say_("confirmation", fmt::format("{}/{} is {} after the end of its life", id.sender, id.sequence,
+                                     to_string(outcome.fate)));
   }
   if (number != numbers_of_own_.end()) {
     numbers_of_own_.erase(number);
@@ -259,8 +269,8 @@ void participant::on_outcome(const checker::message_id& id, const multicast_outc
 void participant::expect_all_told() {
   const std::lock_guard guard(lock_);
   if (!unconfirmed_.empty()) {
-    say_("confirmation", fmt::format("{}/{} and {} more are never told of", unconfirmed_.begin()->sender, unconfirmed_.begin()->sequence,
-                                     unconfirmed_.size() - 1));
+    say_("confirmation", fmt::format("{}/{} and {} more were never confirmed", unconfirmed_.begin()->sender,
+                                     unconfirmed_.begin()->sequence, unconfirmed_.size() - 1));
   }
 }
 
@@ -271,7 +281,7 @@ void participant::on_restored() {
   }
 }
 
-// --- what it does --------------------------------------------------------------------------------------------------------------
+// --- actions
 
 std::size_t participant::next_size() {
   const double kind = chance();
@@ -281,7 +291,8 @@ std::size_t participant::next_size() {
   const std::size_t most = options_.message_max != 0 ? options_.message_max : self_.max_atomic_message();
   if (kind > 1 - options_.large_share) {
     return chance() < 0.2 ? most
-                          : stamped_bytes_min + static_cast<std::size_t>(std::pow(static_cast<double>(most - stamped_bytes_min), chance()));
+                          : stamped_bytes_min + static_cast<std::size_t>(std::pow(
+                                                    static_cast<double>(most - stamped_bytes_min), chance()));
   }
   return stamped_bytes_min + static_cast<std::size_t>(chance() * (chance() < 0.9 ? 200 : 2000));
 }
@@ -294,7 +305,8 @@ bool participant::send_one() {
     empties_in_flight_ += done ? 1 : 0;
   } else {
     const checker::message_id id{life_, next_};
-    if (recorded_ == next_) {  // ahead of its sending: whoever delivers it is to find that it was sent, even if we are killed now
+    // Recorded before it is sent: even if this process is killed now, other histories find its sender.
+    if (recorded_ == next_) {
       history_.write(event_of(checker::event::kind::sent, id));
       ++recorded_;
     }
@@ -304,7 +316,7 @@ bool participant::send_one() {
         write_stamped(room->bytes(), {id, address_});
         done = room->commit();
       } else {
-        done = tl::unexpected(room.error());
+        done = fail(room.error());
       }
     } else {
       std::vector<std::byte> bytes(size);
@@ -312,7 +324,8 @@ bool participant::send_one() {
       if (chance() < options_.confirmed_share) {
         const auto deadline = chance() < 0.3 ? 200ms : 60000ms;
         unconfirmed_.insert(id);
-        done = self_.multicast_confirmed(bytes, deadline, [this, id](const multicast_outcome& outcome) { on_outcome(id, outcome); });
+        done = self_.multicast_confirmed(
+            bytes, deadline, [this, id](const multicast_outcome& outcome) { on_outcome(id, outcome); });
         if (!done) {
           unconfirmed_.erase(id);
         }
@@ -329,8 +342,9 @@ bool participant::send_one() {
   ++counts_.refused;
   const auto& why = done.error();
   if (why == errc::try_again) {
-    blocked_ = true;  // on_writable will tell
-  } else if (!(why == errc::not_joined || why == errc::service_lost || why == errc::bad_handle || why == errc::stopped)) {
+    blocked_ = true;  // until on_writable
+  } else if (!(why == errc::not_joined || why == errc::service_lost || why == errc::bad_handle ||
+               why == errc::stopped)) {
     say_("multicast", why.message());
   }
   return false;
@@ -340,7 +354,8 @@ void participant::send_due(steady::time_point now) {
   due_ = std::min(due_ + options_.messages_a_second * std::chrono::duration<double>(now - last_due_).count(),
                   static_cast<double>(options_.in_flight_max));
   last_due_ = now;
-  while (due_ >= 1 && joined_ && !leaving_ && sending_ && !blocked_ && next_ - back_ + empties_in_flight_ < options_.in_flight_max) {
+  while (due_ >= 1 && joined_ && !leaving_ && sending_ && !blocked_ &&
+         next_ - back_ + empties_in_flight_ < options_.in_flight_max) {
     if (!send_one()) {
       break;
     }
@@ -362,7 +377,7 @@ void participant::drive() {
 
 void participant::move_on(steady::time_point now) {
   if (leaves_for_good_ && joined_ && !leaving_) {
-    leaving_ = self_.leave().has_value();  // else it was lost just now, and is back in its group soon
+    leaving_ = self_.leave().has_value();  // false: it was lost just now, and rejoins soon
     return;
   }
   if (joined_ && !leaving_ && !closing_ && options_.restless_ms > 0 && !quick_ && now > leave_at_) {
@@ -370,12 +385,13 @@ void participant::move_on(steady::time_point now) {
     if (chance() < 0.3) {
       self_.close();
     } else if (auto asked = self_.leave(); !asked) {
-      leaving_ = false;  // it was lost just now, and on_state will say so
+      leaving_ = false;  // it was lost just now; on_state follows
     }
   } else if (state_ == handle_state::left && !closing_ && now > join_at_) {
     join_at_ = now + 1s;
     static_cast<void>(self_.join(options_.handle.group));
-  } else if (state_ == handle_state::ready && !closing_ && now > state_since_ + ready_for_long && now > join_at_) {
+  } else if (state_ == handle_state::ready && !closing_ && now > state_since_ + ready_for_long &&
+             now > join_at_) {
     join_at_ = now + 1s;
     static_cast<void>(self_.join(options_.handle.group));
   }
@@ -388,7 +404,8 @@ void participant::check_leases(steady::time_point now, bool all) {
     }
     const auto here = one.message.pin();
     if (checksum(here.bytes()) != one.sum) {
-      say_("lease", fmt::format("the bytes of a message of {}:{} have changed", one.message.sender_node(), one.message.sender_pid()));
+      say_("lease", fmt::format("the bytes of a message of {}:{} have changed", one.message.sender_node(),
+                                one.message.sender_pid()));
     }
     return true;
   });
@@ -429,7 +446,8 @@ bool participant::settled() {
     return false;
   }
   const auto heard = static_cast<std::size_t>(
-      std::count_if(members_.begin(), members_.end(), [this](const checker::address& one) { return heard_.contains(one); }));
+      std::count_if(members_.begin(), members_.end(),
+                    [this](const checker::address& one) { return heard_.contains(one); }));
   return heard == *expected_ && (options_.crowd || members_.size() == *expected_);
 }
 
@@ -452,7 +470,7 @@ void participant::leave() {
 
 void participant::close() { self_.close(); }
 
-/// Whoever is not in a group, because its service has gone, can't leave it.
+/// True also for a handle whose service is lost: it is in no group that it could leave.
 bool participant::left_or_away() {
   const std::lock_guard guard(lock_);
   return !leaving_ && !joined_;
@@ -484,11 +502,13 @@ std::string participant::describe() {
   for (const auto& one : members_) {
     members += fmt::format(" {}:{}{}", one.node, one.pid, heard_.contains(one) ? "" : "(silent)");
   }
-  return fmt::format("{}:{} in {}: {}{}{}{}, life {}, sent {}, back {}, {} empty, {} members of {}:{}; nothing came back for {} ms",
-                     address_.node, address_.pid, options_.handle.group, to_string(state_), blocked_ ? ", blocked" : "",
-                     leaving_ ? ", leaving" : "", sending_ ? "" : ", silent", life_, next_, back_, empties_in_flight_, members_.size(),
-                     expected_.value_or(0), members,
-                     std::chrono::duration_cast<std::chrono::milliseconds>(steady::now() - progress_).count());
+  return fmt::format(
+      "{}:{} in {}: {}{}{}{}, life {}, sent {}, back {}, {} empty, {} members of {}:{}; nothing came back "
+      "for {} ms",
+      address_.node, address_.pid, options_.handle.group, to_string(state_), blocked_ ? ", blocked" : "",
+      leaving_ ? ", leaving" : "", sending_ ? "" : ", silent", life_, next_, back_, empties_in_flight_,
+      members_.size(), expected_.value_or(0), members,
+      std::chrono::duration_cast<std::chrono::milliseconds>(steady::now() - progress_).count());
 }
 
 participant::counts participant::so_far() {

@@ -1,8 +1,8 @@
-// One handle of a member: multicasts, writes down what it is told, leaves and comes back, and looks at what a single process can see to be
-// wrong: bytes, fences, states, an accepted message that did not come back before an orderly leave.
+// One handle of a member: multicasts, records its events, leaves and returns, and checks what one process can
+// check: bytes, fences, states, and that accepted messages are delivered before an orderly leave.
 //
-// Messages of one life are multicast from one thread, because only these have an order: from the member's, or from the engine's driving
-// one.
+// Messages of one life are multicast from one thread, because only then do they have an order: the member's
+// thread or the engine's driving thread.
 #pragma once
 
 #include <atomic>
@@ -28,7 +28,7 @@ using steady = std::chrono::steady_clock;
 
 struct participant_options {
   handle_options handle;
-  std::uint64_t first_life = 0;  ///< and those behind it are its own
+  std::uint64_t first_life = 0;  ///< this life and the following ones belong to the handle
   std::uint32_t node = 0;
   std::string history;
   double messages_a_second = 200;
@@ -36,12 +36,13 @@ struct participant_options {
   std::size_t message_max = 0;  ///< 0: the atomic limit
   double large_share = 0.02;    ///< of the messages; up to message_max
   bool drives_itself = false;   ///< multicasts on the driving thread
-  double restless_ms = 0;       ///< leaves after about so long; 0: stays
+  double restless_ms = 0;       ///< leaves after about that time; 0: stays
   double away_ms = 20;
   double lease_share = 0.01;
-  double confirmed_share = 0.3;       ///< of the messages: multicast_confirmed, some with a deadline that a stopped service misses
-  std::chrono::microseconds slow{0};  ///< sleeps so long in about every hundredth callback
-  bool crowd = false;                 ///< groups have made-up members too
+  /// Share of multicast_confirmed; some have a deadline that a stopped service misses.
+  double confirmed_share = 0.3;
+  std::chrono::microseconds slow{0};  ///< sleeps that long in about every hundredth callback
+  bool crowd = false;                 ///< groups also have made-up members
   plant spoil = plant::nothing;
 };
 
@@ -53,31 +54,32 @@ class participant {
   participant(const participant&) = delete;
   participant& operator=(const participant&) = delete;
 
-  // All on the member's thread.
+  // Member's thread only.
   result<void> open();
-  /// What the time has come for: multicasts, leaving, joining again, leases to let go.
+  /// Does what is due: multicasts, leaves, joins again, releases leases.
   void tick(steady::time_point now);
-  /// From now on it stays, is quick, and is to see `members` members.
+  /// From now on the handle stays, its callbacks do not sleep, and it expects `members` members.
   void settle(std::size_t members);
-  /// All of them are there, have said something since, and messages of its own have come back.
+  /// True once all members are present and were heard since settle(), and own messages were delivered.
   bool settled();
   void stop_sending();
   bool idle();  ///< nothing is in flight
-  /// At the very end, the engine's included: each confirmation has been told.
+  /// After the engine's end: checks that every confirmation was called.
   void expect_all_told();
-  /// As soon as it is in its group, however often that takes.
+  /// Leaves as soon as the handle is in its group; repeats until it works.
   void leave();
   void close();
   bool left_or_away();
   bool closed();
 
-  /// Nothing has come back for `limit`, though something should have.
+  /// True if nothing was delivered for `limit`, although something was due.
   bool hangs(steady::time_point now, steady::duration limit);
   void excuse(steady::time_point now);
   bool is_joined();
   std::string describe();
   struct counts {
-    std::uint64_t sent = 0, delivered = 0, views = 0, losses = 0, leases = 0, refused = 0, confirmed = 0, unsent = 0, unknown = 0;
+    std::uint64_t sent = 0, delivered = 0, views = 0, losses = 0, leases = 0, refused = 0, confirmed = 0,
+                  unsent = 0, unknown = 0;
   };
   counts so_far();
 
@@ -108,13 +110,14 @@ class participant {
   engine& loop_;
   const participant_options options_;
   const complaint say_;
-  std::mutex lock_;  // everything below
+  std::mutex lock_;  // guards everything below
   std::mt19937_64 random_;
   history_file history_;
   handle self_;
   checker::address address_;
   handle_state state_ = handle_state::connecting;
-  bool opened_ = false, joined_ = false, leaving_ = false, sending_ = true, blocked_ = false, closing_ = false;
+  bool opened_ = false, joined_ = false, leaving_ = false, sending_ = true, blocked_ = false,
+       closing_ = false;
   bool quick_ = false, leaves_for_good_ = false;
   std::uint64_t life_;
   std::uint64_t next_ = 0, back_ = 0, empties_in_flight_ = 0, recorded_ = 0;
@@ -127,8 +130,8 @@ class participant {
   std::vector<kept> leases_;
   std::uint64_t last_number_ = 0;
   std::map<checker::address, std::uint64_t> last_number_of_;
-  std::map<checker::message_id, std::uint64_t> numbers_of_own_;  // that may still be confirmed
-  std::set<checker::message_id> unconfirmed_;                    // to be told of
+  std::map<checker::message_id, std::uint64_t> numbers_of_own_;  // own messages that may still be confirmed
+  std::set<checker::message_id> unconfirmed_;                    // confirmations not yet called
   counts counts_;
 };
 

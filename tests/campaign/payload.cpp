@@ -8,7 +8,7 @@ namespace cpgring::campaign {
 namespace {
 
 struct header {
-  std::uint64_t checksum = 0;  // over everything behind it
+  std::uint64_t checksum = 0;  // over everything after this field
   std::uint64_t life = 0;
   std::uint64_t sequence = 0;
   std::uint32_t node = 0;
@@ -39,7 +39,7 @@ std::uint64_t checksum(std::span<const std::byte> bytes) noexcept {
 
 void write_stamped(std::span<std::byte> into, const stamp& by) {
   header h{0, by.id.sender, by.id.sequence, by.sender.node, by.sender.pid, into.size()};
-  // No two messages have the same bytes anywhere: a piece of another one in the middle changes the checksum.
+  // No two messages share bytes, so a piece of another message changes the checksum.
   std::uint64_t filler = mixed(by.id.sender) ^ by.id.sequence;
   for (auto rest = into.subspan(sizeof h); !rest.empty();) {
     filler = mixed(filler + 0x9e3779b97f4a7c15U);
@@ -55,17 +55,17 @@ void write_stamped(std::span<std::byte> into, const stamp& by) {
 std::optional<stamp> read_stamped(std::span<const std::byte> from, std::string& wrong) {
   header h;
   if (from.size() < sizeof h) {
-    wrong = fmt::format("it has {} bytes", from.size());
+    wrong = fmt::format("only {} bytes arrived", from.size());
     return std::nullopt;
   }
   std::memcpy(&h, from.data(), sizeof h);
   if (h.size != from.size()) {
-    wrong = fmt::format("{} bytes arrived, it says it has {}", from.size(), h.size);
+    wrong = fmt::format("{} bytes arrived, the header says {}", from.size(), h.size);
     return std::nullopt;
   }
   if (const auto sum = checksum(from.subspan(sizeof h.checksum)); sum != h.checksum) {
-    wrong = fmt::format("of {} bytes with checksum {:x}, its own says {:x}; it claims to be {}/{}", from.size(), sum, h.checksum, h.life,
-                        h.sequence);
+    wrong = fmt::format("{} bytes have checksum {:x}, the header says {:x}; the stamp is {}/{}", from.size(),
+                        sum, h.checksum, h.life, h.sequence);
     return std::nullopt;
   }
   return stamp{{h.life, h.sequence}, {h.node, h.pid}};

@@ -1,4 +1,4 @@
-// What a member of the campaign multicasts: who sent it, as which message of which life, and a checksum over all of it.
+// The payload of a member of the campaign: sender, life, sequence and a checksum over all of it.
 #pragma once
 
 #include <cstddef>
@@ -16,14 +16,14 @@ struct stamp {
   checker::address sender;
 };
 
-/// A message carries its stamp only if it has this room.
+/// The smallest message that has room for a stamp.
 inline constexpr std::size_t stamped_bytes_min = 40;
 
 /// Fills all of `into`, which is at least stamped_bytes_min long.
 void write_stamped(std::span<std::byte> into, const stamp& by);
-/// The stamp; or nothing, and in `wrong` what is.
+/// Returns the stamp; or nothing, with the reason in `wrong`.
 std::optional<stamp> read_stamped(std::span<const std::byte> from, std::string& wrong);
-/// Over any bytes.
+/// A checksum of any bytes.
 std::uint64_t checksum(std::span<const std::byte> bytes) noexcept;
 
 }  // namespace cpgring::campaign

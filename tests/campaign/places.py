@@ -1,4 +1,4 @@
-"""Where the campaign runs: what answers as the CPG service there, and how it is made to fail. Each node's service has the same verbs."""
+"""The places of the campaign: the CPG service of each place, and how to make it fail. Every service has the same verbs."""
 import glob
 import os
 import re
@@ -8,12 +8,12 @@ import subprocess
 import tempfile
 
 PATIENCE_S = 60
-LEAKS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lsan.supp")  # of others, where there is a sanitizer
+LEAKS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lsan.supp")  # known leaks of other libraries, for LeakSanitizer
 
 
 class Clocks:
-    """A wall clock for each node, which jumps when it is told; the steady clock goes on, as it does in life.
-    The files last as long as this does: services go by them, and are told to end by way of them, when their run is long over."""
+    """A wall clock for each node that jumps on command; the steady clock is not affected.
+    The files live as long as this object: services use them until they are stopped, which may be after their run."""
 
     def __init__(self, nodes):
         self.library = next(iter(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")), None)
@@ -43,7 +43,7 @@ class Clocks:
             shim.write(f'#!/bin/sh\nexec env {settings} {shutil.which("corosync")} "$@"\n')
 
     def path_of_corosync(self, node):
-        """A PATH on which corosync, and nothing else that starts it, goes by this clock: what calls exec leaves libfaketime's files in /dev/shm."""
+        """A PATH on which only corosync itself uses this clock: a program that calls exec leaves libfaketime's files in /dev/shm."""
         return self.file(node) + ".bin:" + os.environ["PATH"]
 
 
@@ -69,7 +69,7 @@ def lives(pid):
 
 
 def sweep(shm):
-    """Who is killed leaves behind its rings, its black box, what libfaketime has made there; who of them is dead is in the name."""
+    """Removes what killed processes left behind: rings, black boxes, libfaketime's files. The names contain the process ids."""
     for entry in os.scandir(shm):
         if not entry.name.startswith(("qb-", "faketime_", "sem.faketime_")) or any(map(lives, re.findall(r"[-_](\d+)", entry.name)[:2])):
             continue
@@ -78,7 +78,7 @@ def sweep(shm):
 
 class Place:
     def __init__(self):
-        self.full = set()  # nodes whose /dev/shm is
+        self.full = set()  # nodes whose /dev/shm is full
 
     def fill(self, node):
         self.full.add(node)
@@ -115,7 +115,7 @@ class Embedded(Place):
     def start(self, _node):
         if self.process is not None and self.process.poll() is None:
             return
-        # Named after corosync's service: the name of one that was killed is free at once.
+        # The name of a killed service is free at once.
         self.process = subprocess.Popen([self.cpgring, "serve", "--name", self.name, *self.arguments], stdin=subprocess.DEVNULL, stderr=self.errors,
                                         stdout=subprocess.PIPE, text=True, env={**os.environ, "LSAN_OPTIONS": f"suppressions={LEAKS}:print_suppressions=0", **environment_of(self.clocks, 1)})
         line = self.process.stdout.readline()
@@ -152,10 +152,10 @@ class Embedded(Place):
 
     def heal(self):
         self.cont(1)
-        if "--inject" in self.arguments:  # a good one takes its place
+        if "--inject" in self.arguments:  # a service without faults takes its place
             self.term(1)
             at = self.arguments.index("--inject")
-            self.arguments = self.arguments[:at] + self.arguments[at + 4:]  # its faults, --seed and that
+            self.arguments = self.arguments[:at] + self.arguments[at + 4:]  # without --inject and --seed and their values
         self.start(1)
 
 
@@ -167,7 +167,7 @@ class Corosync(Place):
         super().__init__()
         self.cluster = "CLUSTER_CONTROL" in os.environ
         self.nodes = tuple(range(1, int(os.environ["CLUSTER_NODES"]) + 1)) if self.cluster else (1,)
-        self.splits, self.cuts, self.starting = set(), set(), []  # the last: (node, process)
+        self.splits, self.cuts, self.starting = set(), set(), []  # starting: (node, process)
         self.clocks = None
 
     def words(self, verb, node):
@@ -196,7 +196,7 @@ class Corosync(Place):
             control(*self.words("start", node), environment=self.environment_to_start(node))
 
     def start_unattended(self, node):
-        """Does not wait until it answers: it may not, while things are as they are."""
+        """Does not wait for the service to answer, which it may not do before the fault ends."""
         if self.may_start(node):
             process = subprocess.Popen(control_command(*self.words("start", node)), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                        stderr=subprocess.DEVNULL, env=self.environment_to_start(node))
@@ -231,7 +231,7 @@ class Corosync(Place):
     def unsplit(self, node, other):
         self.splits.discard((node, other))
         control("unsplit", node, other)
-        for a, b in self.splits:  # ports have one mark each: another path's is gone too
+        for a, b in self.splits:  # a port has one mark, so the marks of other paths were removed too
             control("split", a, b)
 
     def heal(self, node=None):

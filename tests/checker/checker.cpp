@@ -19,7 +19,9 @@ struct hash {
   }
 };
 
-bool is_in(const event& view, const address& who) { return std::find(view.members.begin(), view.members.end(), who) != view.members.end(); }
+bool is_in(const event& view, const address& who) {
+  return std::find(view.members.begin(), view.members.end(), who) != view.members.end();
+}
 
 std::string name(const message_id& m) { return fmt::format("{}/{}", m.sender, m.sequence); }
 
@@ -62,7 +64,7 @@ class judge {
     }
   }
 
-  /// What one history shows by itself.
+  /// Checks one history by itself.
   void alone(const history& p) {
     std::unordered_set<message_id, hash> delivered, known;
     bool away = false;
@@ -71,14 +73,15 @@ class judge {
         case event::kind::message: {
           ++found_.messages;
           if (away) {
-            complain("membership", fmt::format("{} had left when {} was delivered", p.process, name(e.id)));
+            complain("membership", fmt::format("{} delivered {} after it had left", p.process, name(e.id)));
           }
           const auto sender = sent_.find(e.id.sender);
           if (sender == sent_.end() || e.id.sequence >= sender->second) {
             complain("no creation", fmt::format("{} delivered {}, which nobody sent", p.process, name(e.id)));
           }
           if (unsent_.contains(e.id)) {
-            complain("no creation", fmt::format("{} delivered {}, and its sender was told that nobody would", p.process, name(e.id)));
+            complain("no creation",
+                     fmt::format("{} delivered {}, which was reported as not sent", p.process, name(e.id)));
           }
           if (!delivered.insert(e.id).second) {
             complain("no duplicates", fmt::format("{} delivered {} twice", p.process, name(e.id)));
@@ -96,7 +99,8 @@ class judge {
     }
     for (const message_id& m : known) {
       if (!delivered.contains(m)) {
-        complain("self-delivery", fmt::format("{} was told that {} is known, but did not deliver it", p.process, name(m)));
+        complain("self-delivery",
+                 fmt::format("{} got a confirmation of {}, but did not deliver it", p.process, name(m)));
       }
     }
   }
@@ -108,9 +112,9 @@ class judge {
         next.clear();
       } else if (e.what == event::kind::view) {
         if (!is_in(e, p.self)) {
-          next.clear();  // we left: what is sent until we come back is not for us
+          next.clear();  // this process left: it does not get what is sent until it returns
         }
-        // Whoever left may come back with messages between that we were not to see.
+        // A sender that left may return, with messages between that this process does not get.
         std::erase_if(next, [&](const auto& one) {
           const auto by = sent_by_.find(one.first);
           return by != sent_by_.end() && std::find(e.left.begin(), e.left.end(), by->second) != e.left.end();
@@ -121,8 +125,9 @@ class judge {
           ++at->second;
         }
         if (e.id.sequence > at->second) {
-          complain("no holes", fmt::format("{} delivered {} where {}/{} was to come, and no view or gap tells of it", p.process, name(e.id),
-                                           e.id.sender, at->second));
+          complain("no holes",
+                   fmt::format("{} delivered {} instead of {}/{}, and no view or gap explains that",
+                               p.process, name(e.id), e.id.sender, at->second));
         }
         at->second = std::max(at->second, e.id.sequence + 1);
         static_cast<void>(first);
@@ -149,20 +154,20 @@ class judge {
       }
       ++found_.orders_compared;
       if (last && found->second < last->first) {
-        complain("total order",
-                 fmt::format("{} delivered {} before {}, {} after it", a.process, name(last->second), name(e.id), b.process));
+        complain("total order", fmt::format("{} delivered {} before {}, {} after it", a.process,
+                                            name(last->second), name(e.id), b.process));
       }
       last = {found->second, e.id};
     }
   }
 
-  /// From one view to the next, as one process went; the last may have no end.
+  /// The messages of one process between one view and the next; the last step may have no end.
   struct step {
     const event *before, *after;
     std::vector<message_id> between;
   };
 
-  /// Those between views in which both processes are.
+  /// The steps between views in which both processes are members.
   static std::vector<step> steps(const history& p, const address& other) {
     std::vector<step> all;
     const event* last = nullptr;
@@ -190,10 +195,12 @@ class judge {
   }
 
   static bool same_view(const event& x, const event& y) {
-    return x.ring == y.ring && x.ring != 0 && x.members == y.members && x.joined == y.joined && x.left == y.left;
+    return x.ring == y.ring && x.ring != 0 && x.members == y.members && x.joined == y.joined &&
+           x.left == y.left;
   }
   static bool went_together(const step& x, const step& y) {
-    return same_view(*x.before, *y.before) && x.after != nullptr && y.after != nullptr && same_view(*x.after, *y.after);
+    return same_view(*x.before, *y.before) && x.after != nullptr && y.after != nullptr &&
+           same_view(*x.after, *y.after);
   }
 
   void together(const history& a, const history& b) {
@@ -224,17 +231,19 @@ class judge {
         if (!same_view(*of_a[i].before, *of_b[j].before)) {
           continue;
         }
-        // Both were in the same view here; backwards and forwards from it as long as each follows on the other.
+        // Both were in the same view here. Compares backwards and forwards from it while the steps are
+        // contiguous.
         for (std::size_t k = 1; k <= i && k <= j; ++k) {
           const step &x = of_a[i - k], &y = of_b[j - k];
-          if (x.after != of_a[i - k + 1].before || y.after != of_b[j - k + 1].before || !went_together(x, y) ||
-              !compare_once(i - k, j - k)) {
+          if (x.after != of_a[i - k + 1].before || y.after != of_b[j - k + 1].before ||
+              !went_together(x, y) || !compare_once(i - k, j - k)) {
             break;
           }
         }
         for (std::size_t k = 0; i + k < of_a.size() && j + k < of_b.size(); ++k) {
           const step &x = of_a[i + k], &y = of_b[j + k];
-          const bool follows = k == 0 || (x.before == of_a[i + k - 1].after && y.before == of_b[j + k - 1].after);
+          const bool follows =
+              k == 0 || (x.before == of_a[i + k - 1].after && y.before == of_b[j + k - 1].after);
           if (!follows || !went_together(x, y) || !compare_once(i + k, j + k)) {
             break;
           }
@@ -251,18 +260,21 @@ class judge {
     }
     const auto at = std::mismatch(mine.begin(), mine.end(), theirs.begin(), theirs.end());
     const auto numbered = [](const history& of, const event* view) {
-      return std::count_if(of.events.data(), view, [](const event& e) { return e.what == event::kind::view; }) + 1;
+      return std::count_if(of.events.data(), view,
+                           [](const event& e) { return e.what == event::kind::view; }) +
+             1;
     };
-    complain(
-        "virtual synchrony",
-        fmt::format("{} and {} went together, from view {} and {} to the next of ring {}, with {} and {} messages between; the first to "
-                    "differ is {} here, {} there",
-                    a.process, b.process, numbered(a, x.before), numbered(b, y.before), x.after->ring, mine.size(), theirs.size(),
-                    at.first == mine.end() ? "none" : name(*at.first), at.second == theirs.end() ? "none" : name(*at.second)));
+    complain("virtual synchrony",
+             fmt::format("{} and {} went together from view {} and {} to the next of ring {}, with {} and "
+                         "{} messages between; the first "
+                         "difference is {} here, {} there",
+                         a.process, b.process, numbered(a, x.before), numbered(b, y.before), x.after->ring,
+                         mine.size(), theirs.size(), at.first == mine.end() ? "none" : name(*at.first),
+                         at.second == theirs.end() ? "none" : name(*at.second)));
   }
 
   const std::vector<history>& processes_;
-  std::map<life, std::uint64_t> sent_;  // how many
+  std::map<life, std::uint64_t> sent_;  // number of sent messages
   std::map<life, address> sent_by_;
   std::unordered_set<message_id, hash> unsent_;
   std::map<std::string, std::size_t> told_;
@@ -272,8 +284,8 @@ class judge {
 }  // namespace
 
 std::string verdict::text() const {
-  std::string all = fmt::format("{} messages, {} views; {} orders and {} steps between views compared\n", messages, views, orders_compared,
-                                steps_compared);
+  std::string all = fmt::format("{} messages, {} views; {} orders and {} steps between views compared\n",
+                                messages, views, orders_compared, steps_compared);
   for (const violation& v : violations) {
     all += fmt::format("{}: {}\n", v.promise, v.text);
   }

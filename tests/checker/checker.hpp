@@ -1,17 +1,20 @@
-// Compares what processes of one group delivered, and says where CPG's promises were broken.
+// Compares what the processes of one group delivered, and reports where CPG's promises were broken.
 //
-// - no creation: what is delivered was sent, by the life that it names, and its sender was not told that nobody would deliver it.
-// - no duplicates: one process delivers a message once.
-// - membership: nothing is delivered between the view in which a process left and the one in which it is back.
-// - total order: two processes deliver what both deliver in the same order.
-// - no holes: between two messages of one sender none is missing, unless a view says that the sender was away, or that we were, or a gap,
-//   or the sender was told that it would not be delivered.
-// - self-delivery: what a process was told to be known to all, it delivered itself.
-// - virtual synchrony: two processes that go together from one view to the next delivered the same messages between them.
+// - no creation: a delivered message was sent by the life that it names, and was not reported as not sent.
+// - no duplicates: a process delivers a message once.
+// - membership: a process delivers nothing between the view in which it left and the view in which it
+// returned.
+// - total order: two processes deliver their common messages in the same order.
+// - no holes: between two messages of one sender none is missing, unless a view shows that the sender or the
+// receiver was away, or there is a gap, or the message was reported as not sent.
+// - self-delivery: a process delivered each own message that was confirmed to it.
+// - virtual synchrony: two processes that go together from one view to the next delivered the same messages
+// between these views.
 //
-// Which views of two processes are the same one is not read off their names, because a ring's id comes back (the embedded service has one
-// for ever) and because who lost its connection may have missed some: a message that both delivered, each between equal views, says that
-// these are the same, and from there it goes on, view by view, as far as their views are equal.
+// Views of two processes are not matched by their ids, because ring ids repeat (the embedded service has one
+// for ever) and a process that lost its connection may have missed views. A message that both delivered
+// between equal views shows that these views are the same; from there the views are matched one by one as
+// long as they are equal.
 #pragma once
 
 #include <string>
@@ -22,14 +25,14 @@
 namespace cpgring::checker {
 
 struct violation {
-  std::string promise;  ///< as named above
+  std::string promise;  ///< one of the names above
   std::string text;     ///< which processes, messages, views
 };
 
 struct verdict {
   std::vector<violation> violations;  ///< at most 20 of each promise; `more` counts the rest
   std::uint64_t more = 0;
-  // What was looked at: a verdict over nothing says nothing.
+  // How much was compared: a verdict over nothing proves nothing.
   std::uint64_t messages = 0, views = 0, orders_compared = 0, steps_compared = 0;
 
   [[nodiscard]] bool good() const noexcept { return violations.empty(); }

@@ -11,8 +11,9 @@ namespace cpgring::checker {
 namespace {
 
 constexpr std::pair<event::kind, const char*> words[] = {
-    {event::kind::message, "message"}, {event::kind::view, "view"},   {event::kind::ring, "ring"},    {event::kind::gap, "gap"},
-    {event::kind::sent, "sent"},       {event::kind::known, "known"}, {event::kind::unsent, "unsent"}};
+    {event::kind::message, "message"}, {event::kind::view, "view"}, {event::kind::ring, "ring"},
+    {event::kind::gap, "gap"},         {event::kind::sent, "sent"}, {event::kind::known, "known"},
+    {event::kind::unsent, "unsent"}};
 
 std::string text_of(const std::vector<address>& list) {
   std::string text;
@@ -25,7 +26,8 @@ std::string text_of(const std::vector<address>& list) {
 bool parse(const std::string& text, address& into) {
   std::istringstream in(text);
   char colon = 0;
-  return (in >> into.node >> colon >> into.pid) && colon == ':' && in.peek() == std::istringstream::traits_type::eof();
+  return (in >> into.node >> colon >> into.pid) && colon == ':' &&
+         in.peek() == std::istringstream::traits_type::eof();
 }
 
 bool parse(const std::string& text, std::vector<address>& into) {
@@ -45,7 +47,8 @@ bool parse(const std::string& line, event& into) {
   std::istringstream in(line);
   std::string word;
   in >> word;
-  const auto* found = std::find_if(std::begin(words), std::end(words), [&](const auto& one) { return one.second == word; });
+  const auto* found =
+      std::find_if(std::begin(words), std::end(words), [&](const auto& one) { return one.second == word; });
   if (found == std::end(words)) {
     return false;
   }
@@ -85,7 +88,8 @@ void write(std::ostream& out, const event& one) {
     case event::kind::unsent: out << ' ' << one.id.sender << ' ' << one.id.sequence; break;
     case event::kind::ring: out << ' ' << one.ring; break;
     case event::kind::view:
-      out << ' ' << one.ring << ' ' << text_of(one.members) << ' ' << text_of(one.joined) << ' ' << text_of(one.left);
+      out << ' ' << one.ring << ' ' << text_of(one.members) << ' ' << text_of(one.joined) << ' '
+          << text_of(one.left);
       break;
     case event::kind::gap: break;
   }
@@ -114,7 +118,7 @@ std::optional<history> read(std::istream& in, std::string& error) {
       if (torn) {
         break;
       }
-      error = fmt::format("line {} is no event: '{}'", number, line);
+      error = fmt::format("line {} is not an event: '{}'", number, line);
       return std::nullopt;
     }
     if (!torn) {

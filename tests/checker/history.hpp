@@ -1,5 +1,6 @@
-// What one process of a group delivered, in its order: what the checker compares between processes. Written and read as lines of text, so
-// that processes on several nodes can be compared afterwards, and people can read them.
+// The history of one process of a group: its events in order, which the checker compares between processes.
+// Histories are written and read as lines of text, so that processes on several nodes can be compared later
+// and people can read them.
 #pragma once
 
 #include <compare>
@@ -11,12 +12,13 @@
 
 namespace cpgring::checker {
 
-/// One life of a sender: of a handle, from a join to the loss of its connection. Chosen by it, and carried in each of its messages.
+/// One life of a sender: a handle from a join to the loss of its connection. The sender chooses the number
+/// and puts it into each message.
 using life = std::uint64_t;
 
 struct message_id {
   life sender = 0;
-  std::uint64_t sequence = 0;  ///< 0, 1, 2 ... in that life
+  std::uint64_t sequence = 0;  ///< 0, 1, 2 ... within the life
   friend auto operator<=>(const message_id&, const message_id&) = default;
 };
 
@@ -27,17 +29,17 @@ struct address {
 
 struct event {
   enum class kind {
-    message,  ///< was delivered
+    message,  ///< a message was delivered
     view,     ///< a membership view was delivered
     ring,     ///< the nodes of the cluster changed
-    gap,      ///< the connection was lost: what follows belongs to a new life, and what happened between is not known
-    sent,     ///< of this process: handed to the service, which took it
-    known,    ///< of this process: was told that its message has come back in total order
-    unsent    ///< of this process: was told that nobody will deliver its message
+    gap,      ///< the connection was lost: a new life follows, and events between are unknown
+    sent,     ///< an own message was handed to the service
+    known,    ///< an own message was confirmed: it is in the total order
+    unsent    ///< an own message was reported as not sent: nobody delivers it
   };
   kind what = kind::message;
-  message_id id;                               // message, sent, known, unsent
-  std::uint64_t ring = 0;                      // view: the ring it was installed in, 0 if not known; ring: the new one
+  message_id id;           // message, sent, known, unsent
+  std::uint64_t ring = 0;  // view: the ring of its installation, 0: unknown; ring: the new ring
   std::vector<address> members, joined, left;  // view
 
   friend bool operator==(const event&, const event&) = default;
@@ -50,10 +52,10 @@ struct history {
 };
 
 void write(std::ostream& out, const event& one);
-/// `process` NODE:PID first, then the events.
+/// Writes `process` NODE:PID, then the events.
 void write(std::ostream& out, const history& all);
-/// Nothing, and what is wrong with which line in `error`, unless every line is one that write() makes. The last line may be torn: a process
-/// may have been killed while it wrote.
+/// Reads lines that write() makes. Returns nothing, with the wrong line in `error`, if a line is invalid. The
+/// last line may be incomplete: a process may have been killed while it wrote.
 std::optional<history> read(std::istream& in, std::string& error);
 
 }  // namespace cpgring::checker

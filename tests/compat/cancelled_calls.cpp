@@ -1,5 +1,6 @@
-// pthread_cancel() of a thread that waits for a stopped service: the thread ends, and other threads can use the handle as before.
-// cancelled_calls CPGRING, where no service "cpg" runs, with our libcpg.so.4 and CPGRING_LIBCPG_DEADLINE_MS=0.
+// pthread_cancel() of a thread that waits for a stopped service: the thread ends, and other threads can still
+// use the handle. Usage: cancelled_calls CPGRING, where no service "cpg" runs, with our libcpg.so.4 and
+// CPGRING_LIBCPG_DEADLINE_MS=0.
 #include <pthread.h>
 #include <time.h>
 
@@ -67,7 +68,7 @@ class thread {
         },
         this);
   }
-  /// Returns when the thread waits in the kernel. The service is stopped, so it goes on waiting.
+  /// Returns when the thread waits in the kernel. The service is stopped, so the thread keeps waiting.
   void until_it_waits() const {
     for (int quiet = 0; quiet < 20; ::usleep(1000)) {
       std::ifstream file("/proc/self/task/" + std::to_string(tid_) + "/stat");
@@ -77,7 +78,7 @@ class thread {
     }
   }
   void cancel() { ::pthread_cancel(thread_); }
-  /// Its end, for which it gets long.
+  /// Waits up to 60 s for the thread to end, and checks that it was cancelled.
   void expect_cancelled(const char* what) {
     timespec until{};
     ::clock_gettime(CLOCK_REALTIME, &until);
@@ -88,7 +89,7 @@ class thread {
       std::_Exit(1);
     }
     if (how != PTHREAD_CANCELED) {
-      complain(what, "the call came back");
+      complain(what, "the call returned");
     }
   }
 
@@ -99,18 +100,20 @@ class thread {
 };
 
 int messages = 0;
-void count(cpg_handle_t, const cpg_name*, std::uint32_t, std::uint32_t, void*, std::size_t size) { messages += size == 7 ? 1 : 0; }
+void count(cpg_handle_t, const cpg_name*, std::uint32_t, std::uint32_t, void*, std::size_t size) {
+  messages += size == 7 ? 1 : 0;
+}
 
-/// A message makes its way, and the handle ends as it should.
+/// Checks that a query is answered, a message is delivered, and the handle can be finalized.
 void expect_good(const char* what, cpg_handle_t h, bool still_member) {
   unsigned int node = 0;
   if (cpg_local_get(h, &node) != CS_OK) {
-    complain(what, "the next question is not answered");
+    complain(what, "the next query is not answered");
   }
   messages = 0;
   if (still_member) {
     if (send(h, 7) != CS_OK) {
-      complain(what, "the next message is not taken");
+      complain(what, "the next message is refused");
     }
     for (int i = 0; i < 600 && messages == 0; ++i) {
       pollfd readable{-1, POLLIN, 0};
@@ -119,11 +122,11 @@ void expect_good(const char* what, cpg_handle_t h, bool still_member) {
       }
     }
     if (messages != 1) {
-      complain(what, "the next message does not come");
+      complain(what, "the next message does not arrive");
     }
   }
   if (cpg_finalize(h) != CS_OK || cpg_finalize(h) != CS_ERR_BAD_HANDLE) {
-    complain(what, "it can't be finalized");
+    complain(what, "the handle can't be finalized");
   }
 }
 
@@ -145,7 +148,7 @@ void cancel_each_call(const char* cpgring) {
   }
 }
 
-/// Two threads ask by the same handle: the second waits for the first.
+/// Two threads use the same handle: the second waits for the first.
 void cancel_behind_another(const char* cpgring) {
   constexpr const char* what = "cpg_local_get, behind another thread's";
   const service own(cpgring);
@@ -168,7 +171,7 @@ void cancel_behind_another(const char* cpgring) {
   std::printf("%s\n", what);
 }
 
-/// A handle whose cpg_finalize() was cancelled is finalized.
+/// A handle is finalized even if its cpg_finalize() was cancelled.
 void cancel_finalize(const char* cpgring) {
   constexpr const char* what = "cpg_finalize";
   const service own(cpgring);
@@ -176,7 +179,7 @@ void cancel_finalize(const char* cpgring) {
   own.stop();
   thread dispatches([h] {
     if (cpg_dispatch(h, CS_DISPATCH_BLOCKING) != CS_ERR_BAD_HANDLE) {
-      complain(what, "a blocked cpg_dispatch does not hear of it");
+      complain(what, "a blocked cpg_dispatch does not return CS_ERR_BAD_HANDLE");
     }
     ::pthread_exit(PTHREAD_CANCELED);
   });
@@ -188,7 +191,7 @@ void cancel_finalize(const char* cpgring) {
   dispatches.expect_cancelled(what);
   unsigned int node = 0;
   if (cpg_local_get(h, &node) != CS_ERR_BAD_HANDLE) {
-    complain(what, "the handle is still there");
+    complain(what, "the handle still exists");
   }
   std::printf("%s\n", what);
 }
@@ -198,7 +201,8 @@ void cancel_finalize(const char* cpgring) {
 int main(int argc, char** argv) {
   const char* const deadline = std::getenv("CPGRING_LIBCPG_DEADLINE_MS");
   if (argc != 2 || deadline == nullptr || std::string(deadline) != "0" || on_stock()) {
-    std::fprintf(stderr, "cancelled_calls CPGRING, with CPGRING_LIBCPG_DEADLINE_MS=0 and our libcpg.so.4 loaded\n");
+    std::fprintf(stderr,
+                 "cancelled_calls CPGRING, with CPGRING_LIBCPG_DEADLINE_MS=0 and our libcpg.so.4 loaded\n");
     return 64;
   }
   cancel_each_call(argv[1]);

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Runs every case of the program `conformance` on stock libcpg and on ours, and compares what it says.
+"""Runs every case of the program `conformance` on stock libcpg and on ours, and compares the output.
 
     conformance.py PROGRAM LIBRARY_DIRECTORY [--serve CPGRING] [--only PREFIX] [-v]
 
-Where the two differ, the difference is listed in expected_differences.py with its reason, or it is a failure; and so is one that is listed
-and no longer there. With --serve the service is an embedded one, and the cases that kill or stop it are run too.
+A difference that expected_differences.py does not list with its reason is a failure, and so is a listed difference that no longer exists.
+With --serve the service is an embedded one, and the cases that kill or stop it run too.
 """
 import argparse
 import os
@@ -16,12 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from expected_differences import DIFFERENCES, DIFFERENCES_ON
 
-# A call that hangs is told from one that waits: ours give up after the deadline that is set below.
+# Distinguishes calls that hang from calls that wait: ours time out at the deadline below.
 PATIENCE_S = 10
 DEADLINE_MS = 700
-# With this in CPGRING_LIBCPG_STOCK these cases are as in stock libcpg.
+# With this word in CPGRING_LIBCPG_STOCK these cases behave as in stock libcpg.
 SWITCHES = {"unjoined-send": ["send/not_joined", "leave/then_send"], "leave-name": ["leave/another_groups_name"]}
-# With this in the environment cpg_initialize answers CS_ERR_INVALID_PARAM.
+# With this environment cpg_initialize returns CS_ERR_INVALID_PARAM.
 REFUSED = [{"CPGRING_LIBCPG_STOCK": "no-such-quirk"}, {"CPGRING_LIBCPG_DEADLINE_MS": "soon"}, {"CPGRING_LIBCPG_DEADLINE_MS": "-1"},
            {"CPGRING_LIBCPG_SERVICE_UID": "nobody"}, {"CPGRING_LIBCPG_SERVICE_UID": "4294967295"}]
 NEEDS_ITS_OWN_SERVICE = ("gone/", "stopped/", "zcb/of_a_foreign_buffer")
@@ -78,7 +78,7 @@ def main():
     parser.add_argument("library")
     parser.add_argument("--serve")
     parser.add_argument("--only", default="")
-    parser.add_argument("--sanitized", action="store_true", help="leave out what a sanitizer changes: how much stack a thread has")
+    parser.add_argument("--sanitized", action="store_true", help="leave out the cases that depend on the stack size of a thread")
     parser.add_argument("-v", action="store_true")
     o = parser.parse_args()
     cases = [c for c in subprocess.run([o.program, "--list"], stdout=subprocess.PIPE, text=True, check=True).stdout.split() if
@@ -92,7 +92,7 @@ def main():
     if not o.serve:
         own = [c for c in cases if c.startswith(NEEDS_ITS_OWN_SERVICE)]
         cases = [c for c in cases if c not in own]
-        print(f"{len(own)} cases end the service and are run on the embedded one alone")
+        print(f"{len(own)} cases stop the service and run only on an embedded one")
     shared = [c for c in cases if not c.startswith(NEEDS_ITS_OWN_SERVICE)]
     service = serve(o.serve) if o.serve and shared else None
 
@@ -138,7 +138,7 @@ def main():
             if case in same:
                 print(f"same: {case}\n" + "\n".join("        " + line for line in stock.splitlines()))
     for case, stock, ours in wrong:
-        why = "no longer differs; take it off the list" if stock == ours else "WRONG"
+        why = "no longer differs; remove it from expected_differences.py" if stock == ours else "WRONG"
         print(f"{why}: {case}      (stock on the left)")
         print("\n".join(lines_beside(stock, ours)))
     groups = sorted({c.split("/")[0] for c, _, _ in results})

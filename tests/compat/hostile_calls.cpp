@@ -1,6 +1,8 @@
-// Calls of libcpg on a service that lies; run with our libcpg.so.4 where no service "cpg" is.
+// Calls of libcpg on a service that sends invalid data; runs with our libcpg.so.4 where no service "cpg"
+// exists.
 //
-// The suite service_uid is run once more for each value of CPGRING_LIBCPG_SERVICE_UID: a process reads it once.
+// The suite service_uid runs again for each value of CPGRING_LIBCPG_SERVICE_UID, because a process reads it
+// once.
 #include <unistd.h>
 
 #include <corosync/cpg.h>
@@ -39,17 +41,19 @@ cpg_name named(std::string_view text) {
   return name;
 }
 
-/// A handle that is closed at the end.
+/// A handle that is finalized at the end of its scope.
 class program {
  public:
   program() {
     cpg_model_v1_data_t calls{};
     calls.model = CPG_MODEL_V1;
-    calls.cpg_deliver_fn = [](cpg_handle_t h, const cpg_name*, std::uint32_t, std::uint32_t, void* data, std::size_t size) {
+    calls.cpg_deliver_fn = [](cpg_handle_t h, const cpg_name*, std::uint32_t, std::uint32_t, void* data,
+                              std::size_t size) {
       of(h).messages.emplace_back(static_cast<const char*>(data), size);
     };
-    calls.cpg_confchg_fn = [](cpg_handle_t h, const cpg_name* group, const cpg_address*, std::size_t, const cpg_address*, std::size_t,
-                              const cpg_address*, std::size_t) { of(h).views.emplace_back(group->value, group->length); };
+    calls.cpg_confchg_fn = [](cpg_handle_t h, const cpg_name* group, const cpg_address*, std::size_t,
+                              const cpg_address*, std::size_t, const cpg_address*,
+                              std::size_t) { of(h).views.emplace_back(group->value, group->length); };
     opened = cpg_model_initialize(&handle, CPG_MODEL_V1, reinterpret_cast<cpg_model_data_t*>(&calls), &told);
   }
   program(const program&) = delete;
@@ -67,7 +71,7 @@ class program {
     const auto name = named(group);
     return cpg_leave(handle, &name);
   }
-  /// Until there are so many, or an error.
+  /// Dispatches until that many messages and views have arrived, or a call fails.
   cs_error_t dispatch(std::size_t messages, std::size_t views) const {
     cs_error_t code = CS_OK;
     while (code == CS_OK && (told.messages.size() < messages || told.views.size() < views)) {
@@ -88,15 +92,15 @@ class program {
   }
 };
 
-/// The service, whose answers the test replaces.
-struct hostile_calls : testing::Test {
+/// A hostile service whose answers the test replaces.
+struct hostile_calls : ::testing::Test {
   void SetUp() override {
     if (std::getenv("CPGRING_LIBCPG_SERVICE_UID") != nullptr) {
-      GTEST_SKIP() << "once is enough";
+      GTEST_SKIP() << "does not depend on CPGRING_LIBCPG_SERVICE_UID";
     }
   }
   std::atomic<std::int32_t> code{wire::status::ok};
-  std::atomic<int> lied_to{-1};  // the request
+  std::atomic<int> lied_to{-1};  // id of the request that gets the false answer
   hostile_service service{[this](hostile_service::client& c, wire::request id, hostile_service::bytes) {
                             if (static_cast<int>(id) != lied_to) {
                               return false;
@@ -148,7 +152,7 @@ const std::vector<call> calls{
      }},
 };
 
-TEST_F(hostile_calls, answer_library_for_a_code_that_is_none) {
+TEST_F(hostile_calls, return_library_for_an_invalid_status_code) {
   for (const auto& one : calls) {
     for (const std::int32_t lie : {0, -1, -13, 29, 31, 99, 101, 257, 1001, 65537, INT_MAX, INT_MIN}) {
       const program p;
@@ -162,11 +166,12 @@ TEST_F(hostile_calls, answer_library_for_a_code_that_is_none) {
   }
 }
 
-TEST_F(hostile_calls, answer_library_for_a_bare_ok_where_more_is_due) {
+TEST_F(hostile_calls, return_library_for_a_truncated_ok_answer) {
   code = wire::status::ok;
   for (const auto& one : calls) {
-    if (one.request == wire::request::join || one.request == wire::request::leave || one.request == wire::request::partial_multicast) {
-      continue;  // there it is the whole answer
+    if (one.request == wire::request::join || one.request == wire::request::leave ||
+        one.request == wire::request::partial_multicast) {
+      continue;  // the status is the whole answer
     }
     const program p;
     ASSERT_EQ(p.opened, CS_OK);
@@ -177,7 +182,7 @@ TEST_F(hostile_calls, answer_library_for_a_bare_ok_where_more_is_due) {
   }
 }
 
-TEST_F(hostile_calls, pass_on_what_is_a_code) {
+TEST_F(hostile_calls, return_valid_status_codes_unchanged) {
   for (const std::int32_t honest : {CS_ERR_TRY_AGAIN, CS_ERR_NOT_EXIST, CS_ERR_SECURITY}) {
     const program p;
     ASSERT_EQ(p.opened, CS_OK);
@@ -188,7 +193,7 @@ TEST_F(hostile_calls, pass_on_what_is_a_code) {
   }
 }
 
-TEST_F(hostile_calls, never_ask_for_members_in_one_request) {
+TEST_F(hostile_calls, list_members_by_iteration_never_in_one_request) {
   std::vector<hostile_service::row> rows;
   for (std::uint32_t i = 0; i < 500; ++i) {
     rows.push_back({"crowd", 1 + i % 2, 10000 - i});
@@ -207,16 +212,18 @@ TEST_F(hostile_calls, never_ask_for_members_in_one_request) {
   }
   EXPECT_EQ(list[CPG_MEMBERS_MAX].pid, 0U);
   unsigned node = 0;
-  ASSERT_EQ(cpg_local_get(p.handle, &node), CS_OK);  // behind the end of the walk
+  ASSERT_EQ(cpg_local_get(p.handle, &node), CS_OK);  // answered after the iteration was finalized
   EXPECT_EQ(service.iterations(), 0U);
   EXPECT_EQ(service.asked(wire::request::membership), 0U);
 }
 
 TEST_F(hostile_calls, end_a_handle_that_gets_an_event_of_another_group) {
   using make = std::function<std::vector<std::byte>(const char*)>;
-  for (const make& event : {make([](const char* group) { return message_event(group, 1, "not for you"); }),
-                            make([](const char* group) { return view_event(group, 77); }),
-                            make([](const char* group) { return fragment_event(group, 1, 1, wire::fragment_type::first, "n"); })}) {
+  for (const make& event :
+       {make([](const char* group) { return message_event(group, 1, "not for you"); }),
+        make([](const char* group) { return view_event(group, 77); }), make([](const char* group) {
+          return fragment_event(group, 1, 1, wire::fragment_type::first, "n");
+        })}) {
     const program p;
     ASSERT_EQ(p.opened, CS_OK);
     ASSERT_EQ(p.join("mine"), CS_OK);
@@ -230,14 +237,14 @@ TEST_F(hostile_calls, end_a_handle_that_gets_an_event_of_another_group) {
     EXPECT_EQ(p.dispatch(9, 9), CS_ERR_LIBRARY);
     EXPECT_EQ(p.told.messages, std::vector<std::string>{"before"});
     EXPECT_EQ(p.told.views, std::vector<std::string>{"mine"});
-    EXPECT_EQ(cpg_dispatch(p.handle, CS_DISPATCH_ALL), CS_ERR_LIBRARY) << "it has ended";
+    EXPECT_EQ(cpg_dispatch(p.handle, CS_DISPATCH_ALL), CS_ERR_LIBRARY) << "the handle has ended";
     unsigned node = 0;
     EXPECT_EQ(cpg_local_get(p.handle, &node), CS_ERR_LIBRARY);
     EXPECT_EQ(p.told.messages.size(), 1U);
   }
 }
 
-TEST_F(hostile_calls, end_a_handle_in_no_group_that_gets_an_event_of_one) {
+TEST_F(hostile_calls, end_a_handle_in_no_group_that_gets_an_event) {
   const program p;
   ASSERT_EQ(p.opened, CS_OK);
   unsigned node = 0;
@@ -248,7 +255,7 @@ TEST_F(hostile_calls, end_a_handle_in_no_group_that_gets_an_event_of_one) {
 }
 
 // The embedded service lets a handle that has left join another group.
-TEST_F(hostile_calls, hand_out_all_groups_that_were_joined_one_after_the_other) {
+TEST_F(hostile_calls, deliver_the_events_of_all_groups_joined_one_after_another) {
   const program p;
   ASSERT_EQ(p.opened, CS_OK);
   for (const char* group : {"first", "second", "third"}) {
@@ -261,17 +268,17 @@ TEST_F(hostile_calls, hand_out_all_groups_that_were_joined_one_after_the_other) 
   EXPECT_EQ(p.told.views, (std::vector<std::string>{"first", "first", "second", "second", "third", "third"}));
 }
 
-TEST_F(hostile_calls, keep_few_of_the_messages_that_are_begun_without_end) {
+TEST_F(hostile_calls, keep_only_a_few_unfinished_messages) {
   const program p;
   ASSERT_EQ(p.opened, CS_OK);
   ASSERT_EQ(p.join("mine"), CS_OK);
   std::size_t sent = 0;
-  while (sent < 20000) {  // as many as the ring takes, in turn
+  while (sent < 20000) {  // in portions that fit into the ring
     ASSERT_EQ(service.with("mine",
                            [&](hostile_service::client& c) {
                              for (std::uint32_t i = 0; i < 1000; ++i) {
-                               c.send(fragment_event("mine", 100 + static_cast<std::uint32_t>(sent++), 0xFFFFFFFF,
-                                                     wire::fragment_type::first, "x"));
+                               c.send(fragment_event("mine", 100 + static_cast<std::uint32_t>(sent++),
+                                                     0xFFFFFFFF, wire::fragment_type::first, "x"));
                              }
                              c.send(message_event("mine", 1, "whole"));
                            }),
@@ -280,7 +287,8 @@ TEST_F(hostile_calls, keep_few_of_the_messages_that_are_begun_without_end) {
   }
   ASSERT_EQ(service.with("mine",
                          [](hostile_service::client& c) {
-                           for (std::uint32_t i = 0; i < 1024; ++i) {  // until those that are kept count as abandoned
+                           // Until the unfinished messages count as abandoned.
+                           for (std::uint32_t i = 0; i < 1024; ++i) {
                              c.send(fragment_event("mine", 8, 2, wire::fragment_type::middle, "x"));
                            }
                            c.send(fragment_event("mine", 7, 4, wire::fragment_type::first, "ab"));
@@ -293,7 +301,7 @@ TEST_F(hostile_calls, keep_few_of_the_messages_that_are_begun_without_end) {
 
 TEST(service_uid, of_a_plain_user_is_refused_unless_the_environment_names_it) {
   if (::geteuid() != 0) {
-    GTEST_SKIP() << "only root can be somebody else";
+    GTEST_SKIP() << "needs root, to run a service as another user";
   }
   std::optional<hostile_service> service;
   {

@@ -1,4 +1,5 @@
-// Loads and unloads libcpg again and again, with a handle in between: nothing grows. loaded_again LIBRARY, where a service "cpg" runs.
+// Loads and unloads libcpg repeatedly, with a handle in between, and checks that nothing grows. Usage:
+// loaded_again LIBRARY, where a service "cpg" runs.
 #include <dlfcn.h>
 #include <malloc.h>
 
@@ -21,7 +22,8 @@ bool open_and_close(const char* library) {
   const auto finalize = reinterpret_cast<decltype(&cpg_finalize)>(::dlsym(loaded, "cpg_finalize"));
   cpg_callbacks_t none{};
   cpg_handle_t handle = 0;
-  const bool good = initialize != nullptr && finalize != nullptr && initialize(&handle, &none) == CS_OK && finalize(handle) == CS_OK;
+  const bool good = initialize != nullptr && finalize != nullptr && initialize(&handle, &none) == CS_OK &&
+                    finalize(handle) == CS_OK;
   ::dlclose(loaded);
   return good;
 }
@@ -60,7 +62,7 @@ int main(int argc, char** argv) {
     }
   }
   const auto grown = static_cast<long>(::mallinfo2().uordblks) - static_cast<long>(heap);
-  std::printf("after %d rounds: %+ld mappings, %+ld descriptors, %+ld bytes of heap\n", rounds, static_cast<long>(mappings() - maps),
-              static_cast<long>(descriptors() - fds), grown);
+  std::printf("after %d rounds: %+ld mappings, %+ld descriptors, %+ld bytes of heap\n", rounds,
+              static_cast<long>(mappings() - maps), static_cast<long>(descriptors() - fds), grown);
   return mappings() == maps && descriptors() == fds && grown < rounds * 16 ? 0 : 1;
 }

@@ -1,4 +1,4 @@
-// One at a time, and a thread that waits for its turn can be cancelled.
+// The lock admits one thread at a time, and a waiting thread can be cancelled.
 #include "compat/request_lock.hpp"
 
 #include <pthread.h>
@@ -17,7 +17,7 @@ namespace {
 using cpgring::compat::request_lock;
 using cpgring::compat::uncancelled;
 
-TEST(request_lock, lets_one_in_at_a_time) {
+TEST(request_lock, admits_one_thread_at_a_time) {
   request_lock lock;
   constexpr int each = 20000;
   int count = 0;
@@ -36,7 +36,7 @@ TEST(request_lock, lets_one_in_at_a_time) {
   EXPECT_EQ(count, 4 * each);
 }
 
-TEST(request_lock, is_tried_without_waiting) {
+TEST(request_lock, try_lock_does_not_wait) {
   request_lock lock;
   EXPECT_TRUE(lock.try_lock());
   EXPECT_FALSE(lock.try_lock());
@@ -75,7 +75,7 @@ struct waiter {
   std::atomic<pid_t> tid{0};
 };
 
-TEST(request_lock, of_a_thread_that_waits_and_is_cancelled_goes_to_the_next) {
+TEST(request_lock, goes_to_the_next_waiter_when_a_waiting_thread_is_cancelled) {
   request_lock lock;
   lock.lock();
   waiter cancelled(lock), next(lock);

@@ -1,4 +1,4 @@
-// Opens a handle and prints what cpg_initialize() says; for set_uid.sh.
+// Opens a handle and prints the result of cpg_initialize(); for set_uid.sh.
 #include <corosync/cpg.h>
 #include <cstdio>
 

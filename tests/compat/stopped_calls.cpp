@@ -1,5 +1,6 @@
-// Every call of libcpg on a service that is stopped: none may wait longer than CPGRING_LIBCPG_DEADLINE_MS. stopped_calls CPGRING, where no
-// service "cpg" runs, with our libcpg.so.4. Dispatching in the modes that wait for an event is left out: that is what they are for.
+// Every call of libcpg on a stopped service: none may wait longer than CPGRING_LIBCPG_DEADLINE_MS. Usage:
+// stopped_calls CPGRING, where no service "cpg" runs, with our libcpg.so.4. The dispatch modes that wait for
+// an event are left out.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -11,13 +12,14 @@ namespace {
 using namespace stopped;
 using steady = std::chrono::steady_clock;
 
-// What a busy machine may add. A call that waited for the service would not come back at all.
+// Extra time for busy machines. A call that waited for the service would never return.
 constexpr long margin_ms = 5000;
 
 struct call {
   const char* what;
-  cs_error_t (*make)(cpg_handle_t, const service&);  // stops the service itself where it has to ask for something before
-  int waits;                                         // how many deadlines it may take
+  /// Stops the service itself, after any request that it needs before.
+  cs_error_t (*make)(cpg_handle_t, const service&);
+  int waits;  // how many deadlines the call may take
 };
 
 const call calls[] = {
@@ -127,8 +129,8 @@ const call calls[] = {
        int fd = 0;
        void* context = nullptr;
        std::uint32_t size = 0;
-       const cs_error_t codes[] = {cpg_flow_control_state_get(h, &state), cpg_fd_get(h, &fd), cpg_context_get(h, &context),
-                                   cpg_max_atomic_msgsize_get(h, &size)};
+       const cs_error_t codes[] = {cpg_flow_control_state_get(h, &state), cpg_fd_get(h, &fd),
+                                   cpg_context_get(h, &context), cpg_max_atomic_msgsize_get(h, &size)};
        for (const cs_error_t code : codes) {
          if (code != CS_OK) {
            return code;
@@ -158,7 +160,8 @@ const call calls[] = {
 int main(int argc, char** argv) {
   const char* const deadline = std::getenv("CPGRING_LIBCPG_DEADLINE_MS");
   if (argc != 2 || deadline == nullptr || on_stock()) {
-    std::fprintf(stderr, "stopped_calls CPGRING, with CPGRING_LIBCPG_DEADLINE_MS set and our libcpg.so.4 loaded\n");
+    std::fprintf(stderr,
+                 "stopped_calls CPGRING, with CPGRING_LIBCPG_DEADLINE_MS set and our libcpg.so.4 loaded\n");
     return 64;
   }
   const long deadline_ms = std::atol(deadline);
@@ -168,7 +171,8 @@ int main(int argc, char** argv) {
     const auto began = steady::now();
     const cs_error_t code = one.make(h, own);
     const long took = std::chrono::duration_cast<std::chrono::milliseconds>(steady::now() - began).count();
-    std::printf("%-76s code %2d, %5ld ms, may wait %5ld\n", one.what, static_cast<int>(code), took, one.waits * deadline_ms);
+    std::printf("%-76s code %2d, %5ld ms, may wait %5ld\n", one.what, static_cast<int>(code), took,
+                one.waits * deadline_ms);
     std::fflush(stdout);
     if (took > one.waits * deadline_ms + margin_ms) {
       complain(one.what, "waited beyond its deadline");

@@ -1,4 +1,5 @@
-// What the programs share that call our libcpg.so.4 on a service which is stopped: `cpgring serve --name cpg`, in a process of its own.
+// Shared by the programs that call our libcpg.so.4 on a stopped service: `cpgring serve --name cpg` in a
+// separate process.
 #pragma once
 
 #include <poll.h>
@@ -23,7 +24,7 @@ inline void complain(const char* what, const char* why) {
   failed = true;
 }
 
-/// `cpgring serve --name cpg`, in a process of its own.
+/// Runs `cpgring serve --name cpg` as a child process.
 class service {
  public:
   explicit service(const char* cpgring) {
@@ -40,7 +41,7 @@ class service {
     ::close(said[1]);
     char line[64];
     if (::read(said[0], line, sizeof line) <= 0) {
-      complain("cpgring serve", "it does not come up");
+      complain("cpgring serve", "does not start");
     }
   }
   ~service() {
@@ -71,11 +72,12 @@ inline cpg_handle_t open_joined(cpg_deliver_fn_t deliver = nullptr) {
   cpg_handle_t h = 0;
   cpg_callbacks_t calls{deliver, nullptr};
   if (cpg_initialize(&h, &calls) != CS_OK || cpg_join(h, &group) != CS_OK) {
-    complain("joining", "not possible while the service runs");
+    complain("joining", "failed although the service runs");
   }
   pollfd own_view{-1, POLLIN, 0};
-  if (cpg_fd_get(h, &own_view.fd) != CS_OK || ::poll(&own_view, 1, 10000) != 1 || cpg_dispatch(h, CS_DISPATCH_ALL) != CS_OK) {
-    complain("joining", "the own view does not come");
+  if (cpg_fd_get(h, &own_view.fd) != CS_OK || ::poll(&own_view, 1, 10000) != 1 ||
+      cpg_dispatch(h, CS_DISPATCH_ALL) != CS_OK) {
+    complain("joining", "the own view does not arrive");
   }
   return h;
 }

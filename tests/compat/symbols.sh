@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Our libcpg.so.4 shows the functions that the stock one shows, all under the version node that programs ask for, and nothing else:
-# symbols.sh LIBRARY
+# Our libcpg.so.4 exports the same functions as the stock one, under the version node that programs need, and nothing else.
+# Usage: symbols.sh LIBRARY
 set -euo pipefail
 ours=$1
 stock=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p | awk '$1 == "libcpg.so.4" && !seen++ {print $NF}')

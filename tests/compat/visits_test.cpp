@@ -1,4 +1,5 @@
-// What a call of cpg_dispatch() keeps, and how it is found when a callback has left by longjmp(): with addresses made up.
+// A visit keeps the resources of one cpg_dispatch() call, and is released by a later call if a callback left
+// by longjmp(). The tests use made-up stack addresses.
 #include "compat/visits.hpp"
 
 #include <array>
@@ -12,14 +13,16 @@ namespace {
 using cpgring::compat::visit;
 using cpgring::compat::visits;
 
-/// A stack of 1000 bytes that grows down, as they do.
-struct visits_of_a_call : testing::Test {
+/// A stack of 1000 bytes that grows downwards.
+struct visits_of_a_call : ::testing::Test {
   std::array<std::byte, 1000> stack{}, other_stack{};
   visits all{{stack.data(), stack.data() + stack.size()}};
   std::shared_ptr<int> handle = std::make_shared<int>();
 
   [[nodiscard]] const void* frame(std::size_t depth) const { return stack.data() + stack.size() - 1 - depth; }
-  [[nodiscard]] const void* elsewhere(std::size_t depth) const { return other_stack.data() + other_stack.size() - 1 - depth; }
+  [[nodiscard]] const void* elsewhere(std::size_t depth) const {
+    return other_stack.data() + other_stack.size() - 1 - depth;
+  }
   [[nodiscard]] long kept() const { return handle.use_count() - 1; }
 };
 
@@ -41,21 +44,21 @@ TEST_F(visits_of_a_call, nest) {
   EXPECT_EQ(kept(), 0);
 }
 
-TEST_F(visits_of_a_call, that_never_ended_are_found_by_the_next_call_at_the_same_depth) {
+TEST_F(visits_of_a_call, that_never_ended_are_released_by_the_next_call_at_the_same_depth) {
   all.begin(frame(10), handle);
   visit& next = all.begin(frame(10), handle);
   EXPECT_EQ(kept(), 1);
   all.end(next);
 }
 
-TEST_F(visits_of_a_call, that_never_ended_are_found_by_a_call_less_deep) {
+TEST_F(visits_of_a_call, that_never_ended_are_released_by_a_call_at_a_lesser_depth) {
   all.begin(frame(10), handle);
   all.begin(frame(20), handle);
   all.sweep(frame(5));
   EXPECT_EQ(kept(), 0);
 }
 
-TEST_F(visits_of_a_call, of_a_caller_stay) {
+TEST_F(visits_of_a_call, of_an_outer_call_stay_open) {
   visit& outer = all.begin(frame(10), handle);
   all.begin(frame(20), handle);  // never ends
   all.sweep(frame(15));
@@ -63,7 +66,7 @@ TEST_F(visits_of_a_call, of_a_caller_stay) {
   all.end(outer);
 }
 
-TEST_F(visits_of_a_call, on_another_stack_stay_whatever_their_address) {
+TEST_F(visits_of_a_call, on_another_stack_stay_open_at_any_address) {
   visit& coroutine = all.begin(elsewhere(10), handle);
   all.sweep(frame(0));
   all.sweep(frame(999));
@@ -72,7 +75,7 @@ TEST_F(visits_of_a_call, on_another_stack_stay_whatever_their_address) {
   all.end(coroutine);
 }
 
-TEST_F(visits_of_a_call, on_another_stack_that_never_ended_are_found_by_the_next_call_at_the_same_place) {
+TEST_F(visits_of_a_call, on_another_stack_that_never_ended_are_released_by_the_next_call_at_the_same_place) {
   all.begin(elsewhere(10), handle);
   visit& next = all.begin(elsewhere(10), handle);
   EXPECT_EQ(kept(), 1);
@@ -88,7 +91,7 @@ TEST_F(visits_of_a_call, end_with_their_thread) {
   EXPECT_EQ(kept(), 0);
 }
 
-TEST_F(visits_of_a_call, give_memory_that_nested_ones_do_not_touch) {
+TEST_F(visits_of_a_call, give_memory_that_nested_visits_do_not_use) {
   visit& outer = all.begin(frame(10), handle);
   std::byte* const mine = outer.room(5000);
   mine[4999] = std::byte{7};
@@ -100,7 +103,7 @@ TEST_F(visits_of_a_call, give_memory_that_nested_ones_do_not_touch) {
   all.end(outer);
 }
 
-TEST_F(visits_of_a_call, use_their_memory_again) {
+TEST_F(visits_of_a_call, reuse_the_memory_of_ended_visits) {
   visit& first = all.begin(frame(10), handle);
   std::byte* const at = first.room(5000);
   all.end(first);
@@ -109,7 +112,7 @@ TEST_F(visits_of_a_call, use_their_memory_again) {
   all.end(second);
 }
 
-TEST_F(visits_of_a_call, keep_a_message_as_long_as_it_is_wanted) {
+TEST_F(visits_of_a_call, keep_a_message_until_drop_kept) {
   visit& one = all.begin(frame(10), handle);
   const std::byte* const at = one.keep(std::vector<std::byte>(3, std::byte{5}));
   EXPECT_EQ(at[2], std::byte{5});
@@ -117,7 +120,7 @@ TEST_F(visits_of_a_call, keep_a_message_as_long_as_it_is_wanted) {
   all.end(one);
 }
 
-TEST(visits, of_this_thread_are_the_same_ones_and_know_its_stack) {
+TEST(visits, of_this_thread_are_one_object_that_knows_the_stack) {
   visits& mine = visits::of_this_thread();
   EXPECT_EQ(&mine, &visits::of_this_thread());
   const auto handle = std::make_shared<int>();

@@ -1,5 +1,6 @@
-// The doorbell bytes that a service owes its clients stay few, however many events they take; see engine/ipc/doorbell_debt.hpp. The service
-// runs with tests/preload/doorbell_counter.cpp in it: corosync under scripts/with-corosync, else `cpgring serve`.
+// The debt of doorbell bytes that a service owes its clients stays small over any number of events; see
+// engine/ipc/doorbell_debt.hpp. tests/preload/doorbell_counter.cpp is loaded into the service: corosync under
+// scripts/with-corosync, else `cpgring serve`.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -16,10 +17,10 @@
 #include <gtest/gtest.h>
 
 #include "base/owned.hpp"
-#include "cpg/encode.hpp"
 #include "preload/doorbell_figures.hpp"
 #include "support/command.hpp"
 #include "support/raw_connection.hpp"
+#include "support/raw_requests.hpp"
 #include "support/service_process.hpp"
 #include "support/world.hpp"
 
@@ -29,16 +30,19 @@ using namespace cpgring;
 using namespace cpgring::test;
 
 constexpr std::uint64_t events = 200000;
-constexpr std::uint64_t allowed = 32768;  // bytes owed: libqb aborts at 2^31, and reads beyond its buffer from the ring's size on
+// Largest debt in bytes. libqb aborts at 2^31, and reads beyond its buffer once the debt exceeds the ring's
+// size.
+constexpr std::uint64_t allowed = 32768;
 
-/// A service that counts its doorbell bytes, and whose count of owed ones begins at `ahead`.
+/// A service that counts its doorbell bytes. libqb's count of owed bytes starts at `ahead`.
 class counted_service {
  public:
   explicit counted_service(std::int64_t ahead) {
     base::unique_fd fd(::open(file_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
     EXPECT_TRUE(fd && ::ftruncate(fd.get(), sizeof(doorbell_figures)) == 0);
-    page_ = base::unique_mapping(::mmap(nullptr, sizeof(doorbell_figures), PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0),
-                                 sizeof(doorbell_figures));
+    page_ = base::unique_mapping(
+        ::mmap(nullptr, sizeof(doorbell_figures), PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0),
+        sizeof(doorbell_figures));
     ::setenv("CPGRING_DOORBELL_FILE", file_.c_str(), 1);
     ::setenv("CPGRING_DOORBELL_AHEAD", std::to_string(ahead).c_str(), 1);
     ::setenv("LD_PRELOAD", CPGRING_PRELOAD_DIR "/libdoorbell_counter.so", 1);
@@ -56,25 +60,27 @@ class counted_service {
   counted_service(const counted_service&) = delete;
   counted_service& operator=(const counted_service&) = delete;
   [[nodiscard]] const std::string& name() const { return service_->name(); }
-  [[nodiscard]] const doorbell_figures& figures() const { return *reinterpret_cast<const doorbell_figures*>(page_.data()); }
+  [[nodiscard]] const doorbell_figures& figures() const {
+    return *reinterpret_cast<const doorbell_figures*>(page_.data());
+  }
   [[nodiscard]] bool lives() const { return service_->pid() == pid_ && !ended(); }
   [[nodiscard]] bool ended() const { return service_->ended(); }
 
  private:
-  const std::string file_ = testing::TempDir() + fmt::format("cpgring-doorbells-{}", ::getpid());
+  const std::string file_ = ::testing::TempDir() + fmt::format("cpgring-doorbells-{}", ::getpid());
   base::unique_mapping page_;
   std::unique_ptr<service_process> service_;
   pid_t pid_ = 0;
 };
 
-/// Multicasts to itself as fast as it goes, through the command, which checks what comes back.
+/// Runs `cpgring load` with one handle and no rate limit; the command checks every delivered message.
 ended exchange(const counted_service& service, wakeup backend, int workers) {
-  return cpgring_command({"load", "--service", service.name(), "--handles", "1", "--messages", std::to_string(events), "--rate", "0",
-                          "--wakeup", std::string(to_string(backend)), "--workers", std::to_string(workers), "--max-message-size",
-                          "1048576"});
+  return cpgring_command({"load", "--service", service.name(), "--handles", "1", "--messages",
+                          std::to_string(events), "--rate", "0", "--wakeup", std::string(to_string(backend)),
+                          "--workers", std::to_string(workers), "--ring-bytes", "1048576"});
 }
 
-/// A client that takes events and never reads its socket, as no library of ours is.
+/// A client that takes events and never reads its socket, unlike the library.
 class never_reads {
  public:
   explicit never_reads(const std::string& service) : connection_(raw_connect(service, 1 << 20)) {
@@ -84,7 +90,8 @@ class never_reads {
     cpg::put(join.data() + w::pid, static_cast<std::uint32_t>(::getpid()));
     send_raw(connection_, join);
   }
-  /// Multicasts `most` times and takes what comes back, until the service has hung up or all has come; how many came.
+  /// Multicasts `most` messages and takes them back, until all have arrived or the service hangs up. Returns
+  /// how many arrived.
   std::uint64_t run(std::uint64_t most) {
     namespace w = cpg::wire::multicast_request;
     auto& ring = connection_.events();
@@ -115,8 +122,9 @@ class never_reads {
   ipc::connection connection_;
 };
 
-class doorbell_debt : public testing::TestWithParam<std::tuple<wakeup, int>> {};
-INSTANTIATE_TEST_SUITE_P(of, doorbell_debt, testing::Combine(testing::ValuesIn(backends_here()), testing::Values(0, 1)),
+class doorbell_debt : public ::testing::TestWithParam<std::tuple<wakeup, int>> {};
+INSTANTIATE_TEST_SUITE_P(of, doorbell_debt,
+                         ::testing::Combine(::testing::ValuesIn(backends_here()), ::testing::Values(0, 1)),
                          [](const auto& info) {
                            return std::string(to_string(std::get<0>(info.param))) +
                                   (std::get<1>(info.param) == 0 ? "_inline" : "_on_a_worker");
@@ -130,28 +138,30 @@ TEST_P(doorbell_debt, stays_small_over_many_events) {
   EXPECT_GT(service.figures().sends, events / 2);
   EXPECT_LT(service.figures().longest, allowed);
   EXPECT_TRUE(service.lives());
-  fmt::print("sends {}, longest {}, refused {}, repaid {}\n", service.figures().sends.load(), service.figures().longest.load(),
-             service.figures().refused.load(), service.figures().repaid.load());
+  fmt::print("sends {}, longest {}, refused {}, repaid {}\n", service.figures().sends.load(),
+             service.figures().longest.load(), service.figures().refused.load(),
+             service.figures().repaid.load());
 }
 
-// As much room as a client of ours may use up, and no more than that.
-TEST_P(doorbell_debt, is_paid_back_to_a_service_that_is_near_its_limit) {
+// The service starts `allowed` bytes below the limit at which libqb aborts.
+TEST_P(doorbell_debt, is_repaid_to_a_service_near_its_limit) {
   const auto [backend, workers] = GetParam();
   counted_service service(INT32_MAX - static_cast<std::int64_t>(allowed));
   const auto told = exchange(service, backend, workers);
   EXPECT_EQ(told.status, 0) << told.out << told.err;
   EXPECT_TRUE(service.lives());
   if (backend == wakeup::futex) {
-    EXPECT_GT(service.figures().refused, 1U);  // the count was set ahead, came down to 0, and was set ahead again
+    // The count was set ahead, fell to 0, and was set ahead again.
+    EXPECT_GT(service.figures().refused, 1U);
     EXPECT_GT(service.figures().repaid, 1U);
   }
 }
 
-class doorbell_debt_of_a_closed_handle : public testing::TestWithParam<int> {};
-INSTANTIATE_TEST_SUITE_P(with, doorbell_debt_of_a_closed_handle, testing::Values(0, 1),
+class doorbell_debt_of_a_closed_handle : public ::testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(with, doorbell_debt_of_a_closed_handle, ::testing::Values(0, 1),
                          [](const auto& info) { return info.param == 0 ? "callbacks_inline" : "a_worker"; });
 
-// Nobody hears of the events that come while a closed handle sends what it was given before.
+// A closed handle sends its queue, and drops the events that arrive meanwhile.
 TEST_P(doorbell_debt_of_a_closed_handle, stays_small_while_its_queue_is_sent) {
   constexpr std::uint64_t messages = 80000;
   counted_service service(0);
@@ -163,15 +173,15 @@ TEST_P(doorbell_debt_of_a_closed_handle, stays_small_while_its_queue_is_sent) {
   std::atomic<std::uint64_t> heard{0};
   std::atomic<int> joined{0};
   const auto open = [&](std::uint32_t pid, bool counts) {
-    callbacks calls;
-    calls.on_state = [&](handle&, const state_change& s) { joined += s.to == handle_state::joined ? 1 : 0; };
+    const auto calls = std::make_shared<callbacks>();
+    calls->on_state = [&](handle&, const state_change& s) { joined += s.to == handle_state::joined ? 1 : 0; };
     if (counts) {
-      calls.on_message = [&](handle&, const message&) { ++heard; };
+      calls->on_message = [&](handle&, const message&) { ++heard; };
     }
     auto options = w.options(group);
     options.service = service.name();
-    options.max_message_size = 1 << 20;
-    options.pid = pid;
+    options.ring_bytes = 1 << 20;
+    cpgring::testing::pretend_pid(options, pid);
     options.send_queue_bytes = std::size_t{64} << 20;
     auto opened = w.loop().open(options, calls);
     EXPECT_TRUE(opened) << opened.error().message();
@@ -191,33 +201,39 @@ TEST_P(doorbell_debt_of_a_closed_handle, stays_small_while_its_queue_is_sent) {
   EXPECT_TRUE(service.lives());
 }
 
-class doorbell_debt_of_libcpg : public testing::TestWithParam<std::tuple<const char*, const char*>> {};
+class doorbell_debt_of_libcpg : public ::testing::TestWithParam<std::tuple<const char*, const char*>> {};
 INSTANTIATE_TEST_SUITE_P(in, doorbell_debt_of_libcpg,
-                         testing::Combine(testing::Values("ours", "stock"),
-                                          testing::Values("one", "one_nonblocking", "all", "blocking", "nested", "slow", "unread")),
-                         [](const auto& info) { return std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param); });
+                         ::testing::Combine(::testing::Values("ours", "stock"),
+                                            ::testing::Values("one", "one_nonblocking", "all", "blocking",
+                                                              "nested", "slow", "unread")),
+                         [](const auto& info) {
+                           return std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param);
+                         });
 
-// The ring of a program that dispatches nothing takes some thousand events; the service keeps the others to itself.
+// If a program dispatches nothing, its ring takes some thousand events and the service queues the rest.
 TEST_P(doorbell_debt_of_libcpg, stays_small_in_every_mode) {
   if (world::embedded()) {
-    GTEST_SKIP() << "libcpg speaks to the service 'cpg', which is corosync here";
+    GTEST_SKIP() << "libcpg connects to the service 'cpg', which is corosync here";
   }
   const auto [whose, mode] = GetParam();
   counted_service service(0);
   const std::string folder = whose == std::string("ours") ? CPGRING_LIBCPG_DIR : "";
-  const auto told = child({"env", "LD_LIBRARY_PATH=" + folder, CPGRING_PEERS_DIR "/takes_many", mode, std::to_string(events / 4)}).wait();
+  const auto told = child({"env", "LD_LIBRARY_PATH=" + folder, CPGRING_PEERS_DIR "/takes_many", mode,
+                           std::to_string(events / 4)})
+                        .wait();
   EXPECT_EQ(told.status, 0) << told.out << told.err;
   EXPECT_GT(service.figures().sends, 1000U);
   EXPECT_LT(service.figures().longest, allowed);
   EXPECT_TRUE(service.lives());
-  fmt::print("sends {}, longest {}, refused {}, repaid {}\n", service.figures().sends.load(), service.figures().longest.load(),
-             service.figures().refused.load(), service.figures().repaid.load());
+  fmt::print("sends {}, longest {}, refused {}, repaid {}\n", service.figures().sends.load(),
+             service.figures().longest.load(), service.figures().refused.load(),
+             service.figures().repaid.load());
 }
 
-// Shows that the tests above would notice: this is what a client does that they must not let pass.
-TEST(doorbell_debt_of_who_never_reads, ends_stock_corosync) {
+// Shows that the tests above detect a client that never reads its socket.
+TEST(doorbell_debt_of_a_client_that_never_reads, ends_stock_corosync) {
   if (world::embedded()) {
-    GTEST_SKIP() << "about stock corosync";
+    GTEST_SKIP() << "tests stock corosync only";
   }
   counted_service service(INT32_MAX - static_cast<std::int64_t>(allowed));
   never_reads client(service.name());
@@ -225,23 +241,23 @@ TEST(doorbell_debt_of_who_never_reads, ends_stock_corosync) {
   EXPECT_TRUE(eventually([&] { return service.ended(); }));
 }
 
-TEST(doorbell_debt_of_who_never_reads, ends_that_client_of_the_embedded_service_alone) {
+TEST(doorbell_debt_of_a_client_that_never_reads, ends_only_that_client_of_the_embedded_service) {
   if (!world::embedded()) {
-    GTEST_SKIP() << "about the embedded service";
+    GTEST_SKIP() << "tests the embedded service only";
   }
-  // More room than a service of ours lets anybody use up.
+  // Leaves more room than the embedded service lets a client use.
   counted_service service(INT32_MAX - 2 * static_cast<std::int64_t>(allowed));
   world w;
   witness other;
   auto calls = other.record();
   handle_options options = w.options(world::fresh_group());
   options.service = service.name();
-  auto opened = w.loop().open(options, calls);
+  auto opened = w.loop().open(options, std::move(calls));
   ASSERT_TRUE(opened) << opened.error().message();
   ASSERT_TRUE(w.until([&] { return other.is(handle_state::joined); }));
 
   never_reads client(service.name());
-  constexpr std::uint64_t few = 2 * allowed;  // so that it is not their number that ends it
+  constexpr std::uint64_t few = 2 * allowed;  // too few to reach libqb's limit
   const std::uint64_t came = client.run(few);
   EXPECT_GT(came, allowed / 2);
   EXPECT_LT(came, few);

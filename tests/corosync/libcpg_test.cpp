@@ -1,5 +1,5 @@
-// cpgring handles and stock libcpg in one group: the same messages in the same order, the same views, on both sides. Run on stock corosync,
-// and on `cpgring serve --name cpg`.
+// cpgring handles and stock libcpg in one group get the same messages in the same order, and the same views.
+// Runs on stock corosync and on `cpgring serve --name cpg`.
 #include <signal.h>
 
 #include <algorithm>
@@ -45,7 +45,7 @@ std::vector<std::string> lines_with(const std::string& text, std::string_view st
   return found;
 }
 
-/// Our side: a handle with 1 MiB rings that writes down what the peer prints.
+/// The cpgring side: a handle with 1 MiB rings that records events in the format that the peer prints.
 struct ours {
   world w;
   std::string group = world::fresh_group("libcpg");
@@ -57,7 +57,8 @@ struct ours {
   void join() {
     callbacks calls;
     calls.on_message = [this](handle&, const message& m) {
-      messages.push_back(fmt::format("message {} {} {:016x}", m.sender_pid(), m.bytes().size(), hash(m.bytes())));
+      messages.push_back(
+          fmt::format("message {} {} {:016x}", m.sender_pid(), m.bytes().size(), hash(m.bytes())));
     };
     calls.on_view = [this](handle&, const view& v) {
       if (v.cause != view_cause::membership) {
@@ -84,8 +85,8 @@ struct ours {
       }
     };
     auto o = w.options(group);
-    o.max_message_size = 1 << 20;
-    auto opened = w.loop().open(o, calls);
+    o.ring_bytes = 1 << 20;
+    auto opened = w.loop().open(o, std::move(calls));
     ASSERT_TRUE(opened);
     self = *opened;
     ASSERT_TRUE(w.until([this] { return joined; }));
@@ -103,9 +104,15 @@ struct ours {
       }
     }
   }
-  std::vector<std::string> peer_line(long wait_for, long count, std::size_t size, long expect, const char* end) {
-    return {CPGRING_PEERS_DIR "/member", group, std::to_string(wait_for), std::to_string(count), std::to_string(size),
-            std::to_string(expect),      end};
+  std::vector<std::string> peer_line(long wait_for, long count, std::size_t size, long expect,
+                                     const char* end) {
+    return {CPGRING_PEERS_DIR "/member",
+            group,
+            std::to_string(wait_for),
+            std::to_string(count),
+            std::to_string(size),
+            std::to_string(expect),
+            end};
   }
 };
 
@@ -113,15 +120,18 @@ struct exchange {
   long from_us, from_peer;
   std::size_t size;
 };
-void PrintTo(const exchange& e, std::ostream* os) { *os << e.from_us << " and " << e.from_peer << " of " << e.size; }
+void PrintTo(const exchange& e, std::ostream* os) {
+  *os << e.from_us << " and " << e.from_peer << " of " << e.size;
+}
 
-class libcpg_exchange : public testing::TestWithParam<exchange> {};
+class libcpg_exchange : public ::testing::TestWithParam<exchange> {};
 INSTANTIATE_TEST_SUITE_P(of, libcpg_exchange,
-                         testing::Values(exchange{50, 50, 0}, exchange{50, 50, 1}, exchange{20000, 20000, 64}, exchange{200, 200, 60000},
-                                         exchange{20, 20, 1047552}, exchange{3, 3, 3145728}, exchange{2, 0, 1047553},
-                                         exchange{0, 2, 5000001}));
+                         ::testing::Values(exchange{50, 50, 0}, exchange{50, 50, 1},
+                                           exchange{20000, 20000, 64}, exchange{200, 200, 60000},
+                                           exchange{20, 20, 1047552}, exchange{3, 3, 3145728},
+                                           exchange{2, 0, 1047553}, exchange{0, 2, 5000001}));
 
-TEST_P(libcpg_exchange, gives_both_the_same_messages_in_the_same_order) {
+TEST_P(libcpg_exchange, delivers_the_same_messages_in_the_same_order_to_both) {
   const auto& e = GetParam();
   ours us;
   us.join();
@@ -149,11 +159,12 @@ TEST_P(libcpg_exchange, gives_both_the_same_messages_in_the_same_order) {
     }
     return some;
   };
-  EXPECT_EQ(from(us.self.pid()), sent(us.self.pid(), e.from_us)) << "in the order in which they were sent";
-  EXPECT_EQ(from(static_cast<std::uint32_t>(peer.pid())), sent(static_cast<std::uint32_t>(peer.pid()), e.from_peer));
+  EXPECT_EQ(from(us.self.pid()), sent(us.self.pid(), e.from_us)) << "in the order of sending";
+  EXPECT_EQ(from(static_cast<std::uint32_t>(peer.pid())),
+            sent(static_cast<std::uint32_t>(peer.pid()), e.from_peer));
 }
 
-TEST(libcpg_peer, sees_our_views_and_we_see_its_with_the_same_reasons) {
+TEST(libcpg_peer, and_cpgring_see_the_same_views_with_the_same_reasons) {
   ours us;
   us.join();
   {
@@ -167,7 +178,8 @@ TEST(libcpg_peer, sees_our_views_and_we_see_its_with_the_same_reasons) {
   {
     child peer(us.peer_line(2, 0, 0, 0, "finalize"));
     ASSERT_TRUE(us.w.until([&] { return us.views.size() == 5; }));
-    EXPECT_TRUE(us.views.back().ends_with("/5")) << "finalize without leave reads as process_down: " << us.views.back();
+    EXPECT_TRUE(us.views.back().ends_with("/5"))
+        << "finalize without leave has reason process_down: " << us.views.back();
   }
   {
     child peer(us.peer_line(2, 0, 0, 0, "stay"));
@@ -183,7 +195,7 @@ TEST(libcpg_peer, sees_our_views_and_we_see_its_with_the_same_reasons) {
   EXPECT_TRUE(peer.until_it_says(fmt::format("-{}/2", us.self.pid())));
 }
 
-TEST(libcpg_peer, sees_a_handle_that_is_closed_and_an_engine_that_ends_go_down) {
+TEST(libcpg_peer, sees_process_down_after_the_last_messages_of_an_engine_that_ends) {
   ours us;
   us.join();
   child peer(us.peer_line(2, 0, 0, 0, "stay"));
@@ -194,10 +206,11 @@ TEST(libcpg_peer, sees_a_handle_that_is_closed_and_an_engine_that_ends_go_down) 
   us.w.end_engine();
   EXPECT_TRUE(peer.until_it_says(fmt::format("-{}/5", us.self.pid())));
   peer.signal(SIGKILL);
-  EXPECT_EQ(lines_with(peer.wait().out, "message").size(), 5U) << "what was multicast before the end arrives";
+  EXPECT_EQ(lines_with(peer.wait().out, "message").size(), 5U)
+      << "everything multicast before the end arrives";
 }
 
-TEST(libcpg_peer, finds_us_by_membership_and_by_iteration) {
+TEST(libcpg_peer, lists_cpgring_members_by_membership_and_by_iteration) {
   ours us;
   us.join();
   child peer(us.peer_line(2, 0, 0, 0, "ask"));
@@ -214,21 +227,23 @@ TEST(libcpg_peer, finds_us_by_membership_and_by_iteration) {
   EXPECT_EQ(lines_with(told.out, "end").at(0), "end 27");
 }
 
-TEST(libcpg_peer, is_found_by_our_queries) {
+TEST(libcpg_peer, is_listed_by_cpgring_queries) {
   ours us;
   us.join();
   child peer(us.peer_line(2, 0, 0, 0, "stay"));
   const auto pid = static_cast<std::uint32_t>(peer.pid());
   ASSERT_TRUE(us.w.until([&] { return us.members == 2; }));
-  std::optional<result<std::vector<member>>> members;
+  std::optional<result<std::vector<member_address>>> members;
   std::optional<result<std::vector<group_entry>>> groups;
   ASSERT_TRUE(us.self.query_members(us.group, [&](auto r) { members = std::move(r); }));
   ASSERT_TRUE(us.self.query_groups([&](auto r) { groups = std::move(r); }));
   ASSERT_TRUE(us.w.until([&] { return members && groups; }));
   ASSERT_TRUE(*members && *groups);
   EXPECT_EQ((*members)->size(), 2U);
-  EXPECT_TRUE(std::any_of((*members)->begin(), (*members)->end(), [&](const member& m) { return m.pid == pid; }));
-  EXPECT_TRUE(std::any_of((*groups)->begin(), (*groups)->end(), [&](const group_entry& g) { return g.group == us.group && g.pid == pid; }));
+  EXPECT_TRUE(std::any_of((*members)->begin(), (*members)->end(),
+                          [&](const member_address& m) { return m.pid == pid; }));
+  EXPECT_TRUE(std::any_of((*groups)->begin(), (*groups)->end(),
+                          [&](const group_entry& g) { return g.group == us.group && g.pid == pid; }));
 }
 
 TEST(cpgtool, lists_our_groups) {
@@ -243,7 +258,8 @@ TEST(cpgtool, lists_our_groups) {
     if (!line.empty() && line[0] != '\t' && line[0] != ' ') {
       group = line;
     }
-    found = found || (line.find(std::to_string(us.self.pid())) != std::string::npos && group.find(us.group) != std::string::npos);
+    found = found || (line.find(std::to_string(us.self.pid())) != std::string::npos &&
+                      group.find(us.group) != std::string::npos);
   }
   EXPECT_TRUE(found) << told.out;
 }

@@ -1,4 +1,5 @@
-// The command's workload against stock corosync, with every wake-up backend, and with as many handles as a daemon takes.
+// `cpgring load` against stock corosync, with every wake-up backend and with as many handles as a daemon
+// takes.
 #include <fstream>
 
 #include <nlohmann/json.hpp>
@@ -12,7 +13,7 @@ using namespace cpgring;
 using namespace cpgring::test;
 
 nlohmann::json load(std::vector<std::string> arguments) {
-  const std::string file = testing::TempDir() + "cpgring-load.json";
+  const std::string file = ::testing::TempDir() + "cpgring-load.json";
   arguments.insert(arguments.begin(), {"load", "--service", "cpg", "--json", file});
   const auto told = cpgring_command(arguments);
   EXPECT_EQ(told.status, 0) << told.out << told.err;
@@ -29,7 +30,8 @@ void expect_good(const nlohmann::json& all, std::uint64_t handles, std::uint64_t
   for (const char* wrong : {"lost", "duplicated", "out_of_order", "corrupted"}) {
     EXPECT_EQ(all.at(wrong), 0) << wrong;
   }
-  for (const char* there : {"throughput_per_s", "cpu_ns_per_message", "connect_us_per_handle", "shm_bytes_per_handle", "rss_bytes"}) {
+  for (const char* there : {"throughput_per_s", "cpu_ns_per_message", "connect_us_per_handle",
+                            "shm_bytes_per_handle", "rss_bytes"}) {
     EXPECT_GT(all.at(there).get<double>(), 0) << there;
   }
   for (const char* there : {"p50", "p90", "p99", "p99_9", "p99_99", "max"}) {
@@ -37,8 +39,8 @@ void expect_good(const nlohmann::json& all, std::uint64_t handles, std::uint64_t
   }
 }
 
-class load_on_corosync : public testing::TestWithParam<wakeup> {};
-INSTANTIATE_TEST_SUITE_P(with, load_on_corosync, testing::ValuesIn(backends_here()), backend_name);
+class load_on_corosync : public ::testing::TestWithParam<wakeup> {};
+INSTANTIATE_TEST_SUITE_P(with, load_on_corosync, ::testing::ValuesIn(backends_here()), backend_name);
 
 TEST_P(load_on_corosync, five_hundred_handles_get_everything_once_and_in_order) {
   const std::string backend(to_string(GetParam()));
@@ -48,9 +50,12 @@ TEST_P(load_on_corosync, five_hundred_handles_get_everything_once_and_in_order) 
 }
 
 TEST(load_on_corosync_too, four_thousand_handles_with_small_rings) {
-  expect_good(load({"--handles", "4000", "--messages", "8000", "--rate", "1000", "--max-message-size", "65536"}), 4000, 8000);
+  expect_good(load({"--handles", "4000", "--messages", "8000", "--rate", "1000", "--ring-bytes", "65536"}),
+              4000, 8000);
 }
 
-TEST(load_on_corosync_too, as_fast_as_it_goes) { expect_good(load({"--handles", "1", "--messages", "200000", "--rate", "0"}), 1, 200000); }
+TEST(load_on_corosync_too, one_handle_without_a_rate_limit) {
+  expect_good(load({"--handles", "1", "--messages", "200000", "--rate", "0"}), 1, 200000);
+}
 
 }  // namespace

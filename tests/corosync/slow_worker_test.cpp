@@ -1,5 +1,5 @@
-// A callback that sleeps, on a real daemon at 20 MB/s: order kept, nothing lost, and the daemon does not pay for it. The same load on stock
-// libcpg stands beside it, for comparison only.
+// A callback that sleeps, on a real daemon at 20 MB/s: order is kept, nothing is lost, and the daemon's
+// memory does not grow. The same load on stock libcpg runs for comparison only.
 #include <unistd.h>
 
 #include <atomic>
@@ -22,9 +22,10 @@ using namespace cpgring::test;
 constexpr std::uint32_t handles = 200;
 constexpr std::size_t size = 4000;
 constexpr std::uint64_t per_second = 5000, seconds = 6, count = per_second * seconds;
-constexpr std::chrono::seconds nap{2};  // half of the load for so long is three times what the rings of those handles hold
+// In that time half of the load fills the rings of those handles three times.
+constexpr std::chrono::seconds nap{2};
 
-/// KiB that the daemon has for itself: no files, no shared memory.
+/// The daemon's anonymous memory in KiB, without files and shared memory.
 long anonymous_memory_of_corosync() {
   std::string pid = child({std::getenv("COROSYNC_CONTROL"), "pid"}).wait().out;
   std::ifstream status("/proc/" + pid.substr(0, pid.find('\n')) + "/status");
@@ -38,18 +39,20 @@ long anonymous_memory_of_corosync() {
   return -1;
 }
 
-/// Members of the groups that only send, at a pace that is kept as long as `may_go_on` allows.
+/// Members of the groups that only send, at a fixed rate while `may_go_on` allows it.
 class senders {
  public:
   explicit senders(const std::string& prefix) {
     for (std::uint32_t i = 0; i < handles; ++i) {
       handle_options o;
       o.group = fmt::format("{}{}", prefix, i);
-      o.max_message_size = 65536;
-      o.pid = made_up_pid + i;
+      o.ring_bytes = 65536;
+      cpgring::testing::pretend_pid(o, made_up_pid + i);
       callbacks calls;
-      calls.on_state = [this](handle&, const state_change& s) { joined_ += s.to == handle_state::joined ? 1U : 0U; };
-      auto opened = engine_.open(o, calls);
+      calls.on_state = [this](handle&, const state_change& s) {
+        joined_ += s.to == handle_state::joined ? 1U : 0U;
+      };
+      auto opened = engine_.open(o, std::move(calls));
       EXPECT_TRUE(opened);
       all_.push_back(*opened);
     }
@@ -58,7 +61,8 @@ class senders {
       std::this_thread::yield();
     }
   }
-  /// The most that the daemon had more than at the beginning, in KiB. `may_go_on`: whether so many may have been sent by now.
+  /// Sends everything and returns the largest growth of the daemon in KiB. `may_go_on(n)`: may the nth
+  /// message be sent now?
   long send_all(const std::function<bool(std::uint64_t)>& may_go_on = {}) {
     const long before = anonymous_memory_of_corosync();
     long most = before;
@@ -93,7 +97,7 @@ TEST(slow_worker_on_corosync, keeps_order_loses_nothing_and_the_daemon_does_not_
   std::atomic<std::uint64_t> got{0}, got_awake{0}, wrong{0};
   std::atomic<std::uint32_t> joined{0}, sleeps{0};
   std::atomic<bool> sending{false};
-  std::chrono::steady_clock::time_point next_sleep{};  // of the one worker that sleeps
+  std::chrono::steady_clock::time_point next_sleep{};  // used by the worker that sleeps
   engine_options options;
   options.workers = 2;
   engine e(options);
@@ -101,9 +105,11 @@ TEST(slow_worker_on_corosync, keeps_order_loses_nothing_and_the_daemon_does_not_
   for (std::uint32_t i = 0; i < handles; ++i) {
     handle_options o;
     o.group = fmt::format("slow-worker-{}", i);
-    o.max_message_size = 65536;
+    o.ring_bytes = 65536;
     callbacks calls;
-    calls.on_state = [&](handle&, const state_change& s) { joined += s.to == handle_state::joined ? 1U : 0U; };
+    calls.on_state = [&](handle&, const state_change& s) {
+      joined += s.to == handle_state::joined ? 1U : 0U;
+    };
     calls.on_message = [&, i](handle& h, const message& m) {
       std::uint64_t number = 0;
       std::memcpy(&number, m.bytes().data(), sizeof number);
@@ -117,7 +123,7 @@ TEST(slow_worker_on_corosync, keeps_order_loses_nothing_and_the_daemon_does_not_
       got_awake += h.id() % 2;
       ++got;
     };
-    auto opened = e.open(o, calls);
+    auto opened = e.open(o, std::move(calls));
     ASSERT_TRUE(opened);
     all.push_back(*opened);
   }
@@ -134,25 +140,29 @@ TEST(slow_worker_on_corosync, keeps_order_loses_nothing_and_the_daemon_does_not_
   {
     senders load("slow-worker-");
     sending = true;
-    // On a machine that has no time for this engine the daemon would grow too. So the handles that never sleep set the pace: what waits for
-    // them fits into their rings. Those that sleep get as many.
+    // On a machine that gives this engine too little CPU time the daemon would grow as well. So the handles
+    // that never sleep set the pace: their unread messages fit into their rings. Handles that sleep get as
+    // many messages.
     constexpr std::uint64_t behind_max = handles / 2 * (65536 / size - 4);
     const auto end = std::chrono::steady_clock::now() + patience;
-    growth =
-        load.send_all([&](std::uint64_t sent) { return sent / 2 <= got_awake + behind_max || std::chrono::steady_clock::now() > end; });
+    growth = load.send_all([&](std::uint64_t sent) {
+      return sent / 2 <= got_awake + behind_max || std::chrono::steady_clock::now() > end;
+    });
     sending = false;
     EXPECT_TRUE(eventually([&] { return got == count; })) << got << " of " << count;
   }
   const auto s = e.stats();
-  fmt::print("cpgring: {} messages, {} sleeps of {} s, corosync grew by {} KiB; {} messages copied out\n", got.load(), sleeps.load(),
-             nap.count(), growth, s.total.copied_out);
-  EXPECT_EQ(wrong, 0U) << "out of order, or not what was sent";
+  fmt::print("cpgring: {} messages, {} sleeps of {} s, corosync grew by {} KiB; {} messages copied out\n",
+             got.load(), sleeps.load(), nap.count(), growth, s.total.copied_out);
+  EXPECT_EQ(wrong, 0U) << "out of order or damaged";
   EXPECT_GE(sleeps, 2U);
   EXPECT_LT(growth, 8 * 1024);
 }
 
-TEST(slow_worker_on_corosync, beside_stock_libcpg) {
-  child peer({std::string(CPGRING_PEERS_DIR) + "/slow_consumer", "slow-libcpg-", std::to_string(handles), "100"}, "");
+TEST(slow_worker_on_corosync, the_same_load_on_stock_libcpg) {
+  child peer(
+      {std::string(CPGRING_PEERS_DIR) + "/slow_consumer", "slow-libcpg-", std::to_string(handles), "100"},
+      "");
   const bool ready = peer.until_it_says("ready");
   if (ready) {
     senders load("slow-libcpg-");

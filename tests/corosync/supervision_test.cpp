@@ -1,4 +1,5 @@
-// A stock daemon is killed and started again under a supervised handle; stock libcpg beside it, for comparison.
+// A stock daemon is killed and restarted under a supervised handle, with stock libcpg beside it for
+// comparison.
 #include <corosync/cpg.h>
 
 #include <poll.h>
@@ -20,14 +21,17 @@ namespace {
 
 ended control(const char* verb) { return child({std::getenv("COROSYNC_CONTROL"), verb}).wait(); }
 
-/// Shows that the daemon has handed out what it took before: stock libcpg's own messages come back behind it.
+/// A handle of stock libcpg. Its own messages return after everything that the daemon took before.
 class stock_handle {
  public:
   explicit stock_handle(const std::string& group) {
     cpg_model_v1_data_t model{};
     model.model = CPG_MODEL_V1;
-    model.cpg_deliver_fn = [](cpg_handle_t, const cpg_name*, std::uint32_t, std::uint32_t, void*, std::size_t) { ++delivered; };
-    EXPECT_EQ(::cpg_model_initialize(&handle_, CPG_MODEL_V1, reinterpret_cast<cpg_model_data_t*>(&model), nullptr), CS_OK);
+    model.cpg_deliver_fn = [](cpg_handle_t, const cpg_name*, std::uint32_t, std::uint32_t, void*,
+                              std::size_t) { ++delivered; };
+    EXPECT_EQ(
+        ::cpg_model_initialize(&handle_, CPG_MODEL_V1, reinterpret_cast<cpg_model_data_t*>(&model), nullptr),
+        CS_OK);
     cpg_name name{};
     name.length = static_cast<std::uint32_t>(group.copy(name.value, group.size()));
     cs_error_t joined = CS_ERR_TRY_AGAIN;
@@ -41,7 +45,8 @@ class stock_handle {
   void multicast(const std::string& text) const {
     const iovec part{const_cast<char*>(text.data()), text.size()};
     cs_error_t sent = CS_ERR_TRY_AGAIN;
-    EXPECT_TRUE(eventually([&] { return (sent = ::cpg_mcast_joined(handle_, CPG_TYPE_AGREED, &part, 1)) != CS_ERR_TRY_AGAIN; }));
+    EXPECT_TRUE(eventually(
+        [&] { return (sent = ::cpg_mcast_joined(handle_, CPG_TYPE_AGREED, &part, 1)) != CS_ERR_TRY_AGAIN; }));
     EXPECT_EQ(sent, CS_OK);
   }
   [[nodiscard]] bool hung_up() const {
@@ -61,11 +66,11 @@ class stock_handle {
   cpg_handle_t handle_ = 0;
 };
 
-struct supervised : testing::TestWithParam<wakeup> {};
+struct supervised : ::testing::TestWithParam<wakeup> {};
 
-TEST_P(supervised, gets_its_last_words_and_comes_back_when_the_daemon_does) {
+TEST_P(supervised, gets_all_delivered_messages_and_rejoins_a_restarted_daemon) {
   if (std::getenv("COROSYNC_CONTROL") == nullptr) {
-    GTEST_SKIP() << "wants a corosync that it may kill: scripts/with-corosync";
+    GTEST_SKIP() << "needs a corosync that it may kill: scripts/with-corosync";
   }
   world w(GetParam());
   std::vector<std::string> heard;
@@ -75,8 +80,10 @@ TEST_P(supervised, gets_its_last_words_and_comes_back_when_the_daemon_does) {
   calls.on_message = [&](handle&, const message& m) { heard.push_back("message " + std::string(m.text())); };
   calls.on_state = [&](handle&, const state_change& s) { heard.emplace_back(to_string(s.to)); };
   calls.on_restored = [&](handle&, const restoration&) { heard.emplace_back("restored"); };
-  const auto has = [&](const std::string& what, std::ptrdiff_t times) { return std::count(heard.begin(), heard.end(), what) >= times; };
-  auto opened = w.loop().open(o, calls);
+  const auto has = [&](const std::string& what, std::ptrdiff_t times) {
+    return std::count(heard.begin(), heard.end(), what) >= times;
+  };
+  auto opened = w.loop().open(o, std::move(calls));
   ASSERT_TRUE(opened);
   ASSERT_TRUE(w.until([&] { return has("joined", 1); }));
   heard.clear();
@@ -89,8 +96,9 @@ TEST_P(supervised, gets_its_last_words_and_comes_back_when_the_daemon_does) {
     observer.there_and_back();
     stock_handle::delivered = 0;
     ASSERT_EQ(control("kill").status, 0);
-    ASSERT_TRUE(eventually([&] { return stock.hung_up(); })) << "a thread of the daemon's may end a little behind it";
-    // Stock libcpg throws away what it has not yet read.
+    ASSERT_TRUE(eventually([&] { return stock.hung_up(); }))
+        << "the socket may close a little after the daemon was killed";
+    // Stock libcpg discards events that it has not read.
     EXPECT_EQ(stock.dispatch(CS_DISPATCH_ALL), CS_ERR_LIBRARY);
     EXPECT_EQ(stock_handle::delivered, 0);
   }
@@ -102,7 +110,7 @@ TEST_P(supervised, gets_its_last_words_and_comes_back_when_the_daemon_does) {
   EXPECT_EQ(heard.back(), "lost");
   heard.clear();
 
-  // Beside the engine: `start` returns when the daemon answers.
+  // On another thread, because `start` returns only when the daemon answers.
   bool up = false;
   std::thread starter([&] {
     EXPECT_EQ(control("start").status, 0);
@@ -118,7 +126,7 @@ TEST_P(supervised, gets_its_last_words_and_comes_back_when_the_daemon_does) {
   EXPECT_EQ(heard.back(), "message after");
 }
 
-INSTANTIATE_TEST_SUITE_P(on, supervised, testing::Values(wakeup::futex, wakeup::socket, wakeup::epoll),
+INSTANTIATE_TEST_SUITE_P(on, supervised, ::testing::Values(wakeup::futex, wakeup::epoll),
                          [](const auto& p) { return std::string(to_string(p.param)); });
 
 }  // namespace

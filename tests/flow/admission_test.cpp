@@ -1,4 +1,5 @@
-// Which users may be clients of which service: each row with processes of these users that really join, or are really refused.
+// Which users may be clients of which service. Each row starts processes of these users, which join or are
+// refused.
 #include <grp.h>
 #include <poll.h>
 #include <signal.h>
@@ -13,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "base/owned.hpp"
+#include "support/command.hpp"
 #include "support/world.hpp"
 
 namespace cpgring::test {
@@ -24,14 +26,16 @@ struct ids {
   std::vector<gid_t> groups = {};
 
   [[nodiscard]] bool take() const {
-    return ::setgroups(groups.size(), groups.data()) == 0 && ::setresgid(gid, gid, gid) == 0 && ::setresuid(uid, uid, uid) == 0;
+    return ::setgroups(groups.size(), groups.data()) == 0 && ::setresgid(gid, gid, gid) == 0 &&
+           ::setresuid(uid, uid, uid) == 0;
   }
 };
 
 constexpr uid_t nobody = 65534;  // Debian's user of this name, whose group has the same number
 const ids root{0, 0, {}}, plain{61000, 61000, {}}, inside{61000, 61000, {62000}};
 
-/// A process with these ids that says one line, and then lives until it is ended. It does not return from the constructor.
+/// A process with these ids that runs `work` and lives until it is killed. The child never returns from the
+/// constructor.
 class process {
  public:
   template <class Work>
@@ -60,9 +64,10 @@ class process {
   ~process() {
     ::kill(pid_, SIGKILL);
     ::waitpid(pid_, nullptr, 0);
+    remove_rings_of(pid_);
   }
 
-  /// Its next line.
+  /// The next line that the process wrote.
   std::string line() {
     std::string text;
     for (char c = 0; ::read(from_.get(), &c, 1) == 1 && c != '\n';) {
@@ -76,19 +81,20 @@ class process {
   base::unique_fd from_;
 };
 
-class admission_rows : public testing::Test {
+class admission_rows : public ::testing::Test {
  protected:
   void SetUp() override {
     if (::geteuid() != 0) {
       GTEST_SKIP() << "needs root, to start processes of other users";
     }
     if (!world::embedded()) {
-      GTEST_SKIP() << "is about the embedded service";
+      GTEST_SKIP() << "tests the embedded service only";
     }
   }
 
-  /// "serving", or why not.
-  std::string serve(const ids& who, std::optional<std::uint32_t> gid = {}, std::vector<std::uint32_t> uids = {}, std::string user = {}) {
+  /// Starts a service. Returns "serving", or why it failed.
+  std::string serve(const ids& who, std::optional<std::uint32_t> gid = {},
+                    std::vector<std::uint32_t> uids = {}, std::string user = {}) {
     service_uid_ = user.empty() ? who.uid : nobody;
     service_.emplace(who, [&](const auto& say) {
       embedded_service_options o;
@@ -112,7 +118,7 @@ class admission_rows : public testing::Test {
     });
     return service_->line();
   }
-  /// "joined", or the code that the handle was lost with. The client trusts whoever runs the service.
+  /// Returns "joined", "refused" or the cause of the loss. The client trusts the user of the service.
   std::string join(const ids& who) { return join(who, service_uid_); }
   std::string join(const ids& who, std::optional<std::uint32_t> trusted) {
     process client(who, [&](const auto& say) {
@@ -121,7 +127,7 @@ class admission_rows : public testing::Test {
       o.service = name_;
       o.service_uid = trusted;
       o.group = "g";
-      o.max_message_size = 65536;
+      o.ring_bytes = 65536;
       std::string outcome;
       callbacks c;
       c.on_state = [&](handle&, const state_change& change) {
@@ -131,7 +137,7 @@ class admission_rows : public testing::Test {
           outcome = change.cause->code == make_error_code(errc::access) ? "refused" : change.cause->message();
         }
       };
-      if (!loop.open(o, c)) {
+      if (!loop.open(o, std::move(c))) {
         outcome = "not opened";
       }
       drive(loop, [&] { return !outcome.empty(); });
@@ -145,19 +151,19 @@ class admission_rows : public testing::Test {
   uid_t service_uid_ = 0;
 };
 
-TEST_F(admission_rows, root_lets_root_in) {
+TEST_F(admission_rows, root_admits_only_root) {
   ASSERT_EQ(serve(root), "serving");
   EXPECT_EQ(join(root), "joined");
   EXPECT_EQ(join(plain), "refused");
 }
 
-TEST_F(admission_rows, root_takes_no_group_and_no_users) {
+TEST_F(admission_rows, root_refuses_allow_gid_and_allow_uid) {
   EXPECT_NE(serve(root, 62000).find("--user"), std::string::npos);
   EXPECT_NE(serve(root, 62000, {61001}).find("--user"), std::string::npos);
   EXPECT_NE(serve(root, {}, {61001}).find("--allow-gid"), std::string::npos);
 }
 
-TEST_F(admission_rows, root_that_becomes_another_user_is_that_user) {
+TEST_F(admission_rows, root_with_user_runs_as_that_user) {
   ASSERT_EQ(serve(root, {}, {}, "nobody"), "serving");
   EXPECT_EQ(service_->line(), "Uid:\t65534\t65534\t65534\t65534");
   EXPECT_EQ(service_->line(), "Gid:\t65534\t65534\t65534\t65534");
@@ -169,7 +175,7 @@ TEST_F(admission_rows, root_that_becomes_another_user_is_that_user) {
   EXPECT_EQ(join(plain), "refused");
 }
 
-TEST_F(admission_rows, root_that_becomes_another_user_lets_its_group_in) {
+TEST_F(admission_rows, root_with_user_admits_that_users_group) {
   ASSERT_EQ(serve(root, nobody, {}, "nobody"), "serving");
   EXPECT_EQ(join({61000, nobody}), "joined");
   EXPECT_EQ(join({61000, 61000, {61000, nobody}}), "joined");
@@ -177,20 +183,20 @@ TEST_F(admission_rows, root_that_becomes_another_user_lets_its_group_in) {
   EXPECT_EQ(join(root), "joined");
 }
 
-TEST_F(admission_rows, root_that_becomes_another_user_narrows_its_group) {
+TEST_F(admission_rows, root_with_user_admits_only_listed_users_of_its_group) {
   ASSERT_EQ(serve(root, nobody, {61001}, "nobody"), "serving");
   EXPECT_EQ(join({61000, nobody}), "refused");
   EXPECT_EQ(join({61001, nobody}), "joined");
   EXPECT_EQ(join({61001, 61001}), "refused");
 }
 
-TEST_F(admission_rows, a_user_that_is_not_there_or_can_not_be_become_is_told) {
+TEST_F(admission_rows, an_unknown_or_unusable_user_is_reported) {
   EXPECT_EQ(serve(root, {}, {}, "no-such-user"), "there is no user 'no-such-user' on this machine");
   EXPECT_NE(serve(root, {}, {}, "root").find("is root"), std::string::npos);
   EXPECT_NE(serve(plain, {}, {}, "nobody").find("only root can become"), std::string::npos);
 }
 
-TEST_F(admission_rows, a_plain_user_lets_itself_and_root_in) {
+TEST_F(admission_rows, a_plain_user_admits_itself_and_root) {
   ASSERT_EQ(serve(plain), "serving");
   EXPECT_EQ(join(plain), "joined");
   EXPECT_EQ(join({61000, 61009}), "joined");
@@ -198,25 +204,25 @@ TEST_F(admission_rows, a_plain_user_lets_itself_and_root_in) {
   EXPECT_EQ(join({61001, 61000}), "refused");
 }
 
-TEST_F(admission_rows, whom_a_plain_user_lets_in_has_to_trust_it) {
+TEST_F(admission_rows, clients_of_a_plain_users_service_must_trust_it) {
   ASSERT_EQ(serve(inside, 62000), "serving");
-  EXPECT_EQ(join(plain, {}), "joined") << "it is its own";
+  EXPECT_EQ(join(plain, {}), "joined") << "the service runs as the client's own user";
   EXPECT_EQ(join(root, {}), "refused");
   EXPECT_EQ(join(root, 61000), "joined");
   EXPECT_EQ(join({61001, 62000}, {}), "refused");
   EXPECT_EQ(join({61001, 62000}, 61000), "joined");
   ASSERT_EQ(serve(root, nobody, {}, "nobody"), "serving");
-  EXPECT_EQ(join(root, {}), "refused") << "it is no longer root's";
+  EXPECT_EQ(join(root, {}), "refused") << "the service no longer runs as root";
   EXPECT_EQ(join(root, nobody), "joined");
 }
 
-TEST_F(admission_rows, a_plain_user_outside_the_group_can_let_nobody_in) {
+TEST_F(admission_rows, a_plain_user_cannot_admit_a_group_it_is_not_in) {
   EXPECT_NE(serve(plain, 62000).find("is not in group 62000"), std::string::npos);
   EXPECT_NE(serve(plain, 62000, {61001}).find("is not in group 62000"), std::string::npos);
   EXPECT_NE(serve(plain, {}, {61001}).find("--allow-gid"), std::string::npos);
 }
 
-TEST_F(admission_rows, a_plain_user_inside_the_group_lets_it_in) {
+TEST_F(admission_rows, a_plain_user_admits_a_group_it_is_in) {
   ASSERT_EQ(serve(inside, 62000), "serving");
   EXPECT_EQ(join({61001, 62000}), "joined");
   EXPECT_EQ(join({61001, 61001, {62000}}), "joined");
@@ -225,7 +231,7 @@ TEST_F(admission_rows, a_plain_user_inside_the_group_lets_it_in) {
   EXPECT_EQ(join(plain), "joined");
 }
 
-TEST_F(admission_rows, a_plain_user_inside_the_group_narrows_it) {
+TEST_F(admission_rows, a_plain_user_admits_only_listed_users_of_its_group) {
   ASSERT_EQ(serve(inside, 62000, {61002}), "serving");
   EXPECT_EQ(join({61001, 62000}), "refused");
   EXPECT_EQ(join({61002, 62000}), "joined");

@@ -1,4 +1,5 @@
-// What shares a doorbell: multicasts of one callback, on whatever handle, and of a send_batch; and the counters that show it.
+// Multicasts that share one doorbell: those of one callback, on any handle, and those of a send_batch; and
+// the counters that show it.
 #include <thread>
 
 #include "support/filler.hpp"
@@ -8,12 +9,12 @@ namespace {
 using namespace cpgring;
 using namespace cpgring::test;
 
-class flow_batch : public testing::TestWithParam<wakeup> {};
-INSTANTIATE_TEST_SUITE_P(backend, flow_batch, testing::ValuesIn(backends_here()), backend_name);
+class flow_batch : public ::testing::TestWithParam<wakeup> {};
+INSTANTIATE_TEST_SUITE_P(backend, flow_batch, ::testing::ValuesIn(backends_here()), backend_name);
 
 std::uint64_t doorbells(const witness& of) { return of.self.stats().doorbells; }
 
-TEST_P(flow_batch, groups_what_is_multicast_outside_of_callbacks) {
+TEST_P(flow_batch, groups_multicasts_made_outside_callbacks) {
   world w(GetParam());
   witness a;
   open_joined(w, a, world::fresh_group());
@@ -24,18 +25,18 @@ TEST_P(flow_batch, groups_what_is_multicast_outside_of_callbacks) {
       ASSERT_TRUE(a.self.multicast(std::to_string(i)));
     }
   }
-  EXPECT_EQ(doorbells(a) - before, 2U) << "32 at most wait for each other";
+  EXPECT_EQ(doorbells(a) - before, 2U) << "a doorbell covers at most 32 multicasts";
   for (int i = 64; i < 70; ++i) {
     ASSERT_TRUE(a.self.multicast(std::to_string(i)));
   }
   ASSERT_TRUE(w.until([&] { return a.messages.size() == 70; }));
-  EXPECT_EQ(doorbells(a) - before, 8U) << "without a batch, one each";
+  EXPECT_EQ(doorbells(a) - before, 8U) << "one doorbell per multicast without a batch";
   for (std::size_t i = 0; i < 70; ++i) {
     EXPECT_EQ(a.messages[i], std::to_string(i));
   }
 }
 
-TEST_P(flow_batch, is_sent_when_the_engine_is_driven_though_the_batch_lives_on) {
+TEST_P(flow_batch, is_sent_when_the_engine_is_driven_before_the_batch_ends) {
   world w(GetParam());
   witness a;
   open_joined(w, a, world::fresh_group());
@@ -44,7 +45,7 @@ TEST_P(flow_batch, is_sent_when_the_engine_is_driven_though_the_batch_lives_on) 
   ASSERT_TRUE(w.until([&] { return a.messages.size() == 1; }));
 }
 
-TEST_P(flow_batch, groups_what_a_callback_multicasts_on_other_handles) {
+TEST_P(flow_batch, groups_multicasts_of_a_callback_on_other_handles) {
   world w(GetParam());
   witness a, b;
   open_joined(w, b, world::fresh_group());
@@ -54,7 +55,7 @@ TEST_P(flow_batch, groups_what_a_callback_multicasts_on_other_handles) {
       EXPECT_TRUE(b.self.multicast(std::to_string(i)));
     }
   };
-  auto opened = w.loop().open(w.options(world::fresh_group()), calls);
+  auto opened = w.loop().open(w.options(world::fresh_group()), std::move(calls));
   ASSERT_TRUE(opened);
   ASSERT_TRUE(w.until([&] { return a.is(handle_state::joined); }));
   const auto before = doorbells(b);
@@ -63,7 +64,7 @@ TEST_P(flow_batch, groups_what_a_callback_multicasts_on_other_handles) {
   EXPECT_EQ(doorbells(b) - before, 1U);
 }
 
-TEST_P(flow_batch, loses_nothing_when_the_handle_is_closed_meanwhile) {
+TEST_P(flow_batch, loses_nothing_when_the_handle_is_closed_within_the_batch) {
   world w(GetParam());
   witness a, other;
   const auto group = world::fresh_group();
@@ -76,7 +77,9 @@ TEST_P(flow_batch, loses_nothing_when_the_handle_is_closed_meanwhile) {
     }
     a.self.close();
   }
-  ASSERT_TRUE(w.until([&] { return other.messages.size() == 5 && other.views.back().find("process_down") != std::string::npos; }));
+  ASSERT_TRUE(w.until([&] {
+    return other.messages.size() == 5 && other.views.back().find("process_down") != std::string::npos;
+  }));
 }
 
 TEST_P(flow_batch, does_nothing_on_another_thread) {
@@ -90,11 +93,11 @@ TEST_P(flow_batch, does_nothing_on_another_thread) {
   ASSERT_TRUE(w.until([&] { return a.messages.size() == 1; }));
 }
 
-TEST_P(flow_batch, counters_tell_what_the_loop_did) {
+TEST_P(flow_batch, counters_show_what_the_loop_did) {
   world w(GetParam());
   witness a;
   open_joined(w, a, world::fresh_group());
-  // Armed as soon as nothing comes for a while.
+  // A handle is armed after several polls without an event.
   ASSERT_TRUE(w.until([&] { return w.loop().stats().arms > 0; }));
   const auto before = w.loop().stats();
   EXPECT_EQ(before.backend, GetParam());

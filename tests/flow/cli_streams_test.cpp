@@ -1,4 +1,4 @@
-// The command with standard streams in states that other programs leave them in: closed, full, non-blocking, slow, a terminal.
+// The command with unusual standard streams: closed, full, non-blocking, slow, a terminal.
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -28,9 +28,9 @@ namespace cpgring::test {
 namespace {
 
 using base::unique_fd;
-using testing::HasSubstr;
-using testing::IsEmpty;
-using testing::Not;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
 
 struct pair_of_descriptors {
   unique_fd reader, writer;
@@ -42,20 +42,22 @@ pair_of_descriptors make_pipe() {
   return {unique_fd(ends[0]), unique_fd(ends[1])};
 }
 
-void make_non_blocking(const unique_fd& fd) { ASSERT_EQ(::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) | O_NONBLOCK), 0); }
+void make_non_blocking(const unique_fd& fd) {
+  ASSERT_EQ(::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) | O_NONBLOCK), 0);
+}
 
 void put(const unique_fd& fd, std::string_view bytes) {
   ASSERT_EQ(::write(fd.get(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
 }
 
-/// What comes until the end, or until `enough` says so.
+/// Reads until the end of the stream, or until `enough` returns true.
 std::string take(const unique_fd& from, const std::function<bool(const std::string&)>& enough = {}) {
   std::string all;
   std::array<char, 65536> some{};
   while (!enough || !enough(all)) {
     pollfd readable{from.get(), POLLIN, 0};
     if (::poll(&readable, 1, std::chrono::milliseconds(patience).count()) <= 0) {
-      ADD_FAILURE() << "nothing came";
+      ADD_FAILURE() << "nothing arrived";
       break;
     }
     const auto got = ::read(from.get(), some.data(), some.size());
@@ -75,13 +77,13 @@ std::size_t count_of(std::string_view what, std::string_view in) {
   return count;
 }
 
-class command_streams : public testing::Test {
+class command_streams : public ::testing::Test {
  protected:
   std::vector<std::string> on_service(std::vector<std::string> arguments) const {
     arguments.insert(arguments.begin() + 1, {"--service", w.service()});
     return arguments;
   }
-  /// `cpgring listen` once it is in the group.
+  /// Starts `cpgring listen` and waits until it is in the group.
   std::unique_ptr<child> listening(std::vector<std::string> arguments, streams instead = {}) const {
     arguments.insert(arguments.begin(), {"listen", group, "--views"});
     auto listener = std::make_unique<child>(cpgring_line(on_service(std::move(arguments))), "", instead);
@@ -96,16 +98,16 @@ class command_streams : public testing::Test {
   const std::string group = world::fresh_group("streams");
 };
 
-// --- standard input -----------------------------------------------------------------------------------------------------------
+// --- standard input
 
-TEST_F(command_streams, send_reads_on_where_a_non_blocking_input_is_empty_for_a_moment) {
+TEST_F(command_streams, send_continues_after_a_non_blocking_input_was_empty) {
   const auto listener = listening({"--count", "3"});
   auto in = make_pipe();
   make_non_blocking(in.reader);
   child send(cpgring_line(on_service({"send", group})), "", {.in = in.reader.get()});
   in.reader.reset();
   put(in.writer, "one\n");
-  ASSERT_TRUE(listener->until_it_says("one")) << "so it has found nothing behind that for a while";
+  ASSERT_TRUE(listener->until_it_says("one")) << "by now the input has been empty for a while";
   put(in.writer, "two\nthree\n");
   in.writer.reset();
   const auto sent = send.wait();
@@ -113,25 +115,27 @@ TEST_F(command_streams, send_reads_on_where_a_non_blocking_input_is_empty_for_a_
   EXPECT_EQ(listener->wait().out, "one\ntwo\nthree\n");
 }
 
-TEST_F(command_streams, send_tells_that_its_input_cannot_be_read) {
+TEST_F(command_streams, send_reports_an_unreadable_input) {
   const unique_fd directory(::open("/", O_RDONLY | O_CLOEXEC));
-  for (const auto& [instead, text] : {std::pair{streams{.in = directory.get()}, "standard input: Is a directory"},
-                                      std::pair{streams{.in = streams::closed}, "standard input: it is closed"}}) {
+  for (const auto& [instead, text] :
+       {std::pair{streams{.in = directory.get()}, "standard input: Is a directory"},
+        std::pair{streams{.in = streams::closed}, "standard input: it is closed"}}) {
     for (const auto& line : {std::vector<std::string>{"send", group}, {"send", group, "--whole"}}) {
       const auto e = cpgring_command(on_service(line), "", instead);
       EXPECT_EQ(e.status, 1);
       EXPECT_EQ(e.err, fmt::format("cpgring: {}; 0 messages were sent\n", text));
     }
   }
-  EXPECT_EQ(cpgring_command(on_service({"send", group, "text"}), "", {.in = streams::closed}).status, 0) << "it needs none";
+  EXPECT_EQ(cpgring_command(on_service({"send", group, "text"}), "", {.in = streams::closed}).status, 0)
+      << "a message in the arguments needs no input";
 }
 
-TEST_F(command_streams, send_has_sent_what_it_read_before_its_input_failed) {
+TEST_F(command_streams, send_sends_what_it_read_before_its_input_failed) {
   const auto listener = listening({"--count", "1"});
   std::array<int, 2> ends{};
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
   unique_fd in(ends[0]), writer(ends[1]);
-  put(in, "unread");  // its other side goes without having read this: connection reset
+  put(in, "unread");  // the other side closes without reading this: connection reset
   put(writer, "whole\npart");
   writer.reset();
   const auto e = cpgring_command(on_service({"send", group}), "", {.in = in.get()});
@@ -140,9 +144,9 @@ TEST_F(command_streams, send_has_sent_what_it_read_before_its_input_failed) {
   EXPECT_EQ(listener->wait().out, "whole\n");
 }
 
-// --- standard output ----------------------------------------------------------------------------------------------------------
+// --- standard output
 
-TEST_F(command_streams, output_that_cannot_be_written_is_an_error_of_each_subcommand) {
+TEST_F(command_streams, every_subcommand_fails_when_its_output_cannot_be_written) {
   const unique_fd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
   auto broken = make_pipe();
   broken.reader.reset();
@@ -157,12 +161,13 @@ TEST_F(command_streams, output_that_cannot_be_written_is_an_error_of_each_subcom
       on_service({"load", "--handles", "2", "--messages", "100", "--rate", "0"}),
       on_service({"load", "--handles", "2", "--messages", "100", "--rate", "0", "--json", "-"}),
       on_service({"load", "--handles", "2", "--messages", "100", "--rate", "0", "--hgrm", "-"})};
-  for (const auto& [instead, text] : {std::pair{full.get(), "No space left on device"}, std::pair{broken.writer.get(), "Broken pipe"},
-                                      std::pair{int{streams::closed}, "it is closed"}}) {
+  for (const auto& [instead, text] :
+       {std::pair{full.get(), "No space left on device"}, std::pair{broken.writer.get(), "Broken pipe"},
+        std::pair{int{streams::closed}, "it is closed"}}) {
     for (const auto& line : lines) {
       const auto e = cpgring_command(line, "", {.out = instead});
-      EXPECT_EQ(e.status, 1) << testing::PrintToString(line);
-      EXPECT_EQ(e.err, fmt::format("cpgring: standard output: {}\n", text)) << testing::PrintToString(line);
+      EXPECT_EQ(e.status, 1) << ::testing::PrintToString(line);
+      EXPECT_EQ(e.err, fmt::format("cpgring: standard output: {}\n", text)) << ::testing::PrintToString(line);
     }
   }
 }
@@ -171,32 +176,36 @@ TEST_F(command_streams, listen_ends_when_its_output_cannot_be_written) {
   const unique_fd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
   auto broken = make_pipe();
   broken.reader.reset();
-  for (const auto& [instead, text] : {std::pair{full.get(), "No space left on device"}, std::pair{broken.writer.get(), "Broken pipe"},
-                                      std::pair{int{streams::closed}, "it is closed"}}) {
+  for (const auto& [instead, text] :
+       {std::pair{full.get(), "No space left on device"}, std::pair{broken.writer.get(), "Broken pipe"},
+        std::pair{int{streams::closed}, "it is closed"}}) {
     const auto listener = listening({}, {.out = instead});
     EXPECT_EQ(cpgring_command(on_service({"send", group, "text"})).status, 0);
-    const auto e = listener->wait();  // at once, without a further message
+    const auto e = listener->wait();  // at once, without another message
     EXPECT_EQ(e.status, 1);
     EXPECT_EQ(count_of(fmt::format("cpgring: standard output: {}\n", text), e.err), 1U) << e.err;
   }
 }
 
-TEST_F(command_streams, serve_goes_on_without_output_and_tells_at_its_end) {
+TEST_F(command_streams, serve_runs_without_output_and_reports_a_full_disk_at_its_end) {
   const unique_fd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
   auto broken = make_pipe();
   broken.reader.reset();
-  for (const auto& [instead, status] : {std::pair{full.get(), 1}, std::pair{broken.writer.get(), 0}, std::pair{int{streams::closed}, 0}}) {
+  for (const auto& [instead, status] :
+       {std::pair{full.get(), 1}, std::pair{broken.writer.get(), 0}, std::pair{int{streams::closed}, 0}}) {
     const auto name = world::fresh_group("serve");
     child serve(cpgring_line({"serve", "--name", name}), "", {.out = instead});
-    ASSERT_TRUE(eventually([&] { return cpgring_command({"send", "--service", name, "g", "text"}).status == 0; }));
+    ASSERT_TRUE(eventually([&] {
+      return cpgring_command({"send", "--service", name, "g", "text"}).status == 0;
+    }));
     serve.signal(SIGTERM);
     const auto e = serve.wait();
-    EXPECT_EQ(e.status, status) << "a daemon may be started without standard output, or by somebody who goes";
+    EXPECT_EQ(e.status, status) << "a daemon may be started without standard output, or lose its reader";
     EXPECT_EQ(e.err, status == 0 ? "" : "cpgring: standard output: No space left on device\n");
   }
 }
 
-TEST_F(command_streams, listen_writes_whole_lines_into_a_non_blocking_output_that_is_read_late) {
+TEST_F(command_streams, listen_writes_whole_lines_to_a_non_blocking_output_that_is_read_late) {
   auto out = make_pipe();
   make_non_blocking(out.writer);
   constexpr int lines = 20000;
@@ -211,9 +220,9 @@ TEST_F(command_streams, listen_writes_whole_lines_into_a_non_blocking_output_tha
   EXPECT_EQ(listener->wait().status, 0);
 }
 
-// --- a reader that is slow ----------------------------------------------------------------------------------------------------
+// --- slow readers
 
-TEST_F(command_streams, listen_leaves_its_group_when_nobody_reads_what_it_prints) {
+TEST_F(command_streams, listen_leaves_its_group_when_nobody_reads_its_output) {
   auto out = make_pipe();
   const auto listener = listening({"--buffer", "100K"}, {.out = out.writer.get()});
   out.writer.reset();
@@ -224,7 +233,7 @@ TEST_F(command_streams, listen_leaves_its_group_when_nobody_reads_what_it_prints
   EXPECT_EQ(cpgring_command(on_service({"send", group}), sent).status, 0);
   EXPECT_TRUE(listener->until_it_says("left the group"));
   EXPECT_TRUE(eventually([&] { return !is_member(listener->pid()); }));
-  const auto e = listener->wait();  // and it ends although there is still no reader
+  const auto e = listener->wait();  // ends although there is still no reader
   EXPECT_EQ(e.status, 1);
   EXPECT_EQ(count_of("standard output is read too slowly: ", e.err), 1U) << e.err;
   EXPECT_EQ(count_of("cpgring: ", e.err), 1U) << e.err;
@@ -233,7 +242,7 @@ TEST_F(command_streams, listen_leaves_its_group_when_nobody_reads_what_it_prints
   EXPECT_TRUE(sent.starts_with(got)) << "the first ones";
 }
 
-TEST_F(command_streams, listen_prints_all_that_fits_its_buffer_to_a_reader_that_begins_late) {
+TEST_F(command_streams, listen_prints_its_whole_buffer_to_a_reader_that_starts_late) {
   auto out = make_pipe();
   const auto listener = listening({"--buffer", "2M", "--count", "10000"}, {.out = out.writer.get()});
   out.writer.reset();
@@ -242,25 +251,27 @@ TEST_F(command_streams, listen_prints_all_that_fits_its_buffer_to_a_reader_that_
     sent += fmt::format("{:099}\n", i);
   }
   EXPECT_EQ(cpgring_command(on_service({"send", group}), sent).status, 0);
-  EXPECT_TRUE(eventually([&] { return !is_member(listener->pid()); })) << "it has heard all";
+  EXPECT_TRUE(eventually([&] { return !is_member(listener->pid()); }))
+      << "the listener has received everything";
   EXPECT_TRUE(take(out.reader) == sent);
   EXPECT_EQ(listener->wait().status, 0);
 }
 
-TEST_F(command_streams, listen_that_is_told_to_end_does_not_wait_for_a_reader_for_ever) {
+TEST_F(command_streams, listen_ends_on_sigterm_although_nobody_reads) {
   auto out = make_pipe();
   const auto listener = listening({}, {.out = out.writer.get()});
   out.writer.reset();
   EXPECT_EQ(cpgring_command(on_service({"send", group, "--whole"}), std::string(500000, 'x')).status, 0);
   pollfd begun{out.reader.get(), POLLIN, 0};
-  ASSERT_EQ(::poll(&begun, 1, std::chrono::milliseconds(patience).count()), 1) << "more than a pipe holds";
+  ASSERT_EQ(::poll(&begun, 1, std::chrono::milliseconds(patience).count()), 1)
+      << "the message exceeds the capacity of a pipe";
   listener->signal(SIGTERM);
   const auto e = listener->wait();
   EXPECT_EQ(e.status, 1);
-  EXPECT_THAT(e.err, HasSubstr("cpgring: standard output takes nothing: "));
+  EXPECT_THAT(e.err, HasSubstr("cpgring: standard output is blocked: "));
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // those keep memory for themselves
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // sanitizers keep freed memory
 std::size_t anonymous_kib(pid_t process) {
   std::ifstream status(fmt::format("/proc/{}/status", process));
   for (std::string word; status >> word;) {
@@ -273,7 +284,7 @@ std::size_t anonymous_kib(pid_t process) {
   return 0;
 }
 
-TEST_F(command_streams, a_listener_that_nobody_reads_leaves_the_memory_of_the_daemon_flat) {
+TEST_F(command_streams, a_listener_that_nobody_reads_does_not_grow_the_daemon) {
   std::unique_ptr<child> serve;
   std::string service = "cpg";
   pid_t daemon = 0;
@@ -288,7 +299,8 @@ TEST_F(command_streams, a_listener_that_nobody_reads_leaves_the_memory_of_the_da
   const auto before = anonymous_kib(daemon);
   ASSERT_GT(before, 0U) << "no process " << daemon;
   auto out = make_pipe();
-  child listener(cpgring_line({"listen", "--service", service, group, "--views"}), "", {.out = out.writer.get()});
+  child listener(cpgring_line({"listen", "--service", service, group, "--views"}), "",
+                 {.out = out.writer.get()});
   out.writer.reset();
   ASSERT_TRUE(listener.until_it_says("-- view 1"));
   constexpr std::size_t messages = 60000, size = 1000;
@@ -305,9 +317,9 @@ TEST_F(command_streams, a_listener_that_nobody_reads_leaves_the_memory_of_the_da
 }
 #endif
 
-// --- foreign bytes ------------------------------------------------------------------------------------------------------------
+// --- foreign bytes
 
-/// A terminal: what is written to `inside` is read from `outside`.
+/// A pseudo terminal: what is written to `inside` is read from `outside`.
 struct terminal {
   terminal() : outside(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)) {
     EXPECT_EQ(::grantpt(outside.get()), 0);
@@ -333,21 +345,22 @@ TEST_F(command_streams, a_terminal_gets_no_control_characters_of_messages) {
   EXPECT_EQ(got, "\\x1b]0;title\\x07 gr\u00fc\u00dfe \\xc2\\x9b31m \\x7f two\\x0alines \\xff \\\\\n");
 }
 
-TEST_F(command_streams, a_terminal_gets_the_bytes_that_raw_asks_for) {
+TEST_F(command_streams, raw_writes_bytes_unchanged_to_a_terminal) {
   const terminal t;
   const auto listener = listening({"--count", "1", "--raw"}, {.out = t.inside.get()});
   EXPECT_EQ(cpgring_command(on_service({"send", group, "--whole"}), hostile).status, 0);
-  EXPECT_EQ(take(t.outside, [&](const std::string& so_far) { return so_far.size() >= hostile.size(); }), hostile);
+  EXPECT_EQ(take(t.outside, [&](const std::string& so_far) { return so_far.size() >= hostile.size(); }),
+            hostile);
   EXPECT_EQ(listener->wait().status, 0);
 }
 
-TEST_F(command_streams, a_pipe_gets_the_bytes_as_they_are) {
+TEST_F(command_streams, a_pipe_gets_bytes_unchanged) {
   const auto listener = listening({"--count", "1"});
   EXPECT_EQ(cpgring_command(on_service({"send", group, "--whole"}), hostile).status, 0);
   EXPECT_EQ(listener->wait().out, hostile + "\n");
 }
 
-TEST_F(command_streams, json_has_no_raw_control_characters_of_messages_and_names) {
+TEST_F(command_streams, json_escapes_control_characters_of_messages_and_names) {
   const std::string odd = group + "\x7f\u009b";
   child listener(cpgring_line(on_service({"listen", odd, "--count", "1", "--json", "--views"})));
   ASSERT_TRUE(listener.until_it_says("\"view\""));
@@ -364,11 +377,12 @@ TEST_F(command_streams, json_has_no_raw_control_characters_of_messages_and_names
   EXPECT_TRUE(std::any_of(list.begin(), list.end(), [&](const auto& one) { return one["group"] == odd; }));
 }
 
-// --- closed descriptors, signals, texts -----------------------------------------------------------------------------------------
+// --- closed descriptors, signals, texts
 
-TEST_F(command_streams, descriptors_that_are_closed_at_start_are_dev_null_and_no_socket) {
-  for (const auto& [instead, fd] : {std::pair{streams{.in = streams::closed}, 0}, std::pair{streams{.out = streams::closed}, 1},
-                                    std::pair{streams{.in = streams::closed, .out = streams::closed, .err = streams::closed}, 2}}) {
+TEST_F(command_streams, descriptors_closed_at_start_become_dev_null) {
+  for (const auto& [instead, fd] :
+       {std::pair{streams{.in = streams::closed}, 0}, std::pair{streams{.out = streams::closed}, 1},
+        std::pair{streams{.in = streams::closed, .out = streams::closed, .err = streams::closed}, 2}}) {
     child listener(cpgring_line(on_service({"listen", group, "--count", "1"})), "", instead);
     ASSERT_TRUE(eventually([&] { return is_member(listener.pid()); }));
     EXPECT_EQ(std::filesystem::read_symlink(fmt::format("/proc/{}/fd/{}", listener.pid(), fd)), "/dev/null");
@@ -379,7 +393,7 @@ TEST_F(command_streams, descriptors_that_are_closed_at_start_are_dev_null_and_no
   }
 }
 
-TEST_F(command_streams, a_hang_up_ends_a_subcommand_as_the_other_signals_do) {
+TEST_F(command_streams, sighup_ends_a_subcommand_like_sigterm) {
   const auto name = world::fresh_group("serve");
   child serve(cpgring_line({"serve", "--name", name}));
   ASSERT_TRUE(serve.until_it_says("serving"));
@@ -393,7 +407,7 @@ TEST_F(command_streams, a_hang_up_ends_a_subcommand_as_the_other_signals_do) {
   EXPECT_THAT(e.out, HasSubstr("served 1 connections"));
 }
 
-TEST_F(command_streams, a_hang_up_that_was_ignored_at_start_ends_nothing) {
+TEST_F(command_streams, sighup_that_was_ignored_at_start_stays_ignored) {
   const auto name = world::fresh_group("serve");
   child serve({"sh", "-c", fmt::format("trap '' HUP; exec {} serve --name {}", CPGRING_COMMAND, name)});
   ASSERT_TRUE(serve.until_it_says("serving"));
@@ -403,7 +417,7 @@ TEST_F(command_streams, a_hang_up_that_was_ignored_at_start_ends_nothing) {
   EXPECT_EQ(serve.wait().status, 0);
 }
 
-TEST_F(command_streams, a_lost_service_is_told_once) {
+TEST_F(command_streams, a_lost_service_is_reported_once) {
   const auto name = world::fresh_group("serve");
   auto serve = std::make_unique<child>(cpgring_line({"serve", "--name", name}));
   ASSERT_TRUE(serve->until_it_says("serving"));
@@ -415,7 +429,7 @@ TEST_F(command_streams, a_lost_service_is_told_once) {
   ASSERT_TRUE(listener.until_it_says("text"));
   serve->signal(SIGKILL);
   serve->wait();
-  const auto sent = send.wait();  // while its input stays open
+  const auto sent = send.wait();  // ends while its input is open
   EXPECT_EQ(sent.status, 1);
   EXPECT_EQ(count_of("\n", sent.err), 1U) << sent.err;
   EXPECT_THAT(sent.err, HasSubstr("of 1 messages came back"));
@@ -424,22 +438,23 @@ TEST_F(command_streams, a_lost_service_is_told_once) {
   EXPECT_EQ(count_of("cpgring: ", heard.err), 1U) << heard.err;
 }
 
-TEST_F(command_streams, numbers_that_make_no_sense_are_refused_in_a_line) {
-  for (const auto& line : std::vector<std::vector<std::string>>{{"listen", "g", "--count", "-1"},
-                                                                {"listen", "g", "--buffer", "0"},
-                                                                {"listen", "g", "--max-message-size", "-1"},
-                                                                {"send", "g", "--deadline", "0"},
-                                                                {"groups", "--deadline", "99999999999999999999"},
-                                                                {"serve", "--node-id", "0"},
-                                                                {"serve", "--node-id", "4294967296"},
-                                                                {"serve", "--member-backlog", "-5"},
-                                                                {"serve", "--seed", "-5"},
-                                                                {"serve", "--allow-gid", "-1"},
-                                                                {"serve", "--allow-gid", "wheel"},
-                                                                {"serve", "--allow-uid", "0,-1"},
-                                                                {"serve", "--inject", "stall=nan"}}) {
+TEST_F(command_streams, invalid_numbers_are_refused_in_one_line) {
+  for (const auto& line :
+       std::vector<std::vector<std::string>>{{"listen", "g", "--count", "-1"},
+                                             {"listen", "g", "--buffer", "0"},
+                                             {"listen", "g", "--ring-bytes", "-1"},
+                                             {"send", "g", "--deadline", "0"},
+                                             {"groups", "--deadline", "99999999999999999999"},
+                                             {"serve", "--node-id", "0"},
+                                             {"serve", "--node-id", "4294967296"},
+                                             {"serve", "--member-backlog", "-5"},
+                                             {"serve", "--seed", "-5"},
+                                             {"serve", "--allow-gid", "-1"},
+                                             {"serve", "--allow-gid", "wheel"},
+                                             {"serve", "--allow-uid", "0,-1"},
+                                             {"serve", "--inject", "stall=nan"}}) {
     const auto e = cpgring_command(line);
-    EXPECT_EQ(e.status, 2) << testing::PrintToString(line);
+    EXPECT_EQ(e.status, 2) << ::testing::PrintToString(line);
     EXPECT_THAT(e.err, HasSubstr(line[line.size() - 2]));
     EXPECT_LT(e.err.size(), 300U) << e.err;
     EXPECT_THAT(e.out, IsEmpty());

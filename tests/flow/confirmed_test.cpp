@@ -1,4 +1,5 @@
-// multicast_confirmed: told once, at the message's own place in the order, or why it will never be known.
+// multicast_confirmed: the confirmation runs once, at the message's place in the total order, or says why the
+// outcome is unknown.
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -19,11 +20,11 @@ namespace cpgring::test {
 namespace {
 
 using namespace std::chrono_literals;
-using testing::Contains;
-using testing::Each;
-using testing::ElementsAre;
+using ::testing::Contains;
+using ::testing::Each;
+using ::testing::ElementsAre;
 
-/// What one handle heard: messages, and what became of multicasts by name. Callbacks may come from workers.
+/// Records what one handle heard: messages, and outcomes of multicasts by name. Callbacks may run on workers.
 struct listener {
   std::mutex lock;
   std::vector<std::string> heard;  // "m NAME" and "NAME FATE"
@@ -51,17 +52,18 @@ struct listener {
     };
     return c;
   }
-  handle::confirmation outcome_of(const std::string& name) {
+  confirmation outcome_of(const std::string& name) {
     return [this, name](const multicast_outcome& o) {
       const std::lock_guard guard(lock);
       heard.push_back(name + " " + std::string(to_string(o.fate)));
       sequence_of_outcome[name] = o.sequence;
-      if (o.cause != nullptr) {
+      if (o.cause) {
         cause[name] = o.cause->code;
       }
     };
   }
-  result<void> send(const std::string& name, std::size_t size = 0, std::chrono::milliseconds deadline = patience) {
+  result<void> send(const std::string& name, std::size_t size = 0,
+                    std::chrono::milliseconds deadline = patience) {
     std::string text = name + "/";
     text.resize(std::max(text.size(), size), 'x');
     return h.multicast_confirmed(text, deadline, outcome_of(name));
@@ -75,13 +77,13 @@ struct listener {
     return std::count(all.begin(), all.end(), what);
   }
   bool has(const std::string& what) { return count(what) != 0; }
-  /// How many outcomes there were for it.
+  /// The number of outcomes reported for `name`.
   std::ptrdiff_t outcomes(const std::string& name) {
     return count(name + " confirmed") + count(name + " not sent") + count(name + " unknown");
   }
 };
 
-struct flow_confirmed : testing::TestWithParam<std::tuple<wakeup, std::uint32_t>> {
+struct flow_confirmed : ::testing::TestWithParam<std::tuple<wakeup, std::uint32_t>> {
   world w{std::get<0>(GetParam()), [](engine_options& o) { o.workers = std::get<1>(GetParam()); }};
   listener a;
 
@@ -96,12 +98,14 @@ struct flow_confirmed : testing::TestWithParam<std::tuple<wakeup, std::uint32_t>
     ASSERT_TRUE(w.until([&] { return a.has("joined"); }));
   }
 };
-std::string name_of(const testing::TestParamInfo<std::tuple<wakeup, std::uint32_t>>& info) {
+std::string name_of(const ::testing::TestParamInfo<std::tuple<wakeup, std::uint32_t>>& info) {
   return fmt::format("{}_workers_{}", to_string(std::get<0>(info.param)), std::get<1>(info.param));
 }
-INSTANTIATE_TEST_SUITE_P(on, flow_confirmed, testing::Combine(testing::ValuesIn(backends_here()), testing::Values(0U, 2U)), name_of);
+INSTANTIATE_TEST_SUITE_P(on, flow_confirmed,
+                         ::testing::Combine(::testing::ValuesIn(backends_here()), ::testing::Values(0U, 2U)),
+                         name_of);
 
-TEST_P(flow_confirmed, is_told_right_behind_its_message_and_with_its_number) {
+TEST_P(flow_confirmed, runs_right_after_its_message_with_the_same_sequence) {
   open();
   for (int i = 0; i < 300; ++i) {
     const auto name = std::to_string(i);
@@ -125,7 +129,7 @@ TEST_P(flow_confirmed, is_told_right_behind_its_message_and_with_its_number) {
   }
 }
 
-TEST_P(flow_confirmed, works_from_any_thread_beside_plain_ones) {
+TEST_P(flow_confirmed, works_from_any_thread_mixed_with_plain_multicasts) {
   open();
   constexpr int threads = 3, each = 150;
   std::vector<std::thread> senders;
@@ -133,7 +137,9 @@ TEST_P(flow_confirmed, works_from_any_thread_beside_plain_ones) {
     senders.emplace_back([this, t] {
       for (int i = 0; i < each; ++i) {
         const auto name = fmt::format("{}-{}", t, i);
-        ASSERT_TRUE(eventually([&] { return i % 5 == 4 ? a.h.multicast(name + "/").has_value() : a.send(name).has_value(); })) << name;
+        ASSERT_TRUE(eventually([&] {
+          return i % 5 == 4 ? a.h.multicast(name + "/").has_value() : a.send(name).has_value();
+        })) << name;
       }
     });
   }
@@ -153,7 +159,7 @@ TEST_P(flow_confirmed, works_from_any_thread_beside_plain_ones) {
   }
 }
 
-TEST_P(flow_confirmed, counts_large_messages_and_reservations_among_the_others) {
+TEST_P(flow_confirmed, has_the_right_sequence_among_large_messages_and_reservations) {
   open();
   const std::size_t large = a.h.max_atomic_message() * 3 + 5;
   ASSERT_TRUE(a.send("first"));
@@ -161,7 +167,7 @@ TEST_P(flow_confirmed, counts_large_messages_and_reservations_among_the_others) 
   ASSERT_TRUE(a.send("between"));
   ASSERT_TRUE(a.send("larger", large * 2));
   ASSERT_TRUE(w.until([&] { return a.has("larger confirmed"); }));
-  if (std::get<1>(GetParam()) == 0) {  // only the driving thread has reservations
+  if (std::get<1>(GetParam()) == 0) {  // only the driving thread may reserve
     ASSERT_TRUE(w.until([&] {
       auto room = a.h.reserve(9);
       if (room) {
@@ -179,7 +185,7 @@ TEST_P(flow_confirmed, counts_large_messages_and_reservations_among_the_others) 
   }
 }
 
-TEST_P(flow_confirmed, comes_for_a_handle_that_does_not_listen_to_messages) {
+TEST_P(flow_confirmed, works_without_on_message) {
   auto opened = w.loop().open(w.options(world::fresh_group("deaf")), {});
   ASSERT_TRUE(opened);
   a.h = *opened;
@@ -191,7 +197,7 @@ TEST_P(flow_confirmed, comes_for_a_handle_that_does_not_listen_to_messages) {
   EXPECT_EQ(a.sequence_of_outcome["19"], 20U);
 }
 
-TEST_P(flow_confirmed, all_are_told_before_the_handle_has_left) {
+TEST_P(flow_confirmed, all_run_before_the_state_left) {
   open();
   for (int i = 0; i < 50; ++i) {
     ASSERT_TRUE(a.send(std::to_string(i), 1000));
@@ -207,14 +213,14 @@ TEST_P(flow_confirmed, all_are_told_before_the_handle_has_left) {
   EXPECT_EQ(a.outcomes("late"), 0);
 }
 
-TEST_P(flow_confirmed, a_close_tells_unknown_ahead_of_the_last_state) {
+TEST_P(flow_confirmed, close_reports_unknown_before_the_state_closed) {
   open();
-  w.loop().post([&] {
+  ASSERT_TRUE(w.loop().post([&] {
     for (int i = 0; i < 40; ++i) {
       ASSERT_TRUE(a.send(std::to_string(i)));
     }
     a.h.close();
-  });
+  }));
   ASSERT_TRUE(w.until([&] { return a.has("closed"); }));
   const auto heard = a.told();
   EXPECT_EQ(heard.back(), "closed");
@@ -224,10 +230,11 @@ TEST_P(flow_confirmed, a_close_tells_unknown_ahead_of_the_last_state) {
   }
 }
 
-TEST_P(flow_confirmed, a_confirmation_that_throws_ends_its_handle_and_the_others_are_told) {
+TEST_P(flow_confirmed, a_confirmation_that_throws_closes_its_handle_and_the_others_still_run) {
   open();
   ASSERT_TRUE(a.send("before"));
-  ASSERT_TRUE(a.h.multicast_confirmed("thrower/", patience, [](const multicast_outcome&) { throw std::runtime_error("no"); }));
+  ASSERT_TRUE(a.h.multicast_confirmed("thrower/", patience,
+                                      [](const multicast_outcome&) { throw std::runtime_error("no"); }));
   for (int i = 0; i < 10; ++i) {
     ASSERT_TRUE(a.send(std::to_string(i)));
   }
@@ -239,7 +246,7 @@ TEST_P(flow_confirmed, a_confirmation_that_throws_ends_its_handle_and_the_others
   }
 }
 
-TEST_P(flow_confirmed, refuses_what_it_will_not_try) {
+TEST_P(flow_confirmed, refuses_invalid_arguments_and_states) {
   open();
   EXPECT_EQ(a.send("a", 0, 0ms).error(), errc::invalid_param);
   EXPECT_EQ(a.send("b", 0, -1ms).error(), errc::invalid_param);
@@ -253,7 +260,8 @@ TEST_P(flow_confirmed, refuses_what_it_will_not_try) {
   ASSERT_TRUE(w.until([&] { return b.has("ready"); }));
   EXPECT_EQ(b.send("d").error(), errc::not_joined);
   std::thread([&] { EXPECT_EQ(b.send("e").error(), errc::not_joined); }).join();
-  EXPECT_EQ(handle().multicast_confirmed("f", patience, [](const multicast_outcome&) {}).error(), errc::bad_handle);
+  EXPECT_EQ(handle().multicast_confirmed("f", patience, [](const multicast_outcome&) {}).error(),
+            errc::bad_handle);
   a.h.close();
   ASSERT_TRUE(w.until([&] { return a.has("closed"); }));
   EXPECT_EQ(a.send("g").error(), errc::bad_handle);
@@ -262,15 +270,15 @@ TEST_P(flow_confirmed, refuses_what_it_will_not_try) {
   }
 }
 
-TEST_P(flow_confirmed, its_window_is_send_queue_bytes_and_opens_again) {
+TEST_P(flow_confirmed, is_bounded_by_send_queue_bytes_until_confirmations_free_room) {
   open([](handle_options& o) { o.send_queue_bytes = 20000; });
   std::size_t accepted = 0;
-  w.loop().post([&] {
-    while (a.send(std::to_string(accepted), 872)) {  // 1000 with what each counts beside
+  ASSERT_TRUE(w.loop().post([&] {
+    while (a.send(std::to_string(accepted), 872)) {  // counts 1000 bytes with its overhead
       ++accepted;
       ASSERT_LT(accepted, 1000U);
     }
-  });
+  }));
   ASSERT_TRUE(w.until([&] { return accepted != 0 && a.has(fmt::format("{} confirmed", accepted - 1)); }));
   EXPECT_EQ(accepted, 20U);
   ASSERT_TRUE(w.until([&] { return a.writable != 0; }));
@@ -278,8 +286,9 @@ TEST_P(flow_confirmed, its_window_is_send_queue_bytes_and_opens_again) {
   ASSERT_TRUE(w.until([&] { return a.has("again confirmed"); }));
 }
 
-TEST(flow_confirmed_order, each_ordering_tells_behind_the_message_on_its_worker) {
-  for (const ordering order : {ordering::by_handle, ordering::by_sender, ordering::by_key, ordering::unordered}) {
+TEST(flow_confirmed_order, runs_after_its_message_on_the_same_worker_under_every_ordering) {
+  for (const ordering order :
+       {ordering::by_handle, ordering::by_sender, ordering::by_key, ordering::unordered}) {
     world w(wakeup::automatic, [](engine_options& o) { o.workers = 3; });
     listener a;
     auto options = w.options(world::fresh_group("ordering"));
@@ -292,7 +301,7 @@ TEST(flow_confirmed_order, each_ordering_tells_behind_the_message_on_its_worker)
       const std::lock_guard guard(lock);
       ran_on[std::string(m.text())] = std::this_thread::get_id();
     };
-    auto opened = w.loop().open(options, calls);
+    auto opened = w.loop().open(options, std::move(calls));
     ASSERT_TRUE(opened);
     a.h = *opened;
     ASSERT_TRUE(w.until([&] { return a.has("joined"); }));
@@ -310,7 +319,7 @@ TEST(flow_confirmed_order, each_ordering_tells_behind_the_message_on_its_worker)
   }
 }
 
-/// A service that takes no multicasts as long as one member does not read.
+/// A service that takes no multicasts while one member does not read.
 struct stuck_service {
   embedded_service service;
   engine idle_engine;
@@ -328,22 +337,22 @@ struct stuck_service {
     handle_options o;
     o.service = service.name();
     o.group = group;
-    o.max_message_size = 16384;
+    o.ring_bytes = 16384;
     o.connect_deadline = o.control_deadline = patience;
     return o;
   }
-  /// A member that has joined and reads nothing from here on.
+  /// Opens a member that joins and reads nothing until read() is called.
   void sit_down() {
     auto opened = idle_engine.open(options(), {});
     ASSERT_TRUE(opened);
     idler = *opened;
     ASSERT_TRUE(drive(idle_engine, [this] { return idler.state() == handle_state::joined; }));
   }
-  /// It reads what waits for it, on the test's thread.
+  /// Lets the idle member read everything that waits, on the test's thread.
   void read() { static_cast<void>(idle_engine.dispatch(mode::all)); }
 };
 
-struct flow_confirmed_stuck : testing::TestWithParam<std::tuple<wakeup, std::uint32_t>> {
+struct flow_confirmed_stuck : ::testing::TestWithParam<std::tuple<wakeup, std::uint32_t>> {
   stuck_service at;
   listener a;
   std::unique_ptr<engine> loop;
@@ -355,14 +364,14 @@ struct flow_confirmed_stuck : testing::TestWithParam<std::tuple<wakeup, std::uin
     o.workers = std::get<1>(GetParam());
     loop = std::make_unique<engine>(o);
     auto options = at.options();
-    options.pid = made_up_pid + 7777;
+    cpgring::testing::pretend_pid(options, made_up_pid + 7777);
     auto opened = loop->open(options, a.record());
     ASSERT_TRUE(opened);
     a.h = *opened;
     ASSERT_TRUE(until([&] { return a.has("joined"); }));
   }
   bool until(const std::function<bool()>& condition) { return drive(*loop, condition); }
-  /// More than the idler's ring, the service and the request ring hold.
+  /// Sends more than the idle member's ring, the service and the request ring hold together.
   int send_many(std::chrono::milliseconds deadline) {
     for (int i = 0; i < 300; ++i) {
       EXPECT_TRUE(a.send(std::to_string(i), 1000, deadline));
@@ -370,9 +379,11 @@ struct flow_confirmed_stuck : testing::TestWithParam<std::tuple<wakeup, std::uin
     return 300;
   }
 };
-INSTANTIATE_TEST_SUITE_P(on, flow_confirmed_stuck, testing::Combine(testing::ValuesIn(backends_here()), testing::Values(0U, 2U)), name_of);
+INSTANTIATE_TEST_SUITE_P(on, flow_confirmed_stuck,
+                         ::testing::Combine(::testing::ValuesIn(backends_here()), ::testing::Values(0U, 2U)),
+                         name_of);
 
-TEST_P(flow_confirmed_stuck, what_is_not_taken_by_the_deadline_is_never_sent) {
+TEST_P(flow_confirmed_stuck, never_sends_what_the_service_did_not_take_by_the_deadline) {
   const int sent = send_many(300ms);
   ASSERT_TRUE(a.send("patient", 100, patience));
   ASSERT_TRUE(until([&] { return a.outcomes(std::to_string(sent - 1)) == 1; }));
@@ -389,7 +400,7 @@ TEST_P(flow_confirmed_stuck, what_is_not_taken_by_the_deadline_is_never_sent) {
       EXPECT_EQ(a.cause[name], make_error_code(errc::timeout));
     }
   }
-  EXPECT_FALSE(unsent.empty()) << "the request ring holds less than that";
+  EXPECT_FALSE(unsent.empty()) << "300 messages exceed the request ring";
   EXPECT_EQ(a.outcomes("patient"), 0);
   ASSERT_TRUE(until([this] {
     at.read();
@@ -404,7 +415,7 @@ TEST_P(flow_confirmed_stuck, what_is_not_taken_by_the_deadline_is_never_sent) {
   }
 }
 
-TEST_P(flow_confirmed_stuck, a_lost_service_tells_each_once) {
+TEST_P(flow_confirmed_stuck, a_lost_service_reports_each_multicast_once) {
   const int sent = send_many(patience);
   ASSERT_TRUE(until([&] { return a.h.stats().multicasts != 0; }));
   at.service.stop();
@@ -420,10 +431,11 @@ TEST_P(flow_confirmed_stuck, a_lost_service_tells_each_once) {
   EXPECT_GT(unsent, 0);
 }
 
-TEST_P(flow_confirmed_stuck, the_end_reports_what_was_not_sent_and_tells_each_once) {
+TEST_P(flow_confirmed_stuck, shut_down_counts_unsent_multicasts_and_reports_each_once) {
   const int sent = send_many(patience);
   ASSERT_TRUE(until([&] { return a.h.stats().multicasts != 0; }));
-  std::thread other([this] { ASSERT_TRUE(a.send("crossed")); });  // in the intake when the end comes
+  std::thread other(
+      [this] { ASSERT_TRUE(a.send("crossed")); });  // is in the intake queue when the engine shuts down
   other.join();
   const auto report = loop->shut_down(50ms);
   EXPECT_EQ(report.handles, 1U);
@@ -444,12 +456,12 @@ TEST_P(flow_confirmed_stuck, the_end_reports_what_was_not_sent_and_tells_each_on
   EXPECT_EQ(a.h.multicast("x").error(), errc::bad_handle);
 }
 
-TEST_P(flow_confirmed, the_end_flushes_what_other_threads_had_asked_for) {
+TEST_P(flow_confirmed, shut_down_flushes_multicasts_of_other_threads) {
   open();
   listener watcher;
   engine other_engine;
   auto options = w.options(a.h.group());
-  options.pid = made_up_pid + 4711;
+  cpgring::testing::pretend_pid(options, made_up_pid + 4711);
   auto opened = other_engine.open(options, watcher.record());
   ASSERT_TRUE(opened);
   ASSERT_TRUE(other_engine.start());
@@ -460,7 +472,8 @@ TEST_P(flow_confirmed, the_end_flushes_what_other_threads_had_asked_for) {
     }
     ASSERT_TRUE(a.send("confirmed"));
   }).join();
-  const auto report = w.loop().shut_down(std::chrono::milliseconds::max());  // a day, but it takes no longer than it takes
+  const auto report =
+      w.loop().shut_down(std::chrono::milliseconds::max());  // returns as soon as everything is sent
   EXPECT_TRUE(report.clean()) << report.unanswered << ' ' << report.unsent;
   ASSERT_TRUE(eventually([&] { return watcher.has("m confirmed"); }));
   for (int i = 0; i < 100; ++i) {

@@ -1,6 +1,7 @@
-// More handles than the engine was told to expect, and all of them have news at the same moment: more than an io_uring's completion queue
-// holds. Nothing is lost, doubled or out of order. Whether the queue overflows is the kernel's choice, some complete 20 requests at a time;
-// tests/unit/reactor/wake_backend_test.cpp makes it overflow.
+// More handles than handles_expected have an event and a hang-up at the same moment, more completions than an
+// io_uring's completion queue holds. Nothing is lost, doubled or reordered. Whether the queue overflows
+// depends on the kernel: some kernels complete 20 requests at a time.
+// tests/unit/reactor/wake_backend_test.cpp forces an overflow.
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,14 +13,15 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class flow_crowded_moment : public testing::TestWithParam<wakeup> {};
-INSTANTIATE_TEST_SUITE_P(backend, flow_crowded_moment, testing::ValuesIn(backends_here()), backend_name);
+class flow_crowded_moment : public ::testing::TestWithParam<wakeup> {};
+INSTANTIATE_TEST_SUITE_P(backend, flow_crowded_moment, ::testing::ValuesIn(backends_here()), backend_name);
 
-TEST_P(flow_crowded_moment, every_handle_hears_its_message_and_then_of_the_end) {
+TEST_P(flow_crowded_moment, every_handle_gets_its_message_and_then_the_loss) {
   if (!world::embedded()) {
-    GTEST_SKIP() << "ends its service while nobody looks: an embedded one";
+    GTEST_SKIP() << "needs an embedded service, which it ends while nothing drives the engine";
   }
-  constexpr std::size_t handles = 2200;  // an event and a hang-up of each; the queue holds 4096 if 1 handle is expected
+  // Each handle gets an event and a hang-up; the queue holds 4096 completions if 1 handle is expected.
+  constexpr std::size_t handles = 2200;
   world w(GetParam(), [](engine_options& o) { o.handles_expected = 1; });
   std::vector<std::string> heard(handles);
   std::vector<handle> all;
@@ -33,13 +35,13 @@ TEST_P(flow_crowded_moment, every_handle_hears_its_message_and_then_of_the_end) 
     };
     calls.on_message = [&, i](handle&, const message& m) { heard[i] += std::string(m.text()) + ","; };
     handle_options o = w.options("alone-" + std::to_string(i));
-    o.max_message_size = max_message_size_min;
-    auto opened = w.loop().open(o, calls);
+    o.ring_bytes = ring_bytes_min;
+    auto opened = w.loop().open(o, std::move(calls));
     ASSERT_TRUE(opened) << opened.error().message();
     all.push_back(*opened);
   }
   ASSERT_TRUE(w.until([&] { return joined == handles; })) << joined;
-  // Until it has slept: then each handle's waits are armed.
+  // Runs until the engine has slept: by then the waits of every handle are armed.
   for (bool slept = false; !slept;) {
     const auto did = w.loop().dispatch(mode::blocking, budget{0, 0, 20ms});
     ASSERT_TRUE(did);

@@ -1,4 +1,5 @@
-// Threads that ask a handle for something while its engine ends: each call is refused, or answered once, whatever the moment.
+// Threads make requests on a handle while its engine ends: each call is refused, or its completion runs once,
+// at any moment.
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -15,10 +16,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-struct end_race : testing::TestWithParam<wakeup> {};
-INSTANTIATE_TEST_SUITE_P(backend, end_race, testing::ValuesIn(backends_here()), backend_name);
+struct end_race : ::testing::TestWithParam<wakeup> {};
+INSTANTIATE_TEST_SUITE_P(backend, end_race, ::testing::ValuesIn(backends_here()), backend_name);
 
-TEST_P(end_race, each_call_that_was_accepted_is_answered_once) {
+TEST_P(end_race, each_accepted_call_is_answered_once) {
   constexpr int engines = 40;
   constexpr std::size_t threads = 4;
   for (int i = 0; i < engines; ++i) {
@@ -28,7 +29,7 @@ TEST_P(end_race, each_call_that_was_accepted_is_answered_once) {
     auto loop = std::make_unique<engine>(o);
     ASSERT_TRUE(loop->start());
     handle_options h;
-    h.service = "cpgring-nobody";  // nothing to be closed at the end: it comes at once
+    h.service = "cpgring-nobody";  // no connection, so the engine's end does not wait
     h.supervision.reconnect = true;
     h.supervision.queue_bytes = 1 << 20;
     auto opened = loop->open(h, {});
@@ -39,7 +40,8 @@ TEST_P(end_race, each_call_that_was_accepted_is_answered_once) {
       asking.emplace_back([&, t, self = *opened]() mutable {
         for (bool refused_for_good = false; !refused_for_good;) {
           const auto asked =
-              t % 2 == 0 ? self.multicast_confirmed(std::as_bytes(std::span("x", 1)), 60s, [&](const multicast_outcome&) { ++answered; })
+              t % 2 == 0 ? self.multicast_confirmed(std::as_bytes(std::span("x", 1)), 60s,
+                                                    [&](const multicast_outcome&) { ++answered; })
                          : self.query_groups([&](const result<std::vector<group_entry>>&) { ++answered; });
           accepted += asked ? 1U : 0U;
           refused_for_good = !asked && asked.error() == errc::bad_handle;
@@ -50,25 +52,28 @@ TEST_P(end_race, each_call_that_was_accepted_is_answered_once) {
     while (!all_ask) {
       std::this_thread::yield();
     }
-    std::this_thread::sleep_for(std::chrono::microseconds(37 * (i % 11)));  // the end meets another moment each time
+    // The end comes at another moment in each run.
+    std::this_thread::sleep_for(std::chrono::microseconds(37 * (i % 11)));
     loop.reset();
     for (auto& one : asking) {
       one.join();
     }
-    opened = fail(errc::closed);  // the last that refers to the engine
+    opened = fail(errc::closed);  // releases the last reference to the engine
     ASSERT_EQ(answered, accepted) << "engine " << i;
   }
 }
 
-struct end_of_busy : testing::TestWithParam<std::tuple<wakeup, std::uint32_t>> {};
-INSTANTIATE_TEST_SUITE_P(on, end_of_busy, testing::Combine(testing::ValuesIn(backends_here()), testing::Values(0U, 2U)),
-                         [](const testing::TestParamInfo<std::tuple<wakeup, std::uint32_t>>& p) {
-                           return std::string(to_string(std::get<0>(p.param))) + (std::get<1>(p.param) == 0 ? "_inline" : "_workers");
+struct end_of_busy : ::testing::TestWithParam<std::tuple<wakeup, std::uint32_t>> {};
+INSTANTIATE_TEST_SUITE_P(on, end_of_busy,
+                         ::testing::Combine(::testing::ValuesIn(backends_here()), ::testing::Values(0U, 2U)),
+                         [](const ::testing::TestParamInfo<std::tuple<wakeup, std::uint32_t>>& p) {
+                           return std::string(to_string(std::get<0>(p.param))) +
+                                  (std::get<1>(p.param) == 0 ? "_inline" : "_workers");
                          });
 
-TEST_P(end_of_busy, every_call_of_a_handle_may_meet_the_end) {
+TEST_P(end_of_busy, each_accepted_call_of_a_busy_handle_is_answered_once) {
   constexpr int engines = 12;
-  world w;  // its service
+  world w;  // provides the service
   for (int i = 0; i < engines; ++i) {
     std::atomic<std::uint64_t> accepted{0}, answered{0}, delivered{0};
     engine_options o;
@@ -94,11 +99,11 @@ TEST_P(end_of_busy, every_call_of_a_handle_may_meet_the_end) {
         ADD_FAILURE() << s.cause->message();
       }
     };
-    auto opened = loop->open(w.options(world::fresh_group("busy")), calls);
+    auto opened = loop->open(w.options(world::fresh_group("busy")), std::move(calls));
     ASSERT_TRUE(opened);
     ASSERT_TRUE(eventually([&] { return opened->state() == handle_state::joined; }));
 
-    // Each says whether the handle still has an engine.
+    // Each call returns whether the handle still has an engine.
     const auto there = [](const result<void>& asked) { return asked || asked.error() != errc::bad_handle; };
     const auto owed = [&](const result<void>& asked) {
       accepted += asked ? 1U : 0U;
@@ -107,11 +112,15 @@ TEST_P(end_of_busy, every_call_of_a_handle_may_meet_the_end) {
     const std::string large(3000, 'l');
     const std::function<bool(handle&)> each[] = {
         [&](handle& h) {
-          return owed(h.multicast_confirmed(std::as_bytes(std::span("y", 1)), 60s, [&](const multicast_outcome&) { ++answered; }));
+          return owed(h.multicast_confirmed(std::as_bytes(std::span("y", 1)), 60s,
+                                            [&](const multicast_outcome&) { ++answered; }));
         },
-        [&](handle& h) { return owed(h.query_members(h.group(), [&](const result<std::vector<member>>&) { ++answered; })); },
+        [&](handle& h) {
+          return owed(
+              h.query_members(h.group(), [&](const result<std::vector<member_address>>&) { ++answered; }));
+        },
         [&, sent = std::uint64_t{0}](handle& h) mutable {
-          if (sent > delivered + 1000) {  // it is no test of overload
+          if (sent > delivered + 1000) {  // avoids overload
             std::this_thread::yield();
             return !gone;
           }
@@ -133,7 +142,7 @@ TEST_P(end_of_busy, every_call_of_a_handle_may_meet_the_end) {
         }
       });
     }
-    ASSERT_TRUE(eventually([&] { return delivered > 64 || testing::Test::HasFailure(); }));
+    ASSERT_TRUE(eventually([&] { return delivered > 64 || ::testing::Test::HasFailure(); }));
     loop.reset();
     gone = true;
     for (auto& one : asking) {

@@ -1,4 +1,5 @@
-// exit() inside a callback ends the process with its own code, whoever runs the callback and although the engine is a global object.
+// exit() inside a callback ends the process with the given code, whichever thread runs the callback, even if
+// the engine is a global object.
 #include <atomic>
 #include <cstdlib>
 #include <memory>
@@ -15,7 +16,7 @@ constexpr int own_code = 42, no_callback = 3;
 enum class driven_by { own_thread, workers, run };
 constexpr const char* names[] = {"own_thread", "workers", "run"};
 
-/// Does not come back.
+/// Never returns: exits inside a callback.
 [[noreturn]] void exit_in_a_callback(driven_by how, bool destroys_the_engine) {
   static std::unique_ptr<embedded_service> service;
   static std::unique_ptr<engine> loop;
@@ -29,7 +30,9 @@ constexpr const char* names[] = {"own_thread", "workers", "run"};
       std::_Exit(no_callback);
     }
   };
-  static std::atomic<bool> started{false};  // a call into the engine that is under way elsewhere is the program's own affair
+  // The callback exits only after start() has returned: a program must not exit during a call into the
+  // engine.
+  static std::atomic<bool> started{false};
   calls.on_message = [destroys_the_engine](handle&, const message&) {
     while (!started) {
       std::this_thread::yield();
@@ -42,31 +45,33 @@ constexpr const char* names[] = {"own_thread", "workers", "run"};
   handle_options h;
   h.service = service->name();
   h.group = "g";
-  h.max_message_size = 65536;
-  if (loop->open(h, calls)) {
+  h.ring_bytes = 65536;
+  if (loop->open(h, std::move(calls))) {
     if (how == driven_by::run) {
       started = true;
       static_cast<void>(loop->run());
     } else if (loop->start()) {
       started = true;
-      std::this_thread::sleep_for(patience);  // a guard: the process ends long before
+      std::this_thread::sleep_for(patience);  // only reached if the callback never runs
     }
   }
   std::_Exit(no_callback);
 }
 
-class flow_exit : public testing::TestWithParam<std::tuple<driven_by, bool>> {};
+class flow_exit : public ::testing::TestWithParam<std::tuple<driven_by, bool>> {};
 INSTANTIATE_TEST_SUITE_P(on, flow_exit,
-                         testing::Combine(testing::Values(driven_by::own_thread, driven_by::workers, driven_by::run), testing::Bool()),
+                         ::testing::Combine(::testing::Values(driven_by::own_thread, driven_by::workers,
+                                                              driven_by::run),
+                                            ::testing::Bool()),
                          [](const auto& info) {
                            return std::string(names[static_cast<int>(std::get<0>(info.param))]) +
                                   (std::get<1>(info.param) ? "_destroys_the_engine" : "");
                          });
 
-TEST_P(flow_exit, in_a_callback_ends_the_process_with_its_own_code) {
+TEST_P(flow_exit, inside_a_callback_ends_the_process_with_the_given_code) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   const auto [how, destroys] = GetParam();
-  EXPECT_EXIT(exit_in_a_callback(how, destroys), testing::ExitedWithCode(own_code), "");
+  EXPECT_EXIT(exit_in_a_callback(how, destroys), ::testing::ExitedWithCode(own_code), "");
 }
 
 }  // namespace

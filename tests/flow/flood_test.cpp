@@ -1,4 +1,5 @@
-// A good member of the embedded service beside processes that flood it: it loses nothing, and comes back when the service does.
+// Processes flood the embedded service with connections. A member loses nothing, and rejoins when the service
+// restarts.
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -20,7 +21,8 @@ namespace {
 
 constexpr uid_t stranger = 65534;
 
-/// Processes of a user that is not let in. As root only: the others are of our own user, and are let in.
+/// Processes of a user that the service does not admit. Without root they run as the test's own user and are
+/// admitted.
 class flood {
  public:
   flood(const std::string& service, int unfinished, int refused) {
@@ -46,7 +48,7 @@ class flood {
   flood& operator=(const flood&) = delete;
 
  private:
-  static constexpr int rounds = 2000000;  // bounded; it is killed long before
+  static constexpr int rounds = 2000000;  // a bound; the processes are killed before
 
   static void connect_and_keep(const std::string& service) {
     sockaddr_un address{};
@@ -75,7 +77,7 @@ class flood {
   std::vector<pid_t> pids_;
 };
 
-/// What was sent is there, once and in order.
+/// Each message arrived once and in order.
 void expect_all(const witness& member, std::size_t count) {
   ASSERT_EQ(member.messages.size(), count);
   for (std::size_t i = 0; i < count; ++i) {
@@ -83,14 +85,14 @@ void expect_all(const witness& member, std::size_t count) {
   }
 }
 
-class flooded : public testing::Test {
+class flooded : public ::testing::Test {
  protected:
   void SetUp() override {
     if (!world::embedded()) {
-      GTEST_SKIP() << "is about the embedded service";
+      GTEST_SKIP() << "tests the embedded service only";
     }
   }
-  /// Sends `count` more messages one by one, each when the one before is back.
+  /// Sends `count` more messages, each after the previous one was delivered.
   void send(std::size_t count) {
     const std::size_t end = member.messages.size() + count;
     while (member.messages.size() < end) {
@@ -104,7 +106,7 @@ class flooded : public testing::Test {
   witness member;
 };
 
-TEST_F(flooded, a_member_loses_nothing_and_newcomers_get_in) {
+TEST_F(flooded, a_member_loses_nothing_and_new_clients_are_served) {
   service_process service;
   auto options = w.options("good");
   options.service = service.name();
@@ -126,7 +128,7 @@ TEST_F(flooded, a_member_loses_nothing_and_newcomers_get_in) {
   expect_all(member, 600);
 }
 
-TEST_F(flooded, a_member_comes_back_when_the_service_is_killed_and_started_again) {
+TEST_F(flooded, a_member_rejoins_when_the_service_is_killed_and_restarted) {
   service_process service;
   auto options = w.options("good");
   options.service = service.name();

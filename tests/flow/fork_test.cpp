@@ -1,4 +1,5 @@
-// A child process inherits an engine: every call there is refused, its destructor leaves the parent's alone, and the parent goes on.
+// A forked child inherits an engine: every call in the child is refused, destructors in the child do not
+// affect the parent, and the parent continues.
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,10 +17,10 @@ namespace {
 using namespace cpgring;
 using namespace cpgring::test;
 
-class flow_fork : public testing::TestWithParam<wakeup> {};
-INSTANTIATE_TEST_SUITE_P(backend, flow_fork, testing::ValuesIn(backends_here()), backend_name);
+class flow_fork : public ::testing::TestWithParam<wakeup> {};
+INSTANTIATE_TEST_SUITE_P(backend, flow_fork, ::testing::ValuesIn(backends_here()), backend_name);
 
-/// What goes wrong in a child that does what it must not: 0 for nothing, else the number of the first check that failed.
+/// Makes every call in the child. 0: all were refused; else the number of the first check that failed.
 int refused_everywhere(world& w, handle& h, reservation open_one) {
   const std::function<bool()> checks[] = {
       [&] { return h.multicast("from the child").error() == errc::forked; },
@@ -48,7 +49,7 @@ int status_of(pid_t child) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
-TEST_P(flow_fork, a_child_is_refused_and_its_destructors_leave_the_parent_alone) {
+TEST_P(flow_fork, refuses_every_call_in_the_child_and_does_not_affect_the_parent) {
   for (const std::uint32_t workers : {0U, 2U}) {
     world w(GetParam(), [&](engine_options& o) { o.workers = workers; });
     witness a, b;
@@ -71,7 +72,7 @@ TEST_P(flow_fork, a_child_is_refused_and_its_destructors_leave_the_parent_alone)
   }
 }
 
-TEST_P(flow_fork, an_engine_with_threads_of_its_own_goes_on) {
+TEST_P(flow_fork, leaves_a_started_engine_of_the_parent_running) {
   struct shape {
     std::uint32_t reactors, workers;
   };
@@ -81,9 +82,9 @@ TEST_P(flow_fork, an_engine_with_threads_of_its_own_goes_on) {
       o.workers = of.workers;
     });
     std::atomic<int> got{0}, joined{0};
-    callbacks calls;
-    calls.on_message = [&](handle&, const message&) { ++got; };
-    calls.on_state = [&](handle&, const state_change& s) { joined += s.to == handle_state::joined ? 1 : 0; };
+    const auto calls = std::make_shared<callbacks>();
+    calls->on_message = [&](handle&, const message&) { ++got; };
+    calls->on_state = [&](handle&, const state_change& s) { joined += s.to == handle_state::joined ? 1 : 0; };
     handle all[2];
     for (auto& one : all) {
       auto opened = w.loop().open(w.options(world::fresh_group()), calls);
@@ -94,8 +95,8 @@ TEST_P(flow_fork, an_engine_with_threads_of_its_own_goes_on) {
     ASSERT_TRUE(eventually([&] { return joined == 2; }));
     const pid_t child = ::fork();
     if (child == 0) {
-      const bool refused = all[0].multicast("from the child").error() == errc::forked && w.loop().start().error() == errc::forked &&
-                           w.loop().run().error() == errc::forked;
+      const bool refused = all[0].multicast("from the child").error() == errc::forked &&
+                           w.loop().start().error() == errc::forked && w.loop().run().error() == errc::forked;
       w.loop().stop();
       w.end_engine();
       ::_exit(refused ? 0 : 1);
@@ -108,7 +109,7 @@ TEST_P(flow_fork, an_engine_with_threads_of_its_own_goes_on) {
   }
 }
 
-/// A process that sets itself up with `begin`, forks a helper that does nothing, and says the helper's pid.
+/// Forks a program that runs `begin`, which forks an idle helper. Returns the pids of both.
 template <class Begin>
 std::pair<pid_t, pid_t> program_with_a_helper(Begin begin) {
   int ends[2];
@@ -137,7 +138,7 @@ void kill_and_wait(pid_t program) {
   ::waitpid(program, nullptr, 0);
 }
 
-TEST(flow_fork_helper, holds_neither_the_clients_nor_the_name_of_a_service_that_died) {
+TEST(flow_fork_helper, does_not_keep_the_clients_or_the_name_of_a_dead_service) {
   const std::string name = world::fresh_group("forked");
   const auto [program, helper] = program_with_a_helper([&](const auto& fork_helper) {
     embedded_service_options o;
@@ -165,7 +166,7 @@ TEST(flow_fork_helper, holds_neither_the_clients_nor_the_name_of_a_service_that_
   ::kill(helper, SIGKILL);
 }
 
-TEST_P(flow_fork, a_helper_does_not_keep_a_member_that_died) {
+TEST_P(flow_fork, a_forked_helper_does_not_keep_a_dead_member_in_its_group) {
   const auto group = world::fresh_group();
   constexpr std::uint32_t pid = made_up_pid + 4711;
   world w;
@@ -176,19 +177,20 @@ TEST_P(flow_fork, a_helper_does_not_keep_a_member_that_died) {
     options.wakeup_backend = backend;
     engine loop(options);
     auto h = w.options(group);
-    h.pid = pid;
+    cpgring::testing::pretend_pid(h, pid);
     callbacks calls;
     calls.on_state = [&](handle&, const state_change& change) {
       if (change.to == handle_state::joined) {
         fork_helper();
       }
     };
-    if (loop.open(h, calls)) {
+    if (loop.open(h, std::move(calls))) {
       static_cast<void>(loop.run());
     }
   });
   const auto told = [&](const std::string& sign) {
-    return [&stays, sign] { return !stays.views.empty() && stays.views.back().find(sign) != std::string::npos; };
+    return
+        [&stays, sign] { return !stays.views.empty() && stays.views.back().find(sign) != std::string::npos; };
   };
   ASSERT_TRUE(w.until(told(fmt::format("+{}", pid))));
   kill_and_wait(program);

@@ -1,4 +1,4 @@
-// What one client of the embedded service does can't take anything from another, nor from the service.
+// A hostile client of the embedded service harms neither the service nor other clients.
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -9,8 +9,8 @@
 
 #include "base/checked_read.hpp"
 #include "base/owned.hpp"
-#include "cpg/encode.hpp"
 #include "support/raw_connection.hpp"
+#include "support/raw_requests.hpp"
 #include "support/world.hpp"
 
 namespace cpgring::test {
@@ -19,7 +19,9 @@ namespace {
 namespace wire = cpg::wire;
 
 std::int32_t status_of(const std::vector<std::byte>& answer) {
-  return answer.size() < wire::response_header_bytes ? 0 : base::read_once_i32(answer.data() + wire::header_error);
+  return answer.size() < wire::response_header_bytes
+             ? 0
+             : base::read_once_i32(answer.data() + wire::header_error);
 }
 
 /// A connected socket that has sent nothing.
@@ -28,7 +30,8 @@ base::unique_fd connect_only(const std::string& service) {
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path + 1, service.data(), service.size());
   base::unique_fd made(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  EXPECT_EQ(::connect(made.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0) << std::strerror(errno);
+  EXPECT_EQ(::connect(made.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0)
+      << std::strerror(errno);
   return made;
 }
 
@@ -46,9 +49,9 @@ std::size_t descriptors() {
   return count;
 }
 
-class hostile_client : public testing::Test {
+class hostile_client : public ::testing::Test {
  protected:
-  /// A member beside the hostile client, and the service's answer to it.
+  /// Opens a well-behaved member beside the hostile client.
   void SetUp() override {
     auto options = w.options("good");
     options.service = service.name();
@@ -73,16 +76,17 @@ class hostile_client : public testing::Test {
     opened->close();
     ASSERT_TRUE(w.until([&] { return fresh.is(handle_state::closed); }));
   }
-  /// The answer's status, and the token of the iteration.
+  /// Returns the answer's status and the token of the iteration.
   static std::pair<std::int32_t, std::uint64_t> begin_iteration(ipc::connection& from, std::uint32_t type) {
     namespace w = wire::iteration_initialize_request;
     auto request = cpg::make_request(wire::request::iteration_initialize, w::bytes);
-    std::memset(request.data() + w::name, 0xff, wire::name_bytes);  // as stock libcpg may leave it
+    std::memset(request.data() + w::name, 0xff, wire::name_bytes);  // stock libcpg may leave it uninitialised
     cpg::put(request.data() + w::type, type);
     const auto answer = ask_raw(from, request);
-    return {status_of(answer), answer.size() < wire::iteration_initialize_response::bytes
-                                   ? 0
-                                   : base::read_once_u64(answer.data() + wire::iteration_initialize_response::handle)};
+    return {status_of(answer),
+            answer.size() < wire::iteration_initialize_response::bytes
+                ? 0
+                : base::read_once_u64(answer.data() + wire::iteration_initialize_response::handle)};
   }
   static std::int32_t with_token(ipc::connection& from, wire::request id, std::uint64_t token) {
     static_assert(wire::iteration_next_request::handle == wire::iteration_finalize_request::handle);
@@ -96,11 +100,12 @@ class hostile_client : public testing::Test {
   witness member;
 };
 
-TEST_F(hostile_client, iterations_need_no_name_unless_they_are_of_one_group) {
+TEST_F(hostile_client, iterations_need_a_name_only_for_one_group) {
   auto client = raw_connect(service.name(), 65536);
   EXPECT_EQ(begin_iteration(client, 1).first, wire::status::ok);
   EXPECT_EQ(begin_iteration(client, 3).first, wire::status::ok);
-  EXPECT_EQ(begin_iteration(client, wire::iteration_initialize_request::one_group).first, wire::status::name_too_long);
+  EXPECT_EQ(begin_iteration(client, wire::iteration_initialize_request::one_group).first,
+            wire::status::name_too_long);
 }
 
 TEST_F(hostile_client, an_iteration_belongs_to_the_connection_that_began_it) {
@@ -129,7 +134,7 @@ TEST_F(hostile_client, the_iterations_of_one_client_are_limited) {
   EXPECT_EQ(begin_iteration(client, 3).first, wire::status::ok);
 }
 
-TEST_F(hostile_client, unfinished_handshakes_take_neither_descriptors_nor_turns) {
+TEST_F(hostile_client, unfinished_handshakes_use_few_descriptors_and_delay_nobody) {
   const std::size_t before = descriptors();
   std::vector<base::unique_fd> flood;
   for (int i = 0; i < 500; ++i) {
@@ -137,17 +142,18 @@ TEST_F(hostile_client, unfinished_handshakes_take_neither_descriptors_nor_turns)
   }
   the_member_is_served();
   a_new_client_is_served();
-  // Of the flood's sockets two ends are in this process.
+  // This process holds both ends of the flood's sockets.
   ASSERT_TRUE(eventually([&] { return descriptors() <= before + flood.size() + 128; }));
   EXPECT_TRUE(has_hung_up(flood.front().get()));
-  // Whoever has a place loses it in time.
+  // Connections that are still pending are closed at their deadline.
   ASSERT_TRUE(eventually([&] { return has_hung_up(flood.back().get()); }));
   EXPECT_TRUE(std::all_of(flood.begin(), flood.end(), [](const auto& fd) { return has_hung_up(fd.get()); }));
   the_member_is_served();
 }
 
 TEST_F(hostile_client, a_ring_above_the_largest_message_size_is_refused) {
-  for (const std::uint32_t bytes : {max_message_size_max + 1, std::uint32_t{256} << 20, std::uint32_t{1} << 31, ~std::uint32_t{0}}) {
+  for (const std::uint32_t bytes :
+       {ring_bytes_max + 1, std::uint32_t{256} << 20, std::uint32_t{1} << 31, ~std::uint32_t{0}}) {
     auto begun = ipc::handshake::begin(service.name(), bytes);
     ASSERT_TRUE(begun);
     result<ipc::handshake::step> step = begun->advance();
@@ -159,10 +165,10 @@ TEST_F(hostile_client, a_ring_above_the_largest_message_size_is_refused) {
     ASSERT_FALSE(step) << bytes;
     the_member_is_served();
   }
-  raw_connect(service.name(), max_message_size_max);
+  raw_connect(service.name(), ring_bytes_max);
 }
 
-TEST_F(hostile_client, one_that_stops_between_a_request_and_its_doorbell_holds_nobody_up) {
+TEST_F(hostile_client, a_client_that_stops_between_a_request_and_its_doorbell_delays_nobody) {
   auto client = raw_connect(service.name(), 65536);
   const auto ask = cpg::make_request(wire::request::local_get, wire::request_header_bytes);
   const auto stage = [&] {
@@ -171,7 +177,7 @@ TEST_F(hostile_client, one_that_stops_between_a_request_and_its_doorbell_holds_n
     std::memcpy(at, ask.data(), ask.size());
     client.stage(static_cast<std::uint32_t>(ask.size()));
   };
-  // Three requests whose doorbells go elsewhere, then one byte.
+  // Stages three requests whose doorbells go to another socket, then sends one byte.
   const base::unique_fd real(::fcntl(client.fd(), F_DUPFD_CLOEXEC, 0));
   int elsewhere[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, elsewhere), 0);
@@ -195,7 +201,7 @@ TEST_F(hostile_client, one_that_stops_between_a_request_and_its_doorbell_holds_n
   the_member_is_served();
 }
 
-TEST_F(hostile_client, a_zero_copy_file_that_its_owner_shortens_is_an_error_of_that_send) {
+TEST_F(hostile_client, a_truncated_zero_copy_file_fails_only_that_send) {
   auto client = raw_connect(service.name(), 65536);
   auto join = cpg::make_request(wire::request::join, wire::join_request::bytes);
   cpg::put_name(join.data() + wire::join_request::name, "zero copy");
@@ -216,7 +222,9 @@ TEST_F(hostile_client, a_zero_copy_file_that_its_owner_shortens_is_an_error_of_t
   auto execute = cpg::make_request(wire::request::zc_execute, wire::zc_execute_request::bytes);
   cpg::put(execute.data() + wire::zc_execute_request::address, token);
   const std::uint32_t length = 40000;
-  ASSERT_EQ(::pwrite(file.get(), &length, sizeof length, static_cast<off_t>(16 + wire::multicast_request::length)), 4);
+  ASSERT_EQ(
+      ::pwrite(file.get(), &length, sizeof length, static_cast<off_t>(16 + wire::multicast_request::length)),
+      4);
   EXPECT_EQ(status_of(ask_raw(client, execute)), wire::status::ok);
   for (const off_t left : {off_t{1000}, off_t{0}}) {
     ASSERT_EQ(::ftruncate(file.get(), left), 0);

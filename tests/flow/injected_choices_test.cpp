@@ -1,4 +1,4 @@
-// When a bad service does something on purpose: by its seed, and by whoever changes its faults meanwhile.
+// When an injected fault occurs: determined by the seed, and by changes of the faults at run time.
 #include <atomic>
 #include <functional>
 #include <mutex>
@@ -15,16 +15,18 @@ namespace cpgring::test {
 namespace {
 
 using namespace std::chrono_literals;
+using cpgring::testing::fault_injector;
+using cpgring::testing::service_faults;
 
-/// One client at a time against a service with these faults; what the service says that it did.
+/// Runs one client at a time against a service with these faults. Returns the faults that the service logged.
 std::vector<std::string> committed_by(const service_faults& faults) {
   std::mutex lock;
   std::vector<std::string> log;
   embedded_service_options o;
-  o.faults = faults;
+  o.interceptor = fault_injector::create(faults).value();
   o.log = [&](log_level, std::string_view text) {
     const std::lock_guard guard(lock);
-    if (text.find("on purpose, client") != std::string_view::npos) {
+    if (text.find("injected fault, client") != std::string_view::npos) {
       log.emplace_back(text);
     }
   };
@@ -34,8 +36,9 @@ std::vector<std::string> committed_by(const service_faults& faults) {
     witness a;
     handle_options h;
     h.service = service.name();
-    h.group = fmt::format("round {}", i);  // the service may not yet have noticed that the one before is gone
-    h.max_message_size = 65536;
+    h.group =
+        fmt::format("round {}", i);  // the service may not have noticed yet that the previous client is gone
+    h.ring_bytes = 65536;
     a.self = *loop.open(h, a.record());
     const auto until = [&](const std::function<bool()>& condition) {
       const auto end = std::chrono::steady_clock::now() + patience;
@@ -46,7 +49,8 @@ std::vector<std::string> committed_by(const service_faults& faults) {
     };
     until([&] { return a.views.size() >= 2 && a.is(handle_state::joined); });
     for (std::size_t k = 1; k <= 20 && !a.is(handle_state::lost); ++k) {
-      until([&] { return a.self.multicast("one at a time").has_value(); });  // refused while the service stands still
+      // Refused while the service stalls.
+      until([&] { return a.self.multicast("one at a time").has_value(); });
       until([&] { return a.messages.size() == k; });
     }
     if (!a.is(handle_state::lost)) {
@@ -60,7 +64,7 @@ std::vector<std::string> committed_by(const service_faults& faults) {
 
 TEST(injected_faults_choices, are_the_same_with_the_same_seed) {
   if (!world::embedded()) {
-    GTEST_SKIP() << "only the embedded service does it on purpose";
+    GTEST_SKIP() << "only the embedded service injects faults";
   }
   service_faults breaking;
   breaking.torn_frame = breaking.lying_frame = {0.02};
@@ -86,41 +90,41 @@ TEST(injected_faults_choices, are_the_same_with_the_same_seed) {
 
 TEST(injected_faults_choices, may_be_changed_from_the_log_callback_and_by_several_threads) {
   if (!world::embedded()) {
-    GTEST_SKIP() << "only the embedded service does it on purpose";
+    GTEST_SKIP() << "only the embedded service injects faults";
   }
-  embedded_service* service = nullptr;
   std::atomic<int> told{0};
   embedded_service_options o;
+  const auto injector = fault_injector::create().value();
+  o.interceptor = injector;
   service_faults f;
   f.try_again = {.probability = 1, .after = 0, .at_most = 1};
   o.log = [&](log_level, std::string_view text) {
     if (text.find("TRY_AGAIN") != std::string_view::npos && ++told <= 3) {
-      EXPECT_TRUE(service->inject(f));
+      EXPECT_TRUE(injector->inject(f));
     }
   };
   embedded_service one(o);
-  service = &one;
-  ASSERT_TRUE(one.inject(f));
+  ASSERT_TRUE(injector->inject(f));
   engine loop;
   witness a;
   handle_options h;
   h.service = one.name();
   h.group = "g";
-  h.max_message_size = 65536;
+  h.ring_bytes = 65536;
   a.self = *loop.open(h, a.record());
   std::vector<std::thread> others;
   while (!a.is(handle_state::joined)) {
     ASSERT_TRUE(loop.dispatch(mode::blocking, budget{1, 0, 5ms}));
   }
-  EXPECT_EQ(told, 4) << "each time once more, three times";
+  EXPECT_EQ(told, 4) << "one fault, and one more for each of three injections";
   for (int t = 0; t < 4; ++t) {
-    others.emplace_back([&one, t] {
+    others.emplace_back([&injector, t] {
       for (int i = 0; i < 200; ++i) {
         service_faults mine;
         mine.seed = static_cast<std::uint64_t>(t * 1000 + i);
         mine.crowd = {0.5};
         mine.late_doorbell = {0.5};
-        EXPECT_TRUE(one.inject(i % 2 == 0 ? mine : service_faults{}));
+        EXPECT_TRUE(injector->inject(i % 2 == 0 ? mine : service_faults{}));
       }
     });
   }
@@ -131,7 +135,7 @@ TEST(injected_faults_choices, may_be_changed_from_the_log_callback_and_by_severa
   for (auto& other : others) {
     other.join();
   }
-  ASSERT_TRUE(one.inject({}));
+  ASSERT_TRUE(injector->inject({}));
   a.all.clear();
   const auto end = std::chrono::steady_clock::now() + patience;
   while (!a.self.multicast("end") && std::chrono::steady_clock::now() < end) {

@@ -1,4 +1,4 @@
-// A bad service on purpose: what a handle does then, what the others notice, and that all is well once it stops.
+// Injected faults of the service: the effect on a handle and on others, and recovery once the faults end.
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -15,9 +15,13 @@ namespace cpgring::test {
 namespace {
 
 using namespace std::chrono_literals;
-using testing::HasSubstr;
-using testing::IsEmpty;
-using testing::StartsWith;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+
+using cpgring::testing::fault_rate;
+using cpgring::testing::injected_faults;
+using cpgring::testing::service_faults;
 
 constexpr fault_rate always{1}, once{.probability = 1, .after = 0, .at_most = 1};
 
@@ -29,20 +33,20 @@ std::vector<std::string> numbered(std::size_t count, std::string_view stem = "m"
   return all;
 }
 
-struct injected_faults_flow : testing::TestWithParam<wakeup> {
-  world w{GetParam()};
+struct injected_faults_flow : ::testing::TestWithParam<wakeup> {
+  world w{GetParam(), {}, true};
 
   void SetUp() override {
     if (!world::embedded()) {
-      GTEST_SKIP() << "only the embedded service does it on purpose";
+      GTEST_SKIP() << "only the embedded service injects faults";
     }
   }
   void inject(const service_faults& faults) {
-    const auto ok = w.embedded_service_object().inject(faults);
+    const auto ok = w.injector().inject(faults);
     ASSERT_TRUE(ok) << ok.error().message();
   }
-  injected_faults injected() { return w.embedded_service_object().stats().injected; }
-  /// Opens a handle and waits until it is in its group and has heard of the ring, or is lost.
+  injected_faults injected() { return w.injector().stats(); }
+  /// Opens a handle and waits until it has joined and got the ring's nodes, or is lost.
   void open_settled(witness& into, const std::string& group) {
     auto opened = w.loop().open(w.options(group), into.record());
     ASSERT_TRUE(opened);
@@ -58,7 +62,7 @@ struct injected_faults_flow : testing::TestWithParam<wakeup> {
       })) << text;
     }
   }
-  /// Everything off, and a new handle in a new group gets its message: the service is as before.
+  /// Removes all faults and checks that a new handle in a new group gets its message.
   void all_is_well() {
     inject({});
     witness fresh;
@@ -67,12 +71,13 @@ struct injected_faults_flow : testing::TestWithParam<wakeup> {
     EXPECT_TRUE(w.until([&] { return fresh.messages.size() == 1; }));
   }
 };
-INSTANTIATE_TEST_SUITE_P(backends, injected_faults_flow, testing::ValuesIn(backends_here()), backend_name);
+INSTANTIATE_TEST_SUITE_P(backends, injected_faults_flow, ::testing::ValuesIn(backends_here()), backend_name);
 
-// The events of a joined handle that sends "small" and then two fragments, in this order; each may be the bad one.
+// The number of events of a handle that joins, then sends "small" and a message in two fragments. Each of
+// them may be the faulty one.
 constexpr std::uint64_t events_of_script = 5;
 
-/// Runs a handle into its bad event; its error's text.
+/// Drives a handle until the faulty event loses it, or until both messages have arrived.
 void run_script(injected_faults_flow& test, witness& who) {
   test.open_settled(who, world::fresh_group());
   for (const auto& text : {std::string("small"), std::string(100000, 'L')}) {
@@ -84,7 +89,7 @@ void run_script(injected_faults_flow& test, witness& who) {
   ASSERT_TRUE(test.w.until([&] { return who.is(handle_state::lost) || who.messages.size() == 2; }));
 }
 
-TEST_P(injected_faults_flow, torn_events_end_that_handle_with_the_field_and_no_other) {
+TEST_P(injected_faults_flow, torn_events_lose_only_that_handle_and_name_the_field) {
   witness bystander;
   open_joined(w, bystander, world::fresh_group());
   std::set<std::string> sizes_named;
@@ -105,13 +110,13 @@ TEST_P(injected_faults_flow, torn_events_end_that_handle_with_the_field_and_no_o
       EXPECT_EQ(injected().torn_frames, ++runs);
     }
   }
-  EXPECT_GE(sizes_named.size(), 4U) << "torn at many places";
+  EXPECT_GE(sizes_named.size(), 4U) << "events were cut at different places";
   ASSERT_TRUE(bystander.self.multicast("goes on"));
   EXPECT_TRUE(w.until([&] { return bystander.messages.size() == 1; }));
   all_is_well();
 }
 
-TEST_P(injected_faults_flow, lying_events_end_that_handle_with_the_field_that_lies_and_no_other) {
+TEST_P(injected_faults_flow, lying_events_lose_only_that_handle_and_name_the_field) {
   witness bystander;
   open_joined(w, bystander, world::fresh_group());
   std::set<std::string> fields;
@@ -130,8 +135,9 @@ TEST_P(injected_faults_flow, lying_events_end_that_handle_with_the_field_that_li
       fields.insert(text.substr(0, text.find(" is ")));
     }
   }
-  for (const auto* field : {"event id", "message length", "group name length", "member, left and joined counts together",
-                            "node count of a ring event", "fragment length", "fragment type"}) {
+  for (const auto* field :
+       {"event id", "message length", "group name length", "member, left and joined counts together",
+        "node count of a ring event", "fragment length", "fragment type"}) {
     EXPECT_TRUE(fields.contains(std::string("the service sent an event whose ") + field)) << field;
   }
   EXPECT_EQ(injected().lying_frames, 12 * events_of_script);
@@ -140,7 +146,7 @@ TEST_P(injected_faults_flow, lying_events_end_that_handle_with_the_field_that_li
   all_is_well();
 }
 
-TEST_P(injected_faults_flow, late_doorbells_lose_double_and_reorder_nothing) {
+TEST_P(injected_faults_flow, late_doorbells_neither_lose_nor_double_nor_reorder_messages) {
   service_faults f;
   f.late_doorbell = {0.3};
   f.late_doorbell_max = 3ms;
@@ -151,14 +157,15 @@ TEST_P(injected_faults_flow, late_doorbells_lose_double_and_reorder_nothing) {
   open_joined(w, b, group, 2);
   const auto texts = numbered(1000);
   send_all(a, texts);
-  ASSERT_TRUE(w.until([&] { return a.messages.size() >= texts.size() && b.messages.size() >= texts.size(); }));
+  ASSERT_TRUE(
+      w.until([&] { return a.messages.size() >= texts.size() && b.messages.size() >= texts.size(); }));
   EXPECT_EQ(a.messages, texts);
   EXPECT_EQ(b.messages, texts);
   EXPECT_GT(injected().late_doorbells, 400U);
   all_is_well();
 }
 
-TEST_P(injected_faults_flow, late_doorbells_on_a_full_ring_lose_nothing_either) {
+TEST_P(injected_faults_flow, late_doorbells_on_a_full_ring_lose_nothing) {
   service_faults f;
   f.late_doorbell = always;
   f.late_doorbell_max = 2ms;
@@ -175,7 +182,7 @@ TEST_P(injected_faults_flow, late_doorbells_on_a_full_ring_lose_nothing_either) 
   all_is_well();
 }
 
-TEST_P(injected_faults_flow, try_again_is_tried_again_until_it_works) {
+TEST_P(injected_faults_flow, requests_answered_with_try_again_are_repeated_until_they_succeed) {
   service_faults f;
   f.try_again = {0.7};
   inject(f);
@@ -194,7 +201,7 @@ TEST_P(injected_faults_flow, try_again_is_tried_again_until_it_works) {
   all_is_well();
 }
 
-TEST_P(injected_faults_flow, a_storm_of_try_again_passes) {
+TEST_P(injected_faults_flow, handles_join_after_a_period_of_try_again_for_all_requests) {
   service_faults f;
   f.try_again = once;
   f.try_again_for = 100ms;
@@ -202,11 +209,11 @@ TEST_P(injected_faults_flow, a_storm_of_try_again_passes) {
   witness a, b;
   open_joined(w, a, world::fresh_group());
   open_joined(w, b, world::fresh_group());
-  EXPECT_GT(injected().try_agains, 1U) << "all requests of that time";
+  EXPECT_GT(injected().try_agains, 1U) << "all requests of that period";
   all_is_well();
 }
 
-TEST_P(injected_faults_flow, try_again_beyond_the_control_deadline_is_a_timeout_and_the_handle_lives_on) {
+TEST_P(injected_faults_flow, try_again_beyond_the_control_deadline_is_a_timeout_and_the_handle_stays_usable) {
   service_faults f;
   f.try_again = always;
   inject(f);
@@ -224,18 +231,18 @@ TEST_P(injected_faults_flow, try_again_beyond_the_control_deadline_is_a_timeout_
   ASSERT_FALSE(outcomes[0]);
   EXPECT_EQ(outcomes[0].error(), errc::timeout) << outcomes[0].error().message();
   EXPECT_GE(injected().try_agains, 2U);
-  ASSERT_TRUE(w.until([&] { return a.is(handle_state::ready); })) << "nothing is under way";
+  ASSERT_TRUE(w.until([&] { return a.is(handle_state::ready); })) << "no request is pending";
   inject({});
   ASSERT_TRUE(a.self.join(group, [&](const result<void>& r) { outcomes.push_back(r); }));
   ASSERT_TRUE(w.until([&] { return outcomes.size() == 2; }));
   EXPECT_TRUE(outcomes[1]) << outcomes[1].error().message();
-  // The same for leaving.
+  // A leave behaves in the same way.
   inject(f);
   ASSERT_TRUE(a.self.leave([&](const result<void>& r) { outcomes.push_back(r); }));
   ASSERT_TRUE(w.until([&] { return outcomes.size() == 3; }));
   ASSERT_FALSE(outcomes[2]);
   EXPECT_EQ(outcomes[2].error(), errc::timeout);
-  ASSERT_TRUE(w.until([&] { return a.is(handle_state::joined); })) << "still in its group";
+  ASSERT_TRUE(w.until([&] { return a.is(handle_state::joined); })) << "the handle is still in its group";
   ASSERT_TRUE(a.self.multicast("still here"));
   ASSERT_TRUE(w.until([&] { return a.messages.size() == 1; }));
   inject({});
@@ -245,13 +252,15 @@ TEST_P(injected_faults_flow, try_again_beyond_the_control_deadline_is_a_timeout_
   all_is_well();
 }
 
-TEST_P(injected_faults_flow, try_again_beyond_the_deadline_of_a_rejoin_is_no_dead_end_either) {
+TEST_P(injected_faults_flow, try_again_beyond_the_deadline_of_a_rejoin_makes_the_handle_retry) {
   service_faults f;
   f.hang_up = once;
   f.try_again = always;
   witness a;
   auto o = w.options();
-  o.control_deadline = 50ms;  // may pass on a busy machine without a fault too: then the answer is late, and the handle joined all the same
+  // On a busy machine it may expire without a fault; then the answer is late and the handle joins all the
+  // same.
+  o.control_deadline = 50ms;
   o.supervision.reconnect = true;
   o.supervision.backoff_min = 1ms;
   o.supervision.backoff_max = 5ms;
@@ -263,7 +272,8 @@ TEST_P(injected_faults_flow, try_again_beyond_the_deadline_of_a_rejoin_is_no_dea
   ASSERT_TRUE(w.until([&] { return a.is(handle_state::joined); }));
   inject(f);
   static_cast<void>(a.self.multicast("hung up on"));
-  ASSERT_TRUE(w.until([&] { return std::count(a.all.begin(), a.all.end(), "state joining") >= 3; })) << "tries again";
+  ASSERT_TRUE(w.until([&] { return std::count(a.all.begin(), a.all.end(), "state joining") >= 3; }))
+      << "the handle retries";
   inject({});
   ASSERT_TRUE(w.until([&] { return a.is(handle_state::joined); }));
   ASSERT_TRUE(w.until([&] { return a.self.multicast("back").has_value(); }));
@@ -271,7 +281,7 @@ TEST_P(injected_faults_flow, try_again_beyond_the_deadline_of_a_rejoin_is_no_dea
   all_is_well();
 }
 
-TEST_P(injected_faults_flow, stalls_delay_and_no_more) {
+TEST_P(injected_faults_flow, stalls_only_delay_messages) {
   service_faults f;
   f.stall = {0.02};
   f.stall_for = 15ms;
@@ -286,7 +296,9 @@ TEST_P(injected_faults_flow, stalls_delay_and_no_more) {
     send_all(b, {from_b[i]});
   }
   ASSERT_TRUE(w.until([&] { return a.messages.size() >= 600 && b.messages.size() >= 600; }));
-  const auto tail = [](const std::vector<std::string>& all) { return std::vector(all.end() - 600, all.end()); };
+  const auto tail = [](const std::vector<std::string>& all) {
+    return std::vector(all.end() - 600, all.end());
+  };
   EXPECT_EQ(tail(a.messages), tail(b.messages)) << "one total order";
   auto sorted = a.messages, expected = from_a;
   expected.insert(expected.end(), from_b.begin(), from_b.end());
@@ -297,7 +309,7 @@ TEST_P(injected_faults_flow, stalls_delay_and_no_more) {
   all_is_well();
 }
 
-TEST_P(injected_faults_flow, while_the_service_stands_still_multicasts_are_refused_and_answers_do_not_come) {
+TEST_P(injected_faults_flow, multicasts_are_refused_and_queries_time_out_while_the_service_stalls) {
   witness a;
   auto o = w.options();
   o.control_deadline = 30ms;
@@ -306,7 +318,7 @@ TEST_P(injected_faults_flow, while_the_service_stands_still_multicasts_are_refus
   a.self = *opened;
   const auto group = world::fresh_group();
   ASSERT_TRUE(w.until([&] {
-    if (a.self.state() == handle_state::ready) {  // again, if a busy machine lets the deadline pass
+    if (a.self.state() == handle_state::ready) {  // repeats a join whose deadline expired on a busy machine
       static_cast<void>(a.self.join(group));
     }
     return a.is(handle_state::joined);
@@ -317,7 +329,7 @@ TEST_P(injected_faults_flow, while_the_service_stands_still_multicasts_are_refus
   inject(f);
   ASSERT_TRUE(a.self.multicast("the last one taken"));
   ASSERT_TRUE(w.until([&] { return injected().stalls == 1; }));
-  ASSERT_TRUE(w.until([&] { return !a.self.multicast("refused"); })) << "the flow control word says so";
+  ASSERT_TRUE(w.until([&] { return !a.self.multicast("refused"); })) << "refused by the flow control word";
   EXPECT_EQ(a.self.multicast("refused").error(), errc::try_again);
   std::optional<result<std::uint32_t>> answer;
   ASSERT_TRUE(a.self.query_local_node([&](const result<std::uint32_t>& r) { answer = r; }));
@@ -333,7 +345,7 @@ TEST_P(injected_faults_flow, while_the_service_stands_still_multicasts_are_refus
   all_is_well();
 }
 
-TEST_P(injected_faults_flow, a_service_that_stands_still_can_be_stopped) {
+TEST_P(injected_faults_flow, a_stalled_service_can_be_stopped) {
   witness a;
   open_joined(w, a, world::fresh_group());
   service_faults f;
@@ -346,7 +358,7 @@ TEST_P(injected_faults_flow, a_service_that_stands_still_can_be_stopped) {
   EXPECT_TRUE(w.until([&] { return a.is(handle_state::lost); }));
 }
 
-/// Views as a member believes them, checked as they come.
+/// The membership according to one member's views, checked at each view.
 struct believer {
   std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint64_t> members;
   std::vector<std::uint32_t> ring;
@@ -374,7 +386,7 @@ struct believer {
         told.emplace_back(m.node_id, m.pid);
       }
       EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));
-      if (lines.empty()) {  // who was there before us
+      if (lines.empty()) {  // the members before the own join
         for (const member& m : v.members) {
           members.emplace(std::pair(m.node_id, m.pid), m.incarnation);
         }
@@ -386,13 +398,14 @@ struct believer {
       most = std::max(most, told.size());
       joined_at_once = std::max(joined_at_once, v.joined.size());
       left_at_once = std::max(left_at_once, v.left.size());
-      lines.push_back(fmt::format("{} members, {} joined, {} left", v.members.size(), v.joined.size(), v.left.size()));
+      lines.push_back(
+          fmt::format("{} members, {} joined, {} left", v.members.size(), v.joined.size(), v.left.size()));
     };
     return c;
   }
 };
 
-TEST_P(injected_faults_flow, a_crowd_of_four_hundred_arrives_whole_and_goes_again) {
+TEST_P(injected_faults_flow, a_crowd_of_four_hundred_joins_and_leaves_in_one_view_each) {
   service_faults f;
   f.crowd = once;
   inject(f);
@@ -405,15 +418,15 @@ TEST_P(injected_faults_flow, a_crowd_of_four_hundred_arrives_whole_and_goes_agai
   EXPECT_EQ(a.members.size(), 401U);
   EXPECT_EQ(a.joined_at_once, 400U);
   EXPECT_EQ(a.ring.size(), 9U);
-  std::optional<result<std::vector<member>>> asked;
-  ASSERT_TRUE(a.self.query_members(group, [&](const result<std::vector<member>>& r) { asked = r; }));
+  std::optional<result<std::vector<member_address>>> asked;
+  ASSERT_TRUE(a.self.query_members(group, [&](const result<std::vector<member_address>>& r) { asked = r; }));
   ASSERT_TRUE(w.until([&] { return asked.has_value(); }));
   ASSERT_TRUE(*asked);
   EXPECT_EQ((*asked)->size(), 401U);
-  // One who comes later finds the crowd there.
+  // A member that joins later sees the whole crowd.
   believer b;
   auto second = w.options(group);
-  second.pid = made_up_pid + 5;
+  cpgring::testing::pretend_pid(second, made_up_pid + 5);
   auto opened_second = w.loop().open(second, b.record());
   ASSERT_TRUE(opened_second);
   ASSERT_TRUE(w.until([&] { return b.rings == 1 && a.members.size() == 402; }));
@@ -427,14 +440,14 @@ TEST_P(injected_faults_flow, a_crowd_of_four_hundred_arrives_whole_and_goes_agai
   all_is_well();
 }
 
-TEST_P(injected_faults_flow, a_restless_crowd_is_seen_alike_by_all) {
+TEST_P(injected_faults_flow, all_members_see_the_same_views_of_a_changing_crowd) {
   const auto group = world::fresh_group();
   believer a, b;
   auto o = w.options(group);
-  o.pid = 1;
+  cpgring::testing::pretend_pid(o, 1);
   a.self = *w.loop().open(o, a.record());
   ASSERT_TRUE(w.until([&] { return a.rings == 1; }));
-  o.pid = 2;
+  cpgring::testing::pretend_pid(o, 2);
   b.self = *w.loop().open(o, b.record());
   ASSERT_TRUE(w.until([&] { return b.rings == 1 && a.lines.size() == 3; }));
   a.lines.clear();
@@ -458,7 +471,7 @@ TEST_P(injected_faults_flow, a_restless_crowd_is_seen_alike_by_all) {
   all_is_well();
 }
 
-TEST_P(injected_faults_flow, supervised_handles_come_back_from_each_hang_up_with_their_events_in_order) {
+TEST_P(injected_faults_flow, supervised_handles_reconnect_after_each_hang_up_and_keep_the_order) {
   const auto group = world::fresh_group();
   witness a, b;
   const auto supervised = [](handle_options& o) {
@@ -479,8 +492,11 @@ TEST_P(injected_faults_flow, supervised_handles_come_back_from_each_hang_up_with
   }
   EXPECT_EQ(injected().hang_ups, 10U);
   inject({});
-  // One of the last hang-ups may not have been noticed yet, and then what is sent now is lost: until one message reaches both.
-  const auto reached = [](const witness& one) { return !one.messages.empty() && one.messages.back().starts_with("last"); };
+  // The last hang-ups may not have been noticed yet, and a message sent now may be lost: repeats until one
+  // message reaches both.
+  const auto reached = [](const witness& one) {
+    return !one.messages.empty() && one.messages.back().starts_with("last");
+  };
   std::size_t tries = 0;
   ASSERT_TRUE(w.until([&] {
     if (a.is(handle_state::joined) && b.is(handle_state::joined)) {
@@ -488,11 +504,14 @@ TEST_P(injected_faults_flow, supervised_handles_come_back_from_each_hang_up_with
     }
     return reached(a) && reached(b);
   }));
-  EXPECT_GE(std::count(a.all.begin(), a.all.end(), "state lost") + std::count(b.all.begin(), b.all.end(), "state lost"), 10);
+  EXPECT_GE(std::count(a.all.begin(), a.all.end(), "state lost") +
+                std::count(b.all.begin(), b.all.end(), "state lost"),
+            10);
   for (const auto* one : {&a, &b}) {
     EXPECT_TRUE(std::is_sorted(one->messages.begin(), one->messages.end()));
-    EXPECT_EQ(std::adjacent_find(one->messages.begin(), one->messages.end()), one->messages.end()) << "nothing twice";
-    for (std::size_t i = 1; i < one->sequences.size(); ++i) {  // from 1 again on each connection
+    EXPECT_EQ(std::adjacent_find(one->messages.begin(), one->messages.end()), one->messages.end())
+        << "no message twice";
+    for (std::size_t i = 1; i < one->sequences.size(); ++i) {  // each connection starts at 1
       EXPECT_TRUE(one->sequences[i] == 1 || one->sequences[i] == one->sequences[i - 1] + 1);
     }
     for (const auto& cause : one->causes) {
@@ -502,11 +521,12 @@ TEST_P(injected_faults_flow, supervised_handles_come_back_from_each_hang_up_with
   all_is_well();
 }
 
-TEST_P(injected_faults_flow, what_was_delivered_before_a_hang_up_is_handed_out_and_nothing_else) {
+TEST_P(injected_faults_flow, delivers_what_arrived_before_a_hang_up_and_nothing_else) {
   witness a;
   open_settled(a, world::fresh_group());
   service_faults f;
-  f.hang_up = {.probability = 1, .after = 20, .at_most = 1};  // requests and events in turn: the 10 messages before pass
+  // Requests and events alternate: 10 messages pass first.
+  f.hang_up = {.probability = 1, .after = 20, .at_most = 1};
   inject(f);
   const auto texts = numbered(10);
   send_all(a, texts);
@@ -519,13 +539,13 @@ TEST_P(injected_faults_flow, what_was_delivered_before_a_hang_up_is_handed_out_a
   all_is_well();
 }
 
-TEST_P(injected_faults_flow, a_sender_cut_off_in_a_large_message_leaves_the_others_an_aborted_one) {
+TEST_P(injected_faults_flow, a_large_message_is_aborted_for_the_others_when_its_sender_is_cut_off) {
   const auto group = world::fresh_group();
   witness sender, other;
   open_joined(w, other, group, 1);
   open_joined(w, sender, group, 2);
   service_faults f;
-  f.hang_up_sender = {.probability = 1, .after = 1, .at_most = 1};  // behind the second fragment
+  f.hang_up_sender = {.probability = 1, .after = 1, .at_most = 1};  // after the second fragment
   inject(f);
   ASSERT_TRUE(sender.self.multicast("small"));
   ASSERT_TRUE(w.until([&] { return sender.self.multicast(std::string(300000, 'L')).has_value(); }));
@@ -533,7 +553,8 @@ TEST_P(injected_faults_flow, a_sender_cut_off_in_a_large_message_leaves_the_othe
   EXPECT_EQ(sender.causes.back(), errc::service_lost) << sender.causes.back().message();
   ASSERT_TRUE(w.until([&] { return !other.aborted.empty(); }));
   EXPECT_EQ(other.aborted, std::vector<std::string>{fmt::format("{} of 300000", 2 * (65536 - 1024))});
-  ASSERT_TRUE(w.until([&] { return other.views.back().find("-2/process_down") != std::string::npos; })) << other.views.back();
+  ASSERT_TRUE(w.until([&] { return other.views.back().find("-2/process_down") != std::string::npos; }))
+      << other.views.back();
   EXPECT_EQ(other.messages, std::vector<std::string>{"small"});
   EXPECT_EQ(injected().hang_ups_sender, 1U);
   ASSERT_TRUE(other.self.multicast("goes on"));
@@ -541,22 +562,24 @@ TEST_P(injected_faults_flow, a_sender_cut_off_in_a_large_message_leaves_the_othe
   all_is_well();
 }
 
-TEST_P(injected_faults_flow, a_receiver_cut_off_in_a_large_message_is_the_only_one_that_misses_it) {
+TEST_P(injected_faults_flow, only_a_receiver_that_is_cut_off_misses_a_large_message) {
   const auto group = world::fresh_group();
   witness sender, third;
   open_joined(w, sender, group, 1);
   service_faults f;
-  f.hang_up_receiver = {.probability = 1, .after = 1, .at_most = 1};  // the first member in the list gets two fragments
+  // The first member in the list gets two fragments.
+  f.hang_up_receiver = {.probability = 1, .after = 1, .at_most = 1};
   witness hit;
-  open_joined(w, hit, group, 0, [](handle_options& o) { o.pid = 2; });
+  open_joined(w, hit, group, 0, [](handle_options& o) { cpgring::testing::pretend_pid(o, 2); });
   open_joined(w, third, group, 3);
   inject(f);
-  // Sent by the last in the list: the receivers before it are served first, and the first of these, pid 1, is hit.
+  // The last member in the list sends. The service serves the receivers in the order of the list, so the
+  // first one, pid 1, is cut off.
   ASSERT_TRUE(w.until([&] { return third.self.multicast(std::string(300000, 'L')).has_value(); }));
   ASSERT_TRUE(w.until([&] { return sender.is(handle_state::lost); }));
   EXPECT_EQ(sender.causes.back(), errc::service_lost) << sender.causes.back().message();
   EXPECT_THAT(sender.messages, IsEmpty());
-  // The view without it tears the message for its sender, which starts again.
+  // The view without pid 1 interrupts the message of the sender, which sends it again.
   ASSERT_TRUE(w.until([&] { return hit.messages.size() == 1 && third.messages.size() == 1; }));
   EXPECT_EQ(hit.messages.back().size(), 300000U);
   EXPECT_EQ(hit.messages, third.messages);

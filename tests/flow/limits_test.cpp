@@ -1,7 +1,10 @@
-// Limits of the process that a handle or an engine meets: an error that names the limit and the cure, and no signal.
+// Resource limits that a handle or an engine reaches give an error that names the limit and its remedy, and
+// no signal.
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <fstream>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,11 +14,12 @@
 namespace cpgring::test {
 namespace {
 
-/// Opens a handle and drives it until it is joined or lost. What it was lost with; empty: it joined.
-std::string opened(world& w, std::uint32_t max_message_size) {
+/// Opens a handle and drives the engine until it is joined or lost. Returns the cause of the loss; empty:
+/// joined.
+std::string opened(world& w, std::uint32_t ring_bytes) {
   witness one;
   handle_options o = w.options(world::fresh_group());
-  o.max_message_size = max_message_size;
+  o.ring_bytes = ring_bytes;
   auto opened = w.loop().open(o, one.record());
   if (!opened) {
     return opened.error().message();
@@ -26,7 +30,31 @@ std::string opened(world& w, std::uint32_t max_message_size) {
   return one.is(handle_state::joined) ? std::string() : one.causes.back().message();
 }
 
-TEST(flow_limits, of_file_sizes_is_named_where_the_service_meets_it_and_does_not_concern_a_client) {
+/// The number of ring mappings in this process.
+std::size_t mapped_rings() {
+  std::ifstream maps("/proc/self/maps");
+  std::size_t count = 0;
+  for (std::string text; std::getline(maps, text);) {
+    count += text.find("/dev/shm/qb-") != std::string::npos ? 1 : 0;
+  }
+  return count;
+}
+
+/// The README, error texts and the limits that `cpgring load` checks contain this number.
+TEST(flow_limits, a_handle_has_nine_mappings) {
+  world w;
+  const std::size_t before = mapped_rings();
+  std::vector<std::unique_ptr<witness>> all;
+  for (int i = 0; i < 10; ++i) {
+    all.push_back(std::make_unique<witness>());
+    ASSERT_TRUE(w.loop().open(w.options(world::fresh_group()), all.back()->record()).has_value());
+    ASSERT_TRUE(w.until([&] { return all.back()->is(handle_state::joined); }));
+  }
+  // An embedded service maps the same rings in this process too.
+  EXPECT_EQ(mapped_rings() - before, all.size() * 9 * (world::embedded() ? 2 : 1));
+}
+
+TEST(flow_limits, rlimit_fsize_of_the_service_is_named_and_that_of_a_client_does_not_matter) {
   EXPECT_EQ(in_a_child([]() -> std::string {
               world w;
               const rlimit little{std::size_t{64} << 10, std::size_t{64} << 10};
@@ -38,8 +66,8 @@ TEST(flow_limits, of_file_sizes_is_named_where_the_service_meets_it_and_does_not
             "");
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they map terabytes themselves
-TEST(flow_limits, of_the_address_space_is_named) {
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // sanitizers map terabytes
+TEST(flow_limits, rlimit_as_is_named_when_it_is_reached) {
   EXPECT_EQ(in_a_child([]() -> std::string {
               world w;
               if (const std::string why = opened(w, 65536); !why.empty()) {
@@ -58,7 +86,7 @@ TEST(flow_limits, of_the_address_space_is_named) {
 }
 #endif
 
-TEST(flow_limits, of_locked_memory_does_not_end_an_engine) {
+TEST(flow_limits, rlimit_memlock_of_zero_does_not_end_an_engine) {
   if (::geteuid() != 0) {
     GTEST_SKIP() << "only root can become somebody whose locked memory is limited";
   }
@@ -69,14 +97,16 @@ TEST(flow_limits, of_locked_memory_does_not_end_an_engine) {
                 return "no other uid";
               }
               if (!world::embedded()) {
-                return {};  // it would not let us in
+                return {};  // a daemon refuses this user
               }
               world w;
               if (const std::string why = opened(w, 65536); !why.empty()) {
                 return why;
               }
-              // Kernels differ in what they charge.
-              return w.loop().stats().backend != wakeup::epoll || w.said("raise RLIMIT_MEMLOCK") ? "" : "nobody says why";
+              // Kernels differ in what they count as locked memory.
+              return w.loop().stats().backend != wakeup::epoll || w.said("raise RLIMIT_MEMLOCK")
+                         ? ""
+                         : "the log does not say why";
             }),
             "");
 }

@@ -1,4 +1,5 @@
-// A program hears of losses, not too often and not too seldom; its log callback and its signals stay its own affair.
+// Reports of losses through the log and the results of run(); log callbacks that throw; signals are left to
+// the program.
 #include <signal.h>
 
 #include <algorithm>
@@ -15,8 +16,10 @@
 namespace cpgring::test {
 namespace {
 
-TEST(flow_log, a_callback_that_throws_ends_nothing_and_is_counted) {
-  world w(wakeup::automatic, [](engine_options& o) { o.log = [](log_level, std::string_view) { throw std::runtime_error("no room"); }; });
+TEST(flow_log, a_log_callback_that_throws_is_counted_and_ends_nothing) {
+  world w(wakeup::automatic, [](engine_options& o) {
+    o.log = [](log_level, std::string_view) { throw std::runtime_error("no room"); };
+  });
   witness a;
   open_joined(w, a, world::fresh_group());
   ASSERT_TRUE(a.self.multicast("x"));
@@ -27,11 +30,13 @@ TEST(flow_log, a_callback_that_throws_ends_nothing_and_is_counted) {
 TEST(flow_log, lines_below_the_level_are_left_out) {
   std::vector<std::string> lines;
   world w(wakeup::automatic, [&](engine_options& o) {
-    o.log = [&](log_level level, std::string_view text) { lines.push_back(std::string(to_string(level)) + " " + std::string(text)); };
+    o.log = [&](log_level level, std::string_view text) {
+      lines.push_back(std::string(to_string(level)) + " " + std::string(text));
+    };
     o.log_level = log_level::error;
   });
   witness a;
-  open_joined(w, a, world::fresh_group());  // says at level info which backend was chosen
+  open_joined(w, a, world::fresh_group());  // logs the chosen backend at level info
   EXPECT_TRUE(lines.empty()) << lines.front();
 }
 
@@ -43,45 +48,50 @@ TEST(flow_log, many_losses_of_one_cause_are_one_line_and_a_sum) {
   for (auto& one : handles) {
     auto options = w.options(world::fresh_group());
     options.service = service->name();
-    options.max_message_size = 16384;
+    options.ring_bytes = 16384;
     ASSERT_TRUE(w.loop().open(options, one.record()));
   }
   const auto all = [&](handle_state state) {
-    return [&handles, state] { return std::all_of(handles.begin(), handles.end(), [state](const witness& one) { return one.is(state); }); };
+    return [&handles, state] {
+      return std::all_of(handles.begin(), handles.end(),
+                         [state](const witness& one) { return one.is(state); });
+    };
   };
   ASSERT_TRUE(w.until(all(handle_state::joined)));
   service.reset();
   ASSERT_TRUE(w.until(all(handle_state::lost)));
   ASSERT_TRUE(w.until([&] { return w.said("199 more losses on"); }));
   const auto lines = w.log();
-  EXPECT_EQ(std::count_if(lines.begin(), lines.end(), [](const std::string& line) { return line.starts_with("error:"); }), 2);
+  EXPECT_EQ(std::count_if(lines.begin(), lines.end(),
+                          [](const std::string& line) { return line.starts_with("error:"); }),
+            2);
 }
 
-/// A program that opens a handle and hears of messages alone.
+/// Opens a handle with on_message alone and runs the engine.
 result<void> run_deaf(engine& loop, const std::string& service) {
   handle_options h;
   h.service = service;
   h.group = "g";
   callbacks calls;
   calls.on_message = [](handle&, const message&) {};
-  if (auto opened = loop.open(h, calls); !opened) {
+  if (auto opened = loop.open(h, std::move(calls)); !opened) {
     return fail(opened.error());
   }
   return loop.run();
 }
 
-TEST(flow_run, ends_with_the_error_when_nothing_can_come_and_nobody_was_told) {
+TEST(flow_run, returns_the_error_when_no_event_can_come_and_no_callback_reported_it) {
   engine loop;
   const auto ran = run_deaf(loop, "no-such-service");
   ASSERT_FALSE(ran);
   EXPECT_EQ(ran.error(), errc::service_absent);
-  // The next call says so again, and not only run().
+  // Each further call returns the error again, also dispatch().
   const auto did = loop.dispatch(mode::blocking);
   ASSERT_FALSE(did);
   EXPECT_EQ(did.error(), errc::service_absent);
 }
 
-TEST(flow_run, ends_with_the_loss_of_the_last_handle) {
+TEST(flow_run, returns_the_loss_of_the_last_handle) {
   embedded_service service;
   engine loop;
   handle_options h;
@@ -89,13 +99,13 @@ TEST(flow_run, ends_with_the_loss_of_the_last_handle) {
   h.group = "g";
   callbacks calls;
   calls.on_view = [&](handle&, const view&) { service.stop(); };
-  ASSERT_TRUE(loop.open(h, calls));
+  ASSERT_TRUE(loop.open(h, std::move(calls)));
   const auto ran = loop.run();
   ASSERT_FALSE(ran);
   EXPECT_EQ(ran.error(), errc::service_lost);
 }
 
-TEST(flow_run, goes_on_while_something_can_come) {
+TEST(flow_run, continues_while_a_timer_is_pending) {
   engine loop;
   int ticks = 0;
   std::function<void()> tick = [&] {
@@ -110,7 +120,7 @@ TEST(flow_run, goes_on_while_something_can_come) {
   EXPECT_EQ(ticks, 5);
 }
 
-TEST(flow_run, goes_on_when_somebody_was_told) {
+TEST(flow_run, continues_when_on_state_reported_the_loss) {
   engine loop;
   handle_options h;
   h.service = "no-such-service";
@@ -121,7 +131,7 @@ TEST(flow_run, goes_on_when_somebody_was_told) {
       other = std::thread([&] { loop.stop(); });
     }
   };
-  ASSERT_TRUE(loop.open(h, calls));
+  ASSERT_TRUE(loop.open(h, std::move(calls)));
   EXPECT_TRUE(loop.run());
   other.join();
 }
@@ -138,7 +148,7 @@ std::string field(const std::filesystem::path& status, const std::string& name) 
   return {};
 }
 
-TEST(flow_signals, no_thread_of_the_library_takes_them) {
+TEST(flow_signals, are_blocked_on_every_thread_of_the_library) {
   embedded_service service;
   engine_options options;
   options.workers = 2;

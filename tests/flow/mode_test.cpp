@@ -1,4 +1,5 @@
-// The modes of cpg_dispatch(3) as policies, with budgets, on the engine and on one handle; threads, stop and foreign loops.
+// Dispatch modes and budgets on the engine and on one handle; threads, stop and foreign loops.
+// tests/unit/runtime/shard_test.cpp has one, one_nonblocking and the bound of all.
 #include <poll.h>
 
 #include <atomic>
@@ -13,15 +14,16 @@ namespace {
 using namespace cpgring;
 using namespace cpgring::test;
 
-class flow_mode : public testing::TestWithParam<wakeup> {};
-INSTANTIATE_TEST_SUITE_P(backend, flow_mode, testing::ValuesIn(backends_here()), backend_name);
+class flow_mode : public ::testing::TestWithParam<wakeup> {};
+INSTANTIATE_TEST_SUITE_P(backend, flow_mode, ::testing::ValuesIn(backends_here()), backend_name);
 
-/// A joined handle and somebody who fills its ring.
+/// A joined handle on an engine of its own.
 struct stage {
-  explicit stage(wakeup backend, std::function<void(engine_options&)> adjust = {}) : w(backend, std::move(adjust)) {
+  explicit stage(wakeup backend, std::function<void(engine_options&)> adjust = {})
+      : w(backend, std::move(adjust)) {
     open_joined(w, a, name);
   }
-  /// Everything that came with joining has been taken.
+  /// Takes all events that joining brought.
   void quiet() {
     while (w.loop().dispatch(mode::one_nonblocking)) {
     }
@@ -30,20 +32,6 @@ struct stage {
   witness a;
   std::string name = world::fresh_group();
 };
-
-TEST_P(flow_mode, one_runs_exactly_one_callback_of_many_that_wait) {
-  stage s(GetParam());
-  filler f(s.w, s.a, s.name);
-  s.quiet();
-  f.fill(10);
-  for (std::size_t i = 1; i <= 10; ++i) {
-    auto did = s.w.loop().dispatch(mode::one);
-    ASSERT_TRUE(did);
-    EXPECT_EQ(did->events, 1U);
-    EXPECT_EQ(s.a.messages.size(), i);
-    EXPECT_EQ(did->more, i < 10);
-  }
-}
 
 TEST_P(flow_mode, one_blocks_until_something_comes) {
   stage s(GetParam());
@@ -61,19 +49,7 @@ TEST_P(flow_mode, one_blocks_until_something_comes) {
   EXPECT_EQ(s.a.messages.size(), 1U);
 }
 
-TEST_P(flow_mode, one_nonblocking_says_try_again_when_nothing_waits) {
-  stage s(GetParam());
-  filler f(s.w, s.a, s.name);
-  s.quiet();
-  EXPECT_EQ(s.w.loop().dispatch(mode::one_nonblocking).error(), errc::try_again);
-  f.fill(2);
-  EXPECT_EQ(s.w.loop().dispatch(mode::one_nonblocking)->events, 1U);
-  EXPECT_EQ(s.w.loop().dispatch(mode::one_nonblocking)->events, 1U);
-  EXPECT_EQ(s.w.loop().dispatch(mode::one_nonblocking).error(), errc::try_again);
-  EXPECT_EQ(s.a.messages.size(), 2U);
-}
-
-TEST_P(flow_mode, all_takes_what_waits_and_does_not_block) {
+TEST_P(flow_mode, all_takes_waiting_events_and_does_not_block) {
   stage s(GetParam());
   filler f(s.w, s.a, s.name);
   s.quiet();
@@ -84,21 +60,6 @@ TEST_P(flow_mode, all_takes_what_waits_and_does_not_block) {
   EXPECT_EQ(did->events, 100U);
   EXPECT_FALSE(did->more);
   EXPECT_EQ(s.w.loop().dispatch(mode::all)->events, 0U);
-}
-
-TEST_P(flow_mode, all_ends_although_each_callback_makes_a_new_event) {
-  stage s(GetParam());
-  s.quiet();
-  int runs = 0;
-  std::function<void()> again = [&] {
-    ++runs;
-    ASSERT_TRUE(s.w.loop().post(again));
-  };
-  ASSERT_TRUE(s.w.loop().post(again));
-  ASSERT_TRUE(s.w.loop().dispatch(mode::one));
-  const auto did = s.w.loop().dispatch(mode::all);
-  ASSERT_TRUE(did);
-  EXPECT_LE(did->events, 2U);
 }
 
 TEST_P(flow_mode, budgets_end_a_call_and_say_that_more_waits) {
@@ -126,7 +87,7 @@ TEST_P(flow_mode, budgets_end_a_call_and_say_that_more_waits) {
   EXPECT_FALSE(did->more);
 }
 
-TEST_P(flow_mode, a_handle_alone_is_dispatched_alone) {
+TEST_P(flow_mode, dispatch_on_one_handle_runs_only_its_events) {
   stage s(GetParam());
   witness b;
   const auto other = world::fresh_group();
@@ -142,14 +103,15 @@ TEST_P(flow_mode, a_handle_alone_is_dispatched_alone) {
   EXPECT_EQ(s.a.messages.size(), 0U);
   EXPECT_EQ(b.messages.size(), 20U);
   std::thread later([&] { EXPECT_TRUE(b.self.multicast("late")); });
-  EXPECT_EQ(b.self.dispatch(mode::one)->events, 1U) << "blocks for its own event although the other handle has some";
+  EXPECT_EQ(b.self.dispatch(mode::one)->events, 1U)
+      << "blocks for an event of this handle although the other has some";
   later.join();
   EXPECT_EQ(b.messages.back(), "late");
   EXPECT_EQ(s.a.messages.size(), 0U);
   EXPECT_EQ(s.w.loop().dispatch(mode::all)->events, 20U);
 }
 
-TEST_P(flow_mode, is_refused_inside_a_callback_and_on_another_thread) {
+TEST_P(flow_mode, dispatch_is_refused_inside_a_callback_and_on_another_thread) {
   stage s(GetParam());
   std::optional<error> inside;
   ASSERT_TRUE(s.w.loop().post([&] { inside = s.w.loop().dispatch(mode::all).error(); }));
@@ -183,9 +145,10 @@ TEST_P(flow_mode, stop_inside_a_callback_ends_run) {
   ASSERT_TRUE(s.w.loop().after(std::chrono::milliseconds(2), [&] { s.w.loop().stop(); }));
   EXPECT_TRUE(s.w.loop().run());
   EXPECT_TRUE(s.w.loop().stopped());
+  EXPECT_EQ(s.w.loop().run().error(), errc::stopped) << "a second run() is refused";
 }
 
-TEST_P(flow_mode, runs_on_a_thread_of_its_own) {
+TEST_P(flow_mode, start_runs_the_engine_on_its_own_thread) {
   world w(GetParam());
   std::atomic<int> messages{0};
   std::atomic<bool> joined{false};
@@ -195,7 +158,7 @@ TEST_P(flow_mode, runs_on_a_thread_of_its_own) {
   ASSERT_TRUE(w.loop().start());
   EXPECT_EQ(w.loop().start().error(), errc::wrong_state);
   EXPECT_EQ(w.loop().dispatch(mode::all).error(), errc::wrong_state);
-  auto opened = w.loop().open(w.options(world::fresh_group()), c);
+  auto opened = w.loop().open(w.options(world::fresh_group()), std::move(c));
   ASSERT_TRUE(opened);
   const auto wait_for = [](const auto& condition) {
     const auto end = std::chrono::steady_clock::now() + patience;
@@ -220,7 +183,8 @@ TEST_P(flow_mode, every_idle_strategy_delivers) {
     stage s(GetParam(), [strategy](engine_options& o) { o.idle_strategy = strategy; });
     for (int i = 0; i < 20; ++i) {
       ASSERT_TRUE(s.a.self.multicast(fmt::format("{}", i)));
-      ASSERT_TRUE(s.w.until([&] { return s.a.messages.size() == static_cast<std::size_t>(i + 1); })) << to_string(strategy);
+      ASSERT_TRUE(s.w.until([&] { return s.a.messages.size() == static_cast<std::size_t>(i + 1); }))
+          << to_string(strategy);
     }
   }
 }
@@ -277,7 +241,7 @@ TEST_P(flow_mode, a_full_ring_does_not_starve_the_others) {
   s.quiet();
   fa.fill(100, "a", 500);
   fb.fill(5, "b", 500);
-  // By then the first may have had two quanta at most.
+  // Until then the first handle may have had at most two quanta.
   while (b.messages.empty()) {
     ASSERT_TRUE(s.w.loop().dispatch(mode::one));
   }
@@ -300,16 +264,18 @@ TEST_P(flow_mode, weights_divide_the_turns) {
   EXPECT_LT(ratio, 4.5);
 }
 
-TEST_P(flow_mode, sleeps_and_ends_with_alarms_that_are_far_off) {
+TEST_P(flow_mode, an_engine_with_timers_far_in_the_future_sleeps_and_ends) {
   world w(GetParam());
   int runs = 0;
-  for (const std::chrono::nanoseconds delay : {std::chrono::nanoseconds(std::chrono::hours(1)), std::chrono::nanoseconds::max()}) {
+  for (const std::chrono::nanoseconds delay :
+       {std::chrono::nanoseconds(std::chrono::hours(1)), std::chrono::nanoseconds::max()}) {
     ASSERT_TRUE(w.loop().after(delay, [&] { ++runs; }));
   }
-  ASSERT_TRUE(w.loop().dispatch(mode::all));  // they are scheduled
+  ASSERT_TRUE(w.loop().dispatch(mode::all));  // schedules them
   bool posted = false;
   std::thread other([&] { posted = static_cast<bool>(w.loop().post([] {})); });
-  const auto ran = w.loop().dispatch(mode::one, budget{0, 0, std::chrono::nanoseconds::max()});  // asleep until then, with that far off
+  const auto ran =
+      w.loop().dispatch(mode::one, budget{0, 0, std::chrono::nanoseconds::max()});  // sleeps until the post
   other.join();
   ASSERT_TRUE(posted);
   ASSERT_TRUE(ran);
@@ -318,14 +284,15 @@ TEST_P(flow_mode, sleeps_and_ends_with_alarms_that_are_far_off) {
   EXPECT_EQ(runs, 0);
 }
 
-TEST_P(flow_mode, an_engine_ends_at_once_though_handles_were_closed_just_before) {
+TEST_P(flow_mode, an_engine_ends_at_once_after_closing_its_handles) {
   auto w = std::make_unique<world>(GetParam(), [](engine_options& o) { o.close_deadline = patience; });
   witness a;
   open_joined(*w, a, world::fresh_group());
   a.self.close();
   const auto began = std::chrono::steady_clock::now();
   w.reset();
-  EXPECT_LT(std::chrono::steady_clock::now() - began, patience / 2) << "it waited for an answer that had come";
+  EXPECT_LT(std::chrono::steady_clock::now() - began, patience / 2)
+      << "the destructor waited for an answer that had arrived";
 }
 
 }  // namespace

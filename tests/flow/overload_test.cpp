@@ -1,4 +1,5 @@
-// Workers that fall behind: what waits is copied out, held, or ends its handle; nothing is lost or reordered, and others do not notice.
+// Workers that fall behind: waiting messages are copied out or held, or the handle is closed. Nothing is lost
+// or reordered, and other handles are not affected.
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
@@ -22,8 +23,9 @@ std::string text_of(int number, std::size_t size) {
   return text;
 }
 
-/// An engine with workers that drives itself, a handle whose callback is stopped by a gate, and one that shares its worker.
-class flow_overload : public testing::TestWithParam<wakeup> {
+/// A started engine with one worker, a handle whose callback blocks at a gate, and a handle on the same
+/// worker.
+class flow_overload : public ::testing::TestWithParam<wakeup> {
  protected:
   flow_overload() : w(GetParam(), [](engine_options& o) { o.workers = 1; }) {}
   ~flow_overload() override { open_gate(); }
@@ -37,8 +39,10 @@ class flow_overload : public testing::TestWithParam<wakeup> {
       changed.wait(guard, [this] { return gate_open; });
       ++through;
     };
-    stuck.on_state = [this](handle&, const state_change& s) { joined += s.to == handle_state::joined ? 1 : 0; };
-    callbacks behind = stuck;
+    stuck.on_state = [this](handle&, const state_change& s) {
+      joined += s.to == handle_state::joined ? 1 : 0;
+    };
+    callbacks behind;
     behind.on_message = [this](handle&, const message& m) {
       const std::lock_guard guard(lock);
       got.emplace_back(m.text());
@@ -58,14 +62,14 @@ class flow_overload : public testing::TestWithParam<wakeup> {
         causes.push_back(*s.cause);
       }
     };
-    auto first = w.loop().open(w.options(stuck_group), stuck);
+    auto first = w.loop().open(w.options(stuck_group), std::move(stuck));
     ASSERT_TRUE(first);
     stuck_handle = *first;
     auto o = w.options(group);
     if (adjust) {
       adjust(o);
     }
-    auto second = w.loop().open(o, behind);
+    auto second = w.loop().open(o, std::move(behind));
     ASSERT_TRUE(second);
     there = *second;
     ASSERT_TRUE(w.loop().start());
@@ -78,7 +82,7 @@ class flow_overload : public testing::TestWithParam<wakeup> {
   }
   handle open_sender(std::uint32_t pid) {
     auto o = w.options(group);
-    o.pid = pid;
+    cpgring::testing::pretend_pid(o, pid);
     auto made = others.open(o, {});
     EXPECT_TRUE(made);
     EXPECT_TRUE(drive([&] { return made->state() == handle_state::joined; }));
@@ -95,10 +99,12 @@ class flow_overload : public testing::TestWithParam<wakeup> {
   void send(int from, int to, std::size_t size) {
     for (int i = from; i < to; ++i) {
       result<void> sent;
-      ASSERT_TRUE(drive([&] { return (sent = sender.multicast(text_of(i, size))).has_value() || sent.error() != errc::try_again; }));
+      ASSERT_TRUE(drive([&] {
+        return (sent = sender.multicast(text_of(i, size))).has_value() || sent.error() != errc::try_again;
+      }));
       ASSERT_TRUE(sent) << sent.error().message();
     }
-    // The service answers this when it is through with all of them.
+    // The service answers this query after it has taken all of them.
     bool answered = false;
     ASSERT_TRUE(sender.query_local_node([&](const result<std::uint32_t>& r) { answered = r.has_value(); }));
     ASSERT_TRUE(drive([&] { return answered; }));
@@ -123,14 +129,15 @@ class flow_overload : public testing::TestWithParam<wakeup> {
     got.clear();
   }
   void expect_all(int count, std::size_t size) {
-    ASSERT_TRUE(eventually([&] { return seen() >= static_cast<std::size_t>(count); })) << seen() << " of " << count;
+    ASSERT_TRUE(eventually([&] { return seen() >= static_cast<std::size_t>(count); }))
+        << seen() << " of " << count;
     const std::lock_guard guard(lock);
     ASSERT_EQ(got.size(), static_cast<std::size_t>(count));
     for (int i = 0; i < count; ++i) {
       ASSERT_EQ(got[static_cast<std::size_t>(i)], text_of(i, size));
     }
   }
-  // Ahead of the world: its worker may still be at the gate when it ends.
+  // Before `w`, because its worker may still use these at the gate while `w` is destroyed.
   std::mutex lock;
   std::condition_variable changed;
   bool at_gate = false, gate_open = false;
@@ -145,9 +152,9 @@ class flow_overload : public testing::TestWithParam<wakeup> {
   engine others;
   handle stuck_handle, there, sender;
 };
-INSTANTIATE_TEST_SUITE_P(backend, flow_overload, testing::ValuesIn(backends_here()), backend_name);
+INSTANTIATE_TEST_SUITE_P(backend, flow_overload, ::testing::ValuesIn(backends_here()), backend_name);
 
-TEST_P(flow_overload, what_waits_is_copied_out_and_the_service_need_not_queue) {
+TEST_P(flow_overload, copies_waiting_messages_out_so_that_the_service_need_not_queue) {
   open();
   stop_the_worker();
   forget();
@@ -167,7 +174,7 @@ TEST_P(flow_overload, what_waits_is_copied_out_and_the_service_need_not_queue) {
   EXPECT_TRUE(eventually([&] { return seen() == 1001; }));
 }
 
-TEST_P(flow_overload, is_told_of_once_before_it_hurts) {
+TEST_P(flow_overload, is_reported_once_before_anything_is_copied_out) {
   open();
   stop_the_worker();
   forget();
@@ -178,7 +185,8 @@ TEST_P(flow_overload, is_told_of_once_before_it_hurts) {
     ASSERT_EQ(warnings.size(), 1U);
     EXPECT_EQ(warnings[0].copied_out, 0U);
     EXPECT_GT(warnings[0].oldest_age.count(), 0);
-    EXPECT_LT(warnings[0].oldest_age, std::chrono::steady_clock::now() - stopped_at) << "the age of what waits, and of nothing else";
+    EXPECT_LT(warnings[0].oldest_age, std::chrono::steady_clock::now() - stopped_at)
+        << "the age of waiting messages only";
     EXPECT_GE(warnings[0].ring_used, warnings[0].ring_size / 2);
     EXPECT_GE(warnings[0].ring_size, 65536U);
   }
@@ -187,15 +195,17 @@ TEST_P(flow_overload, is_told_of_once_before_it_hurts) {
   expect_all(200, 1000);
 }
 
-TEST_P(flow_overload, beyond_its_limit_it_holds_and_loses_nothing) {
+TEST_P(flow_overload, holds_beyond_copy_out_bytes_max_and_loses_nothing) {
   open([](handle_options& o) { o.copy_out_bytes_max = 100000; });
   stop_the_worker();
   forget();
   send(0, 1000, 1000);
-  ASSERT_TRUE(eventually([&] { return there.stats().copied_out_now > 90000U; })) << there.stats().copied_out_now;
+  ASSERT_TRUE(eventually([&] { return there.stats().copied_out_now > 90000U; }))
+      << there.stats().copied_out_now;
   EXPECT_LE(there.stats().copied_out_now, 100000U);
   if (world::embedded()) {
-    EXPECT_GT(w.embedded_service_object().stats().backlog_bytes, 500000U) << "it has to queue then";
+    EXPECT_GT(w.embedded_service_object().stats().backlog_bytes, 500000U)
+        << "the service queues once the handle copies no more";
   }
   open_gate();
   expect_all(1000, 1000);
@@ -212,7 +222,7 @@ TEST_P(flow_overload, hold_copies_nothing) {
   expect_all(300, 1000);
 }
 
-TEST_P(flow_overload, disconnect_ends_the_handle_and_no_other) {
+TEST_P(flow_overload, disconnect_closes_only_that_handle) {
   open([](handle_options& o) { o.when_overloaded = overload::disconnect; });
   stop_the_worker();
   send(0, 200, 1000);
@@ -232,7 +242,7 @@ TEST_P(flow_overload, disconnect_ends_the_handle_and_no_other) {
   }));
 }
 
-TEST_P(flow_overload, views_among_what_was_copied_stay_where_they_were) {
+TEST_P(flow_overload, keeps_views_in_place_among_copied_messages) {
   open();
   stop_the_worker();
   forget();
@@ -249,16 +259,17 @@ TEST_P(flow_overload, views_among_what_was_copied_stay_where_they_were) {
   EXPECT_EQ(got[300], "view of 3");
   EXPECT_EQ(got[299], text_of(299, 1000));
   EXPECT_EQ(got[301], text_of(300, 1000));
-  // The close is seen by the service somewhere behind it.
+  // The view of the close comes at some place after that.
   EXPECT_EQ(std::count(got.begin(), got.end(), "view of 2"), 1);
   std::vector<std::string> messages;
-  std::copy_if(got.begin(), got.end(), std::back_inserter(messages), [](const std::string& s) { return !s.starts_with("view"); });
+  std::copy_if(got.begin(), got.end(), std::back_inserter(messages),
+               [](const std::string& s) { return !s.starts_with("view"); });
   for (int i = 0; i < 900; ++i) {
     ASSERT_EQ(messages[static_cast<std::size_t>(i)], text_of(i, 1000));
   }
 }
 
-TEST_P(flow_overload, a_close_and_an_end_with_copies_leave_nothing) {
+TEST_P(flow_overload, a_close_with_copies_waiting_leaks_nothing) {
   open();
   stop_the_worker();
   send(0, 500, 1000);
@@ -269,26 +280,28 @@ TEST_P(flow_overload, a_close_and_an_end_with_copies_leave_nothing) {
   w.end_engine();
 }
 
-TEST_P(flow_overload, an_engine_that_ends_while_copies_wait_leaves_nothing) {
+TEST_P(flow_overload, the_engines_end_with_copies_waiting_runs_no_further_callback) {
   open();
   stop_the_worker();
   const auto before = seen();
   send(0, 500, 1000);
   ASSERT_TRUE(eventually([&] { return there.stats().copied_out_now != 0; }));
-  w.loop().stop();  // from here on no further callback begins
+  w.loop().stop();  // no callback begins after this
   open_gate();
   w.end_engine();
   EXPECT_EQ(seen(), before);
 }
 
-// --- random streams ---------------------------------------------------------------------------------------------------------
+// --- random streams
 
 struct stream {
   ordering order;
   std::uint32_t workers;
   overload policy;
 };
-void PrintTo(const stream& s, std::ostream* os) { *os << to_string(s.order) << " on " << s.workers << ' ' << to_string(s.policy); }
+void PrintTo(const stream& s, std::ostream* os) {
+  *os << to_string(s.order) << " on " << s.workers << ' ' << to_string(s.policy);
+}
 
 std::vector<stream> every_stream() {
   std::vector<stream> all;
@@ -301,9 +314,10 @@ std::vector<stream> every_stream() {
   return all;
 }
 
-class flow_overload_stream : public testing::TestWithParam<stream> {};
-INSTANTIATE_TEST_SUITE_P(of, flow_overload_stream, testing::ValuesIn(every_stream()), [](const auto& info) {
-  return fmt::format("{}_on_{}_{}", to_string(info.param.order), info.param.workers, to_string(info.param.policy));
+class flow_overload_stream : public ::testing::TestWithParam<stream> {};
+INSTANTIATE_TEST_SUITE_P(of, flow_overload_stream, ::testing::ValuesIn(every_stream()), [](const auto& info) {
+  return fmt::format("{}_on_{}_{}", to_string(info.param.order), info.param.workers,
+                     to_string(info.param.policy));
 });
 
 TEST_P(flow_overload_stream, slow_callbacks_and_leases_change_neither_order_nor_bytes) {
@@ -313,9 +327,9 @@ TEST_P(flow_overload_stream, slow_callbacks_and_leases_change_neither_order_nor_
   std::mt19937 random(seed);
 
   std::mutex lock;
-  std::vector<std::pair<std::uint32_t, int>> order;  // pid and number
+  std::vector<std::pair<std::uint32_t, int>> order;  // sender's pid and message number
   std::vector<lease> kept;
-  std::vector<int> before_view;  // how many messages had begun and ended when a view ran
+  std::vector<int> before_view;  // how many message callbacks had finished when a view ran
   std::atomic<int> running{0}, overlaps{0}, wrong{0}, done{0}, joined{0};
   const auto right = [](std::string_view text) {
     const int number = std::stoi(std::string(text));
@@ -363,7 +377,7 @@ TEST_P(flow_overload_stream, slow_callbacks_and_leases_change_neither_order_nor_
   o.order = p.order;
   o.when_overloaded = p.policy;
   o.key = [](const message& m) { return static_cast<std::uint64_t>(std::stoi(std::string(m.text())) % 7); };
-  auto opened = w.loop().open(o, calls);
+  auto opened = w.loop().open(o, std::move(calls));
   ASSERT_TRUE(opened);
   ASSERT_TRUE(w.loop().start());
   ASSERT_TRUE(eventually([&] { return joined == 1; }));
@@ -380,7 +394,7 @@ TEST_P(flow_overload_stream, slow_callbacks_and_leases_change_neither_order_nor_
   handle senders[3];
   for (std::uint32_t i = 0; i < 3; ++i) {
     auto h = w.options(o.group);
-    h.pid = made_up_pid + 101 + i;
+    cpgring::testing::pretend_pid(h, made_up_pid + 101 + i);
     senders[i] = *others.open(h, {});
     ASSERT_TRUE(drive([&] { return senders[i].state() == handle_state::joined; }));
   }
@@ -389,7 +403,8 @@ TEST_P(flow_overload_stream, slow_callbacks_and_leases_change_neither_order_nor_
   std::vector<handle> passing;
   while (sent[0] + sent[1] + sent[2] < 3 * each) {
     const auto s = random() % 3;
-    if (sent[s] < each && senders[s].multicast(text_of(sent[s], random() % 10 == 0 ? random() % 8000 : random() % 600))) {
+    if (sent[s] < each &&
+        senders[s].multicast(text_of(sent[s], random() % 10 == 0 ? random() % 8000 : random() % 600))) {
       ++sent[s];
     } else {
       drive([] { return true; });
@@ -397,7 +412,7 @@ TEST_P(flow_overload_stream, slow_callbacks_and_leases_change_neither_order_nor_
     }
     if (random() % 400 == 0) {
       auto h = w.options(o.group);
-      h.pid = made_up_pid + 200 + static_cast<std::uint32_t>(passing.size());
+      cpgring::testing::pretend_pid(h, made_up_pid + 200 + static_cast<std::uint32_t>(passing.size()));
       passing.push_back(*others.open(h, {}));
     } else if (random() % 400 == 0 && !passing.empty()) {
       passing.back().close();
@@ -426,7 +441,7 @@ TEST_P(flow_overload_stream, slow_callbacks_and_leases_change_neither_order_nor_
     std::sort(numbers.begin(), numbers.end());
     ASSERT_EQ(numbers.size(), static_cast<std::size_t>(each));
     for (int i = 0; i < each; ++i) {
-      ASSERT_EQ(numbers[static_cast<std::size_t>(i)], i) << "each once";
+      ASSERT_EQ(numbers[static_cast<std::size_t>(i)], i) << "each message once";
     }
   }
   EXPECT_TRUE(p.order == ordering::by_key || p.order == ordering::unordered || sender_order);

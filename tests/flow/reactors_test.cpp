@@ -1,4 +1,4 @@
-// Several reactors in one engine: who looks after which handle, what runs at the same time, what stays in order, how they start and end.
+// Several reactors in one engine: assignment of handles, concurrency, order, start and end.
 #include <dirent.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -27,21 +27,21 @@ std::function<void(engine_options&)> with_reactors(std::uint32_t reactors, std::
   };
 }
 
-class flow_reactors : public testing::TestWithParam<wakeup> {};
-INSTANTIATE_TEST_SUITE_P(backend, flow_reactors, testing::ValuesIn(backends_here()), backend_name);
+class flow_reactors : public ::testing::TestWithParam<wakeup> {};
+INSTANTIATE_TEST_SUITE_P(backend, flow_reactors, ::testing::ValuesIn(backends_here()), backend_name);
 
-TEST_P(flow_reactors, handles_are_dealt_out_in_turn_and_stay_with_their_thread) {
+TEST_P(flow_reactors, handles_are_assigned_in_turn_and_stay_on_their_thread) {
   world w(GetParam(), with_reactors(3));
   std::mutex lock;
   std::map<std::thread::id, std::set<std::uint64_t>> seen;
   std::atomic<int> joined{0}, got{0};
-  callbacks calls;
-  calls.on_state = [&](handle& h, const state_change& s) {
+  const auto calls = std::make_shared<callbacks>();
+  calls->on_state = [&](handle& h, const state_change& s) {
     const std::lock_guard guard(lock);
     seen[std::this_thread::get_id()].insert(h.id());
     joined += s.to == handle_state::joined ? 1 : 0;
   };
-  calls.on_message = [&](handle& h, const message&) {
+  calls->on_message = [&](handle& h, const message&) {
     const std::lock_guard guard(lock);
     seen[std::this_thread::get_id()].insert(h.id());
     ++got;
@@ -65,15 +65,16 @@ TEST_P(flow_reactors, handles_are_dealt_out_in_turn_and_stay_with_their_thread) 
   ASSERT_EQ(seen.size(), 3U);
   for (const auto& [thread, ids] : seen) {
     ASSERT_EQ(ids.size(), 3U);
-    EXPECT_EQ(std::set<std::uint64_t>({*ids.begin(), *ids.begin() + 3, *ids.begin() + 6}), ids) << "every third";
+    EXPECT_EQ(std::set<std::uint64_t>({*ids.begin(), *ids.begin() + 3, *ids.begin() + 6}), ids)
+        << "every third handle";
   }
 }
 
 TEST_P(flow_reactors, callbacks_of_different_reactors_run_at_the_same_time) {
   world w(GetParam(), with_reactors(2));
   std::atomic<int> inside{0}, met{0};
-  callbacks calls;
-  calls.on_message = [&](handle&, const message&) {
+  const auto calls = std::make_shared<callbacks>();
+  calls->on_message = [&](handle&, const message&) {
     ++inside;
     met += eventually([&] { return inside == 2; }) ? 1 : 0;
   };
@@ -81,13 +82,14 @@ TEST_P(flow_reactors, callbacks_of_different_reactors_run_at_the_same_time) {
   auto two = w.loop().open(w.options(world::fresh_group()), calls);
   ASSERT_TRUE(one && two);
   ASSERT_TRUE(w.loop().start());
-  ASSERT_TRUE(eventually([&] { return one->state() == handle_state::joined && two->state() == handle_state::joined; }));
+  ASSERT_TRUE(eventually(
+      [&] { return one->state() == handle_state::joined && two->state() == handle_state::joined; }));
   ASSERT_TRUE(one->multicast("x"));
   ASSERT_TRUE(two->multicast("x"));
   EXPECT_TRUE(eventually([&] { return met == 2; })) << met;
 }
 
-TEST_P(flow_reactors, one_thread_cannot_dispatch_for_all_of_them) {
+TEST_P(flow_reactors, dispatch_is_refused_with_several_reactors) {
   world w(GetParam(), with_reactors(2));
   auto opened = w.loop().open(w.options(world::fresh_group()), {});
   ASSERT_TRUE(opened);
@@ -100,13 +102,13 @@ TEST_P(flow_reactors, one_thread_cannot_dispatch_for_all_of_them) {
   EXPECT_NE(w.loop().fd().error().message().find("start() or run()"), std::string::npos);
 }
 
-TEST_P(flow_reactors, run_drives_the_first_on_the_callers_thread) {
+TEST_P(flow_reactors, run_drives_the_first_reactor_on_the_callers_thread) {
   world w(GetParam(), with_reactors(2));
-  engine& loop = w.loop();  // a callback may still run on the other thread while the world ends
+  engine& loop = w.loop();  // a callback may still run on the other thread while w is destroyed
   std::atomic<int> joined{0}, here{0};
   const auto me = std::this_thread::get_id();
-  callbacks calls;
-  calls.on_state = [&](handle&, const state_change& s) {
+  const auto calls = std::make_shared<callbacks>();
+  calls->on_state = [&](handle&, const state_change& s) {
     here += std::this_thread::get_id() == me ? 1 : 0;
     if (s.to == handle_state::joined && ++joined == 4) {
       EXPECT_EQ(loop.run().error(), errc::wrong_state) << "inside a callback";
@@ -123,12 +125,12 @@ TEST_P(flow_reactors, run_drives_the_first_on_the_callers_thread) {
   EXPECT_EQ(joined, 4);
   EXPECT_GT(here, 0);
   EXPECT_TRUE(w.loop().stopped());
-  EXPECT_TRUE(w.loop().run()) << "stopped: nothing to do, as with one reactor";
+  EXPECT_EQ(w.loop().run().error(), errc::stopped);
   EXPECT_EQ(w.loop().start().error(), errc::stopped);
   EXPECT_EQ(w.loop().open(w.options("late"), {}).error(), errc::stopped);
 }
 
-TEST_P(flow_reactors, a_started_engine_is_not_disturbed_by_a_second_start) {
+TEST_P(flow_reactors, a_second_start_is_refused_and_disturbs_nothing) {
   world w(GetParam(), with_reactors(2, 1));
   std::atomic<int> posted{0};
   ASSERT_TRUE(w.loop().start());
@@ -144,12 +146,12 @@ TEST_P(flow_reactors, a_started_engine_is_not_disturbed_by_a_second_start) {
     ++posted;
   }));
   EXPECT_TRUE(eventually([&] { return posted == 2; }));
-  EXPECT_EQ(first, second) << "tasks and alarms are the first reactor's";
+  EXPECT_EQ(first, second) << "the first reactor runs tasks and timers";
   EXPECT_FALSE(w.loop().stopped());
 }
 
-/// Members of one group on all reactors, which send from callbacks and from outside.
-TEST_P(flow_reactors, all_members_of_a_group_see_the_same_order_whichever_reactor_is_theirs) {
+/// The members of one group are on all reactors and send from callbacks and from another thread.
+TEST_P(flow_reactors, all_members_of_a_group_see_the_same_order_on_every_reactor) {
   for (const std::uint32_t workers : {0U, 2U}) {
     world w(GetParam(), with_reactors(3, workers));
     constexpr int members = 5, each = 200;
@@ -169,7 +171,7 @@ TEST_P(flow_reactors, all_members_of_a_group_see_the_same_order_whichever_reacto
     const auto group = world::fresh_group();
     for (std::uint32_t i = 0; i < members; ++i) {
       auto o = w.options(group);
-      o.pid = 100 + i;
+      cpgring::testing::pretend_pid(o, 100 + i);
       callbacks calls;
       calls.on_view = [&all, i](handle&, const view& v) { all[i].members = v.members.size(); };
       calls.on_message = [&all, i](handle& h, const message& m) {
@@ -182,20 +184,23 @@ TEST_P(flow_reactors, all_members_of_a_group_see_the_same_order_whichever_reacto
         ++mine.count;
       };
       calls.on_writable = [&all, i](handle& h) { all[i].answer(h); };
-      auto opened = w.loop().open(o, calls);
+      auto opened = w.loop().open(o, std::move(calls));
       ASSERT_TRUE(opened);
       handles.push_back(*opened);
     }
     ASSERT_TRUE(w.loop().start());
-    ASSERT_TRUE(eventually([&] { return std::all_of(all.begin(), all.end(), [](const seen& s) { return s.members == members; }); }));
+    ASSERT_TRUE(eventually([&] {
+      return std::all_of(all.begin(), all.end(), [](const seen& s) { return s.members == members; });
+    }));
     for (int round = 0; round < each; ++round) {
       for (auto& h : handles) {
         ASSERT_TRUE(eventually([&] { return h.multicast(fmt::format("q{}", round)).has_value(); }));
       }
     }
     constexpr int total = 2 * members * each;
-    ASSERT_TRUE(eventually([&] { return std::all_of(all.begin(), all.end(), [](const seen& s) { return s.count == total; }); }));
-    w.end_engine();  // nobody writes any more
+    ASSERT_TRUE(eventually(
+        [&] { return std::all_of(all.begin(), all.end(), [](const seen& s) { return s.count == total; }); }));
+    w.end_engine();  // no callback writes to `all` from here on
     for (const auto& one : all) {
       ASSERT_EQ(one.messages.size(), static_cast<std::size_t>(total));
       EXPECT_EQ(one.messages, all.front().messages);
@@ -203,7 +208,8 @@ TEST_P(flow_reactors, all_members_of_a_group_see_the_same_order_whichever_reacto
   }
 }
 
-/// Each handle, whatever worker and reactor it has: each message once, in order, and a view that overlaps none of its callbacks.
+/// Each handle, on any worker and reactor, gets each message once and in order, and its views overlap none of
+/// its callbacks.
 TEST_P(flow_reactors, workers_are_shared_and_keep_order_and_fences) {
   for (const std::uint32_t workers : {1U, 2U, 3U}) {
     world w(GetParam(), with_reactors(2, workers));
@@ -239,15 +245,18 @@ TEST_P(flow_reactors, workers_are_shared_and_keep_order_and_fences) {
         mine.overlaps += mine.running;
         mine.left += v.left.empty() ? 0 : 1;
       };
-      calls.on_state = [&](handle&, const state_change& s) { joined += s.to == handle_state::joined ? 1 : 0; };
-      auto opened = w.loop().open(w.options(group), calls);
+      calls.on_state = [&](handle&, const state_change& s) {
+        joined += s.to == handle_state::joined ? 1 : 0;
+      };
+      auto opened = w.loop().open(w.options(group), std::move(calls));
       ASSERT_TRUE(opened);
       handles.push_back(*opened);
     }
     ASSERT_TRUE(w.loop().start());
     ASSERT_TRUE(eventually([&] { return joined == count; })) << joined;
-    callbacks passing;  // members that come and go in the middle of the stream
-    passing.on_state = [&](handle& h, const state_change& s) {
+    // Members that join and leave in the middle of the stream.
+    const auto passing = std::make_shared<callbacks>();
+    passing->on_state = [&](handle& h, const state_change& s) {
       if (s.to == handle_state::joined) {
         ++passed;
         h.close();
@@ -255,7 +264,7 @@ TEST_P(flow_reactors, workers_are_shared_and_keep_order_and_fences) {
     };
     for (const auto& h : handles) {
       auto o = w.options(h.group());
-      o.pid = made_up_pid + 4711;
+      cpgring::testing::pretend_pid(o, made_up_pid + 4711);
       auto other = w.loop().open(o, passing);
       ASSERT_TRUE(other);
       others.push_back(*other);
@@ -276,21 +285,22 @@ TEST_P(flow_reactors, workers_are_shared_and_keep_order_and_fences) {
   }
 }
 
-TEST_P(flow_reactors, an_end_in_the_middle_flushes_every_reactors_handles) {
+TEST_P(flow_reactors, the_engines_end_flushes_the_handles_of_every_reactor) {
   for (const std::uint32_t workers : {0U, 2U}) {
     world w(GetParam(), with_reactors(2, workers));
     engine watching;
     std::vector<handle> handles, watchers;
     std::atomic<int> joined{0};
     int watched = 0;
-    callbacks calls, watch;
-    calls.on_state = [&](handle&, const state_change& s) { joined += s.to == handle_state::joined ? 1 : 0; };
-    watch.on_message = [&](handle&, const message&) { ++watched; };
+    const auto calls = std::make_shared<callbacks>();
+    const auto watch = std::make_shared<callbacks>();
+    calls->on_state = [&](handle&, const state_change& s) { joined += s.to == handle_state::joined ? 1 : 0; };
+    watch->on_message = [&](handle&, const message&) { ++watched; };
     for (int i = 0; i < 4; ++i) {
       const auto group = world::fresh_group();
       auto o = w.options(group);
       auto opened = w.loop().open(o, calls);
-      o.pid = made_up_pid + 4711;
+      cpgring::testing::pretend_pid(o, made_up_pid + 4711);
       auto watcher = watching.open(o, watch);
       ASSERT_TRUE(opened && watcher);
       handles.push_back(*opened);
@@ -299,14 +309,16 @@ TEST_P(flow_reactors, an_end_in_the_middle_flushes_every_reactors_handles) {
     const auto drive = [&](const std::function<bool()>& condition) {
       return eventually([&] { return static_cast<void>(watching.dispatch(mode::all)), condition(); });
     };
-    ASSERT_TRUE(drive(
-        [&] { return std::all_of(watchers.begin(), watchers.end(), [](const handle& h) { return h.state() == handle_state::joined; }); }));
+    ASSERT_TRUE(drive([&] {
+      return std::all_of(watchers.begin(), watchers.end(),
+                         [](const handle& h) { return h.state() == handle_state::joined; });
+    }));
     ASSERT_TRUE(w.loop().start());
     ASSERT_TRUE(drive([&] { return joined == 4; }));
     for (auto& h : handles) {
       ASSERT_TRUE(h.multicast("last words"));
     }
-    // What was accepted from another thread is sent once a reactor has taken it.
+    // Waits until the reactors have taken what this thread multicast.
     ASSERT_TRUE(eventually([&] { return w.loop().stats().total.multicasts == 4; }));
     w.end_engine();
     EXPECT_TRUE(drive([&] { return watched == 4; })) << watched;
@@ -317,7 +329,7 @@ TEST_P(flow_reactors, an_end_in_the_middle_flushes_every_reactors_handles) {
   }
 }
 
-TEST_P(flow_reactors, an_engine_that_was_never_driven_ends_too) {
+TEST_P(flow_reactors, an_engine_that_was_never_driven_ends) {
   world w(GetParam(), with_reactors(4, 2));
   auto opened = w.loop().open(w.options(world::fresh_group()), {});
   ASSERT_TRUE(opened);
@@ -332,16 +344,16 @@ std::size_t open_descriptors() {
     ++count;
   }
   ::closedir(all);
-  return count - 3;  // ".", "..", its own
+  return count - 3;  // ".", ".." and the descriptor of the directory
 }
 
-// Runs alone: the limit is the process's.
-TEST(flow_reactors_alone, a_start_for_which_descriptors_are_lacking_fails_and_leaves_nothing) {
+// Runs alone, because the limit applies to the whole process.
+TEST(flow_reactors_alone, start_fails_without_enough_descriptors_and_leaks_none) {
   rlimit before{};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
   const auto open = open_descriptors();
   int failed = 0, worked = 0;
-  // A limit is about numbers, and these are given out from the lowest free one on.
+  // The limit bounds descriptor numbers, and the lowest free number is used first.
   const int lowest = ::dup(0);
   ASSERT_GE(lowest, 0);
   ::close(lowest);

@@ -1,4 +1,5 @@
-// Who may run the service of a handle: root, ourselves, and the one that handle_options::service_uid names.
+// Which user may run the service of a handle: root, the client's own user, and the user in
+// handle_options::service_uid.
 #include <unistd.h>
 
 #include <memory>
@@ -15,15 +16,15 @@
 namespace cpgring::test {
 namespace {
 
-using testing::AllOf;
-using testing::HasSubstr;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
 
 constexpr uid_t plain = 1000;
 
-struct flow_service_uid : testing::Test {
+struct flow_service_uid : ::testing::Test {
   void SetUp() override {
     if (::geteuid() != 0) {
-      GTEST_SKIP() << "only root can be somebody else";
+      GTEST_SKIP() << "needs root, to run a service as another user";
     }
   }
   static std::unique_ptr<hostile_service> serve_as(uid_t uid, std::string name = {}) {
@@ -51,20 +52,21 @@ struct flow_service_uid : testing::Test {
   world w;
 };
 
-TEST_F(flow_service_uid, of_a_plain_user_is_refused_to_root_and_then_allowed) {
+TEST_F(flow_service_uid, of_a_plain_user_is_refused_until_it_is_named) {
   const auto service = serve_as(plain);
   witness refused, allowed;
   open(refused, service->name());
   ASSERT_TRUE(w.until([&] { return refused.is(handle_state::lost); }));
   EXPECT_EQ(refused.causes.back(), errc::access);
   EXPECT_THAT(refused.causes.back().message(),
-              AllOf(HasSubstr("uid 1000"), HasSubstr("uid 0"), HasSubstr("handle_options::service_uid"), HasSubstr("--service-uid 1000")));
+              AllOf(HasSubstr("uid 1000"), HasSubstr("uid 0"), HasSubstr("handle_options::service_uid"),
+                    HasSubstr("--service-uid 1000")));
   EXPECT_TRUE(service->requests().empty());
   open(allowed, service->name(), [](handle_options& o) { o.service_uid = plain; });
   expect_message(allowed);
 }
 
-TEST_F(flow_service_uid, of_another_user_ends_a_supervised_handle_for_good) {
+TEST_F(flow_service_uid, of_another_user_ends_a_supervised_handle_permanently) {
   auto service = serve_as(0);
   const std::string name = service->name();
   witness one;
@@ -78,16 +80,17 @@ TEST_F(flow_service_uid, of_another_user_ends_a_supervised_handle_for_good) {
   service = serve_as(plain, name);
   ASSERT_TRUE(w.until([&] { return one.causes.back() == errc::access; }));
   EXPECT_TRUE(one.is(handle_state::lost));
-  EXPECT_EQ(one.self.multicast("x").error(), errc::bad_handle) << "one that tries again says service_lost";
+  EXPECT_EQ(one.self.multicast("x").error(), errc::bad_handle)
+      << "a handle that reconnects returns service_lost";
   ASSERT_TRUE(eventually([&] { return service->connects() == 1; }));
-  // Another handle that takes its time: the first has not tried again meanwhile.
+  // While another handle connects and gets a message, the first one does not connect again.
   witness other;
   open(other, name, [](handle_options& o) { o.service_uid = plain; });
   expect_message(other);
   EXPECT_EQ(service->connects(), 2U);
 }
 
-TEST_F(flow_service_uid, that_was_named_may_come_back) {
+TEST_F(flow_service_uid, that_is_named_may_return_after_a_loss) {
   auto service = serve_as(0);
   const std::string name = service->name();
   witness one;
@@ -104,13 +107,14 @@ TEST_F(flow_service_uid, that_was_named_may_come_back) {
   expect_message(one);
 }
 
-/// Each command that connects: what it says of a service of a plain user, and that --service-uid lets it in.
+/// Each command that connects refuses a service of a plain user, and accepts it with --service-uid.
 TEST_F(flow_service_uid, is_an_option_of_each_command_that_connects) {
   const auto service = serve_as(plain);
-  const std::vector<std::vector<std::string>> commands{{"send", "uid", "text"},
-                                                       {"groups"},
-                                                       {"listen", "uid", "--count", "1"},
-                                                       {"load", "--handles", "2", "--messages", "10", "--rate", "0"}};
+  const std::vector<std::vector<std::string>> commands{
+      {"send", "uid", "text"},
+      {"groups"},
+      {"listen", "uid", "--count", "1"},
+      {"load", "--handles", "2", "--messages", "10", "--rate", "0"}};
   for (auto command : commands) {
     const bool listens = command.front() == "listen";
     command.insert(command.end(), {"--service", service->name()});
@@ -125,7 +129,9 @@ TEST_F(flow_service_uid, is_an_option_of_each_command_that_connects) {
     }
     child listener(cpgring_line(command));
     ASSERT_TRUE(eventually([&] {
-      return service->with("uid", [](hostile_service::client& c) { c.send(message_event("uid", 5, "to whoever listens")); }) != 0;
+      return service->with("uid", [](hostile_service::client& c) {
+        c.send(message_event("uid", 5, "to whoever listens"));
+      }) != 0;
     }));
     const auto allowed = listener.wait();
     EXPECT_EQ(allowed.status, 0) << allowed.err;

@@ -1,4 +1,5 @@
-// A member that does not read: the embedded service's memory stays bounded, by ending that member or by making everybody wait.
+// A member that does not read: the embedded service bounds its memory by disconnecting that member or by
+// blocking all senders.
 #include <mutex>
 
 #include <fmt/format.h>
@@ -12,8 +13,8 @@ using namespace cpgring::test;
 
 constexpr std::size_t limit = 256 * 1024;
 
-/// A service with that limit, a member that reads and sends, and one on an engine that nobody drives.
-struct slow_member : testing::Test {
+/// A service with that limit, a member that reads and sends, and a member on an engine that is not driven.
+struct slow_member : ::testing::Test {
   void begin(slow_member_policy policy) {
     embedded_service_options o;
     o.member_backlog_bytes_max = limit;
@@ -31,8 +32,8 @@ struct slow_member : testing::Test {
     handle_options o;
     o.service = service->name();
     o.group = "slow";
-    o.pid = pid;
-    o.max_message_size = max_message_size_min;
+    cpgring::testing::pretend_pid(o, pid);
+    o.ring_bytes = ring_bytes_min;
     auto opened = loop.open(o, into.record());
     ASSERT_TRUE(opened);
     into.self = *opened;
@@ -53,7 +54,7 @@ struct slow_member : testing::Test {
     const std::lock_guard lock(log_lock);
     return log;
   }
-  /// False: not now.
+  /// False: the handle returned try_again.
   bool send(int number) {
     auto sent = fast.self.multicast(fmt::format("{:0>1000}", number));
     EXPECT_TRUE(sent || sent.error() == errc::try_again) << sent.error().message();
@@ -67,7 +68,7 @@ struct slow_member : testing::Test {
   engine fast_loop, slow_loop;
 };
 
-TEST_F(slow_member, is_disconnected_at_the_limit_and_the_others_see_it_go_down) {
+TEST_F(slow_member, is_disconnected_at_the_limit_and_the_others_see_it_leave) {
   begin(slow_member_policy::disconnect);
   std::uint64_t most = 0;
   int sent = 0;
@@ -81,14 +82,16 @@ TEST_F(slow_member, is_disconnected_at_the_limit_and_the_others_see_it_go_down) 
   EXPECT_EQ(service->stats().members_disconnected, 1U);
   EXPECT_EQ(service->stats().backlog_bytes, 0U);
   EXPECT_NE(said().find("it does not read"), std::string::npos) << said();
-  ASSERT_TRUE(drive(fast_loop, [&] { return fast.messages.size() == static_cast<std::size_t>(sent); })) << "nobody else lost anything";
+  ASSERT_TRUE(drive(fast_loop, [&] { return fast.messages.size() == static_cast<std::size_t>(sent); }))
+      << "the other member lost nothing";
   ASSERT_TRUE(drive(slow_loop, [&] { return slow.is(handle_state::lost); }));
   for (std::size_t i = 0; i < slow.messages.size(); ++i) {
-    EXPECT_EQ(std::stoul(slow.messages[i]), i) << "what it did get is whole and in order";
+    EXPECT_EQ(std::stoul(slow.messages[i]), i)
+        << "the messages that the slow member got are complete and in order";
   }
 }
 
-TEST_F(slow_member, holds_everybody_up_at_the_limit_until_it_has_read) {
+TEST_F(slow_member, blocks_all_senders_at_the_limit_until_it_reads) {
   begin(slow_member_policy::block);
   std::uint64_t most = 0;
   int sent = 0, refused = 0;
@@ -97,21 +100,22 @@ TEST_F(slow_member, holds_everybody_up_at_the_limit_until_it_has_read) {
     sent += taken ? 1 : 0;
     refused = taken ? 0 : refused + 1;
     most = std::max(most, service->stats().backlog_bytes);
-    return refused == 100;  // as it goes on being
+    return refused == 100;  // the refusals last
   })) << sent;
-  // What is in the sender's own ring when the service stops taking it, and a batch that it had in hand, come on top.
+  // The limit may be exceeded by the sender's ring and by one batch that the service had already taken.
   EXPECT_LE(most, limit + 64 * 1024);
   EXPECT_GE(most, limit / 2);
   EXPECT_EQ(service->stats().members_disconnected, 0U);
   const auto everything = [&] { return fast.messages.size() == static_cast<std::size_t>(sent); };
   const auto end = std::chrono::steady_clock::now() + patience;
-  while ((!everything() || slow.messages.size() != fast.messages.size()) && std::chrono::steady_clock::now() < end) {
+  while ((!everything() || slow.messages.size() != fast.messages.size()) &&
+         std::chrono::steady_clock::now() < end) {
     static_cast<void>(slow_loop.dispatch(mode::blocking, budget{64, 0, std::chrono::milliseconds(1)}));
     static_cast<void>(fast_loop.dispatch(mode::blocking, budget{64, 0, std::chrono::milliseconds(1)}));
   }
   EXPECT_EQ(fast.messages.size(), static_cast<std::size_t>(sent));
   EXPECT_EQ(slow.messages, fast.messages);
-  EXPECT_TRUE(send(sent)) << "taken again";
+  EXPECT_TRUE(send(sent)) << "accepted again";
 }
 
 }  // namespace

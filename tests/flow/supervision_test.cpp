@@ -1,4 +1,5 @@
-// A supervised handle outlives its service: what was delivered before comes first, then lost, then restored, then the group again.
+// A supervised handle outlives its service. It reports, in this order: the messages delivered before the
+// loss, lost, restored, and the views and messages of its group again.
 #include <algorithm>
 #include <iterator>
 #include <memory>
@@ -14,12 +15,13 @@ namespace cpgring::test {
 namespace {
 
 using namespace std::chrono_literals;
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
-/// An embedded service that can go and come back under its name, and an engine with inline callbacks or workers.
-struct supervised : testing::TestWithParam<std::tuple<wakeup, std::uint32_t>> {
+/// An embedded service that can stop and restart under its name, and an engine with inline callbacks or
+/// workers.
+struct supervised : ::testing::TestWithParam<std::tuple<wakeup, std::uint32_t>> {
   std::string name = world::fresh_group("service");
   std::unique_ptr<embedded_service> service;
   std::unique_ptr<engine> loop;
@@ -84,7 +86,7 @@ struct supervised : testing::TestWithParam<std::tuple<wakeup, std::uint32_t>> {
     handle_options o;
     o.service = name;
     o.group = group;
-    o.max_message_size = 65536;
+    o.ring_bytes = 65536;
     o.supervision.reconnect = true;
     o.supervision.backoff_min = 1ms;
     o.supervision.backoff_max = 20ms;
@@ -106,7 +108,7 @@ struct supervised : testing::TestWithParam<std::tuple<wakeup, std::uint32_t>> {
   bool until(const std::function<bool()>& condition) { return drive(*loop, condition); }
 };
 
-TEST_P(supervised, comes_back_into_its_group_under_the_same_handle) {
+TEST_P(supervised, rejoins_its_group_under_the_same_handle) {
   serve();
   open(options());
   ASSERT_TRUE(until([&] { return has("joined"); }));
@@ -116,21 +118,22 @@ TEST_P(supervised, comes_back_into_its_group_under_the_same_handle) {
   ASSERT_TRUE(until([&] { return has("lost"); }));
   const auto refused = h.multicast("meanwhile");
   ASSERT_FALSE(refused);
-  EXPECT_TRUE(refused.error() == errc::service_lost || refused.error() == errc::not_joined) << refused.error().message();
+  EXPECT_TRUE(refused.error() == errc::service_lost || refused.error() == errc::not_joined)
+      << refused.error().message();
   serve();
   ASSERT_TRUE(until([&] { return has("joined", 2); }));
   EXPECT_EQ(h.state(), handle_state::joined);
   EXPECT_EQ(h.group(), group);
   ASSERT_TRUE(h.multicast("after"));
   ASSERT_TRUE(until([&] { return has("message after"); }));
-  EXPECT_THAT(told(), ElementsAre("ready", "joining", "view of 1", "joined", "message before", "lost", "ready", "restored", "joining",
-                                  "view of 1", "joined", "message after"));
-  EXPECT_EQ(h.stats().messages, 2U) << "of the handle, not of its connections";
+  EXPECT_THAT(told(), ElementsAre("ready", "joining", "view of 1", "joined", "message before", "lost",
+                                  "ready", "restored", "joining", "view of 1", "joined", "message after"));
+  EXPECT_EQ(h.stats().messages, 2U) << "counts over all connections of the handle";
   EXPECT_EQ(h.stats().multicasts, 2U);
   EXPECT_EQ(loop->stats().handles, 1U);
 }
 
-TEST_P(supervised, waits_for_a_service_that_is_not_there_yet) {
+TEST_P(supervised, waits_for_a_service_that_has_not_started) {
   open(options());
   ASSERT_TRUE(until([&] {
     const std::lock_guard guard(lock);
@@ -140,10 +143,10 @@ TEST_P(supervised, waits_for_a_service_that_is_not_there_yet) {
   EXPECT_EQ(h.state(), handle_state::connecting);
   serve();
   ASSERT_TRUE(until([&] { return has("joined"); }));
-  EXPECT_THAT(told(), ElementsAre("ready", "joining", "view of 1", "joined")) << "nothing was lost";
+  EXPECT_THAT(told(), ElementsAre("ready", "joining", "view of 1", "joined")) << "no loss, so no restoration";
 }
 
-TEST_P(supervised, gives_up_after_as_many_attempts_as_it_may_make) {
+TEST_P(supervised, gives_up_after_attempts_max) {
   auto o = options();
   o.supervision.attempts_max = 3;
   open(o);
@@ -153,10 +156,11 @@ TEST_P(supervised, gives_up_after_as_many_attempts_as_it_may_make) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error(), errc::bad_handle);
   EXPECT_EQ(loop->stats().handles, 0U);
-  // The first is told, the two others are summed up.
+  // The first failure has its own line, the two others share one.
   EXPECT_TRUE(until([&] {
     const std::lock_guard guard(lock);
-    return std::any_of(log.begin(), log.end(), [](const auto& line) { return line.find("2 more losses") != std::string::npos; });
+    return std::any_of(log.begin(), log.end(),
+                       [](const auto& line) { return line.find("2 more losses") != std::string::npos; });
   }));
 }
 
@@ -176,7 +180,7 @@ TEST_P(supervised, survives_many_losses) {
   EXPECT_EQ(h.stats().messages, 10U);
 }
 
-TEST_P(supervised, keeps_multicasts_meanwhile_and_sends_them_in_order) {
+TEST_P(supervised, queues_multicasts_while_away_and_sends_them_in_order) {
   auto o = options();
   o.supervision.queue_bytes = 100;
   open(o);
@@ -190,16 +194,18 @@ TEST_P(supervised, keeps_multicasts_meanwhile_and_sends_them_in_order) {
   const auto refused = h.multicast(std::string(90, 'x'));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error(), errc::try_again) << "beyond queue_bytes";
+  EXPECT_THAT(refused.error().message(), HasSubstr("until the handle has joined"));
   serve();
   ASSERT_TRUE(until([&] { return has("joined", 2); }));
   ASSERT_TRUE(h.multicast("fourth"));
   ASSERT_TRUE(until([&] { return has("message fourth"); }));
   auto all = told();
   std::erase_if(all, [](const auto& one) { return one.find("message") == std::string::npos; });
-  EXPECT_THAT(all, ElementsAre("message first, long before there is a service", "message second", "message third", "message fourth"));
+  EXPECT_THAT(all, ElementsAre("message first, long before there is a service", "message second",
+                               "message third", "message fourth"));
 }
 
-TEST_P(supervised, may_be_closed_between_two_connections) {
+TEST_P(supervised, can_be_closed_between_two_connections) {
   serve();
   open(options());
   ASSERT_TRUE(until([&] { return has("joined"); }));
@@ -215,21 +221,23 @@ TEST_P(supervised, may_be_closed_between_two_connections) {
   EXPECT_EQ(service->stats().connections_total, 0U);
 }
 
-TEST_P(supervised, that_left_does_not_join_again_by_itself_but_may_be_told_to) {
+TEST_P(supervised, does_not_rejoin_after_a_leave_until_join_is_called) {
   serve();
   open(options());
   ASSERT_TRUE(until([&] { return has("joined"); }));
   ASSERT_TRUE(h.leave());
   ASSERT_TRUE(until([&] { return has("left"); }));
   std::string outcome = "none";
-  ASSERT_TRUE(h.join(group + "-2", [&](const result<void>& r) { note(r ? "join done" : "join failed: " + r.error().message()); }));
+  ASSERT_TRUE(h.join(group + "-2", [&](const result<void>& r) {
+    note(r ? "join done" : "join failed: " + r.error().message());
+  }));
   ASSERT_TRUE(until([&] { return has("joined", 2) && has("join done"); }));
   EXPECT_EQ(h.group(), group + "-2");
   ASSERT_TRUE(h.multicast("there"));
   ASSERT_TRUE(until([&] { return has("message there"); }));
-  EXPECT_FALSE(has("restored")) << "nothing was lost";
+  EXPECT_FALSE(has("restored")) << "no loss, so no restoration";
   EXPECT_FALSE(has("closed"));
-  // After a loss it is in the second group again.
+  // After a loss the handle rejoins the second group.
   service.reset();
   ASSERT_TRUE(until([&] { return has("lost"); }));
   serve();
@@ -237,7 +245,7 @@ TEST_P(supervised, that_left_does_not_join_again_by_itself_but_may_be_told_to) {
   EXPECT_EQ(h.group(), group + "-2");
 }
 
-TEST_P(supervised, that_left_and_lost_its_service_is_ready_again_and_no_more) {
+TEST_P(supervised, is_ready_but_not_joined_when_the_service_returns_after_a_leave) {
   serve();
   open(options());
   ASSERT_TRUE(until([&] { return has("joined"); }));
@@ -252,7 +260,7 @@ TEST_P(supervised, that_left_and_lost_its_service_is_ready_again_and_no_more) {
   ASSERT_TRUE(until([&] { return has("joined", 2); }));
 }
 
-TEST_P(supervised, ends_with_its_engine_whatever_it_is_doing) {
+TEST_P(supervised, closes_with_its_engine_in_every_state) {
   for (int step = 0; step < 4; ++step) {
     SetUp();
     heard.clear();
@@ -278,26 +286,26 @@ TEST_P(supervised, ends_with_its_engine_whatever_it_is_doing) {
   }
 }
 
-TEST_P(supervised, tries_again_when_its_group_will_not_have_it_back) {
+TEST_P(supervised, retries_when_its_group_refuses_the_rejoin) {
   serve();
   open(options());
   ASSERT_TRUE(until([&] { return has("joined"); }));
   service.reset();
   ASSERT_TRUE(until([&] { return has("lost"); }));
-  // Another handle of this process is quicker: CPG lets a process be in a group once.
+  // Another handle of this process joins first: CPG lets a process be in a group once.
   serve();
   engine other;
   handle_options o;
   o.service = name;
   o.group = group;
-  o.max_message_size = 65536;
+  o.ring_bytes = 65536;
   auto quicker = other.open(o, {});
   ASSERT_TRUE(quicker);
   ASSERT_TRUE(eventually([&] {
     static_cast<void>(other.dispatch(mode::all));
     return quicker->state() == handle_state::joined;
   }));
-  ASSERT_TRUE(until([&] { return has("lost", 3); })) << "refused, and tried again";
+  ASSERT_TRUE(until([&] { return has("lost", 3); })) << "refused, then retried";
   EXPECT_FALSE(has("joined", 2));
   quicker->close();
   ASSERT_TRUE(until([&] {
@@ -306,7 +314,7 @@ TEST_P(supervised, tries_again_when_its_group_will_not_have_it_back) {
   }));
 }
 
-TEST_P(supervised, keeps_leases_of_a_connection_that_is_gone) {
+TEST_P(supervised, keeps_leases_of_a_lost_connection) {
   serve();
   auto o = options();
   lease kept;
@@ -318,7 +326,7 @@ TEST_P(supervised, keeps_leases_of_a_connection_that_is_gone) {
     }
     heard.push_back("message " + std::string(m.text()));
   };
-  auto opened = loop->open(o, calls);
+  auto opened = loop->open(o, std::move(calls));
   ASSERT_TRUE(opened);
   h = *opened;
   ASSERT_TRUE(until([&] { return has("joined"); }));
@@ -327,33 +335,33 @@ TEST_P(supervised, keeps_leases_of_a_connection_that_is_gone) {
   service.reset();
   ASSERT_TRUE(until([&] { return has("lost"); }));
   const auto copied = h.stats().copied_out;
-  EXPECT_EQ(h.stats().shm_bytes, 0U) << "its rings are gone";
+  EXPECT_EQ(h.stats().shm_bytes, 0U) << "the rings of the lost connection are unmapped";
   serve();
   ASSERT_TRUE(until([&] { return has("joined", 2); }));
   EXPECT_EQ(kept.pin().text(), "of the first life");
-  EXPECT_GE(h.stats().copied_out, copied) << "a count never goes back";
+  EXPECT_GE(h.stats().copied_out, copied) << "a counter never decreases";
   EXPECT_GT(h.stats().shm_bytes, 0U);
   kept.release();
   ASSERT_TRUE(h.multicast("of the second"));
   ASSERT_TRUE(until([&] { return has("message of the second"); }));
-  EXPECT_EQ(h.stats().leases, 1U) << "of the connection that it has now";
+  EXPECT_EQ(h.stats().leases, 1U) << "only leases of the present connection count";
   kept.release();
 }
 
-TEST_P(supervised, hears_nothing_of_the_next_connection_before_the_last_words_of_this_one) {
+TEST_P(supervised, reports_lost_before_any_event_of_the_next_connection) {
   serve();
   auto o = options();
-  o.supervision.backoff_max = 1ms;  // far below what the callbacks take
+  o.supervision.backoff_max = 1ms;  // far less than the callbacks take
   auto calls = record();
   calls.on_message = [&](handle&, const message& m) {
     std::this_thread::sleep_for(10ms);
     note("message " + std::string(m.text()));
   };
-  auto opened = loop->open(o, calls);
+  auto opened = loop->open(o, std::move(calls));
   ASSERT_TRUE(opened);
   h = *opened;
   if (std::get<1>(GetParam()) == 0) {
-    // The last words are a task, behind others, and one event is taken at a time.
+    // The loss is reported by a task that waits behind others; each dispatch takes one event.
     ASSERT_TRUE(until([&] { return has("joined"); }));
     service.reset();
     for (int i = 0; i < 200; ++i) {
@@ -365,7 +373,7 @@ TEST_P(supervised, hears_nothing_of_the_next_connection_before_the_last_words_of
       static_cast<void>(loop->dispatch(mode::one_nonblocking));
     }
   } else {
-    // They wait for a worker that still has messages of the connection that is gone.
+    // The report of the loss waits for a worker that still has messages of the lost connection.
     ASSERT_TRUE(loop->start());
     ASSERT_TRUE(eventually([&] { return has("joined"); }));
     for (int i = 0; i < 10; ++i) {
@@ -378,13 +386,14 @@ TEST_P(supervised, hears_nothing_of_the_next_connection_before_the_last_words_of
   }
   const auto all = told();
   const auto lost = std::find(all.begin(), all.end(), "lost");
-  ASSERT_NE(lost, all.end()) << "a service that has gone and come back was not missed";
-  EXPECT_EQ(std::count(all.begin(), lost, "ready"), 1) << "of the next, before the last words";
+  ASSERT_NE(lost, all.end()) << "a short outage of the service was not reported";
+  EXPECT_EQ(std::count(all.begin(), lost, "ready"), 1) << "ready of the next connection came before lost";
   EXPECT_EQ(std::count(all.begin(), lost, "restored"), 0);
-  EXPECT_TRUE(std::none_of(lost, all.end(), [](const auto& one) { return one.find("message") != std::string::npos; }));
+  EXPECT_TRUE(std::none_of(lost, all.end(),
+                           [](const auto& one) { return one.find("message") != std::string::npos; }));
 }
 
-TEST_P(supervised, is_sent_to_from_other_threads_through_losses) {
+TEST_P(supervised, accepts_calls_from_other_threads_during_losses) {
   serve();
   auto o = options();
   o.supervision.queue_bytes = 1 << 20;
@@ -414,12 +423,14 @@ TEST_P(supervised, is_sent_to_from_other_threads_through_losses) {
 }
 
 INSTANTIATE_TEST_SUITE_P(on, supervised,
-                         testing::Combine(testing::Values(wakeup::futex, wakeup::socket, wakeup::epoll), testing::Values(0U, 2U)),
+                         ::testing::Combine(::testing::Values(wakeup::futex, wakeup::epoll),
+                                            ::testing::Values(0U, 2U)),
                          [](const auto& p) {
-                           return std::string(to_string(std::get<0>(p.param))) + (std::get<1>(p.param) == 0 ? "_inline" : "_workers");
+                           return std::string(to_string(std::get<0>(p.param))) +
+                                  (std::get<1>(p.param) == 0 ? "_inline" : "_workers");
                          });
 
-TEST_P(supervised, a_confirmed_multicast_waits_for_the_service_as_long_as_its_deadline) {
+TEST_P(supervised, keeps_a_confirmed_multicast_until_its_deadline_while_away) {
   serve();
   auto o = options();
   o.supervision.queue_bytes = 10000;
@@ -428,7 +439,7 @@ TEST_P(supervised, a_confirmed_multicast_waits_for_the_service_as_long_as_its_de
   const auto told = [this](const std::string& name) {
     return [this, name](const multicast_outcome& outcome) {
       note(name + " " + std::string(to_string(outcome.fate)) +
-           (outcome.cause != nullptr && *outcome.cause == errc::timeout ? ", timeout" : ""));
+           (outcome.cause && *outcome.cause == errc::timeout ? ", timeout" : ""));
     };
   };
   service.reset();
@@ -437,7 +448,8 @@ TEST_P(supervised, a_confirmed_multicast_waits_for_the_service_as_long_as_its_de
   ASSERT_TRUE(h.multicast_confirmed("long", patience, told("long")));
   ASSERT_TRUE(h.multicast("plain"));
   std::thread([&] { ASSERT_TRUE(h.multicast_confirmed("crossed", patience, told("crossed"))); }).join();
-  EXPECT_EQ(h.multicast_confirmed(std::string(10000, 'x'), patience, told("too much")).error(), errc::try_again);
+  EXPECT_EQ(h.multicast_confirmed(std::string(10000, 'x'), patience, told("too much")).error(),
+            errc::try_again);
   ASSERT_TRUE(until([&] { return has("short not sent, timeout"); }));
   serve();
   ASSERT_TRUE(until([&] { return has("crossed confirmed"); }));
@@ -445,12 +457,14 @@ TEST_P(supervised, a_confirmed_multicast_waits_for_the_service_as_long_as_its_de
   EXPECT_EQ(std::count(all.begin(), all.end(), "message short"), 0);
   const auto restored = std::find(all.begin(), all.end(), "restored");
   std::vector<std::string> sent;
-  std::copy_if(restored, all.end(), std::back_inserter(sent),
-               [](const std::string& line) { return line.starts_with("message") || line.ends_with("confirmed"); });
-  EXPECT_THAT(sent, ElementsAre("message long", "long confirmed", "message plain", "message crossed", "crossed confirmed"));
+  std::copy_if(restored, all.end(), std::back_inserter(sent), [](const std::string& line) {
+    return line.starts_with("message") || line.ends_with("confirmed");
+  });
+  EXPECT_THAT(sent, ElementsAre("message long", "long confirmed", "message plain", "message crossed",
+                                "crossed confirmed"));
 }
 
-TEST_P(supervised, a_close_tells_those_who_wait_for_a_service_that_is_away) {
+TEST_P(supervised, reports_waiting_multicasts_as_not_sent_when_closed_while_away) {
   auto o = options();
   o.supervision.queue_bytes = 10000;
   open(o);
@@ -468,7 +482,7 @@ TEST_P(supervised, a_close_tells_those_who_wait_for_a_service_that_is_away) {
   EXPECT_EQ(told().back(), "closed");
 }
 
-TEST_P(supervised, the_end_tells_those_who_wait_for_a_service_that_is_away) {
+TEST_P(supervised, reports_waiting_multicasts_as_not_sent_when_the_engine_ends_while_away) {
   auto o = options();
   o.supervision.queue_bytes = 10000;
   open(o);

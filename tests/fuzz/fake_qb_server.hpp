@@ -1,5 +1,6 @@
-// The functions of libqb's server that engine/service/ calls, without sockets and shared memory: requests are handed over by a function
-// call, answers and events are looked at and dropped. For one service at a time; linked instead of libqb.
+// Replaces the functions of libqb's server that engine/service/ calls, without sockets and shared memory:
+// requests are passed by function calls, answers and events are checked and dropped. Serves one service at a
+// time; linked instead of libqb.
 #pragma once
 
 #include <cstddef>
@@ -19,10 +20,10 @@ struct qb_ipcs_connection {
 
 namespace cpgring::fuzz {
 
-/// Stops the program with what was wrong, which libFuzzer then keeps.
+/// Aborts the program with a message if `holds` is false; libFuzzer then keeps the input.
 void demand(bool holds, const char* what);
 
-/// What the service has announced to libqb, and its clients.
+/// The callbacks that the service has registered with libqb, and its clients.
 class fake_qb_server {
  public:
   static fake_qb_server& instance();

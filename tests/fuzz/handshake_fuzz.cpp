@@ -1,7 +1,8 @@
-// Any bytes as an answer to the handshake: an error with a text or a connection, never more descriptors than before.
+// Any bytes as an answer to the handshake give an error with a text, or a connection, and leak no descriptor.
 //
-// Input: a byte of choices, the size of the pieces it comes in (2 bytes), and then either the answer as it is, or its first 40 bytes and
-// the three names, each up to a newline; a name may be replaced by that of a ring which is there, of a word count from the input.
+// Input: a byte of choices, the size of the pieces in which the answer arrives (2 bytes), and then either the
+// whole answer, or its first 40 bytes and the three names, each up to a newline. A name may be replaced by
+// that of an existing ring, whose word count comes from the input.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -29,7 +30,7 @@ void demand(bool holds) {
   }
 }
 
-/// The number that the next descriptor gets: the same as long as none is left open or closed twice.
+/// The number of the next descriptor; it stays the same unless one is leaked or closed twice.
 int next_descriptor() {
   const int fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   ::close(fd);
@@ -50,17 +51,20 @@ std::string answer_of(unsigned choices, std::string_view text, rings& there) {
     text.remove_prefix(std::min(text.size(), name.size() + 1));
     const bool is_there = (choices & first_ring << i) != 0;
     a.name(fake_answer::names[i], is_there ? there[i].base() : std::string(name));
-    there[i].set(cf::data_words, (choices & wrong_words) != 0 ? static_cast<std::uint32_t>(name.size()) * 256 : 5120);
+    there[i].set(cf::data_words,
+                 (choices & wrong_words) != 0 ? static_cast<std::uint32_t>(name.size()) * 256 : 5120);
   }
   return std::string(a.text());
 }
 
-result<connection> outcome_of(fake_service& service, std::string_view bytes, std::size_t piece, bool hangs_up) {
+result<connection> outcome_of(fake_service& service, std::string_view bytes, std::size_t piece,
+                              bool hangs_up) {
   auto h = handshake::begin(service.name(), 16384, false);
   demand(h && *h->advance() == handshake::step::wait_readable);
   service.accept();
   result<handshake::step> step = handshake::step::wait_readable;
-  for (; !bytes.empty() && step && *step == handshake::step::wait_readable; bytes.remove_prefix(std::min(bytes.size(), piece))) {
+  for (; !bytes.empty() && step && *step == handshake::step::wait_readable;
+       bytes.remove_prefix(std::min(bytes.size(), piece))) {
     service.send(bytes.substr(0, piece));
     step = h->advance();
   }

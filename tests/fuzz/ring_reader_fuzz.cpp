@@ -1,6 +1,7 @@
-// Any bytes in a mapped ring, changed at any moment: the reader stays inside of it, and once broken it is broken for good.
+// Any bytes in a mapped ring, changed at any moment: the reader stays within the ring, and once broken it
+// stays broken.
 //
-// Input: the start position (2 bytes), then steps of 6 bytes: what, a small number, a word.
+// Input: the start position (2 bytes), then steps of 6 bytes: the action, a small number, a word.
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -22,13 +23,13 @@ void demand(bool holds) {
 
 const shared_ring& ring() {
   static const shared_ring mapped = [] {
-    const raw_ring files(4096);  // unlinked at once, whatever comes
+    const raw_ring files(4096);  // unlinked as soon as it is mapped
     return std::move(*open_ring(files.base(), files.max_message_size(), true));
   }();
   return mapped;
 }
 
-/// An honest chunk behind the write position, so that there is something to break.
+/// Adds a valid chunk at the write position, which later steps may damage.
 void put_chunk(std::uint32_t length) {
   const std::uint32_t at = *ring().write_position();
   if (at < ring().words()) {
@@ -83,12 +84,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       case 4: read_some(reader, data[at + 1]); break;
       case 5: reader.reclaim(data[at + 1] % (reader.leased() + 1)); break;
       case 6: put_chunk(value % 64); break;
-      case 7: *ring().word((*ring().read_position() + cursor++) % words) = value; break;  // among the leased ones
+      case 7:
+        *ring().word((*ring().read_position() + cursor++) % words) = value;
+        break;  // inside leased chunks
     }
     demand(!was_broken || reader.broken());
     demand(reader.broken() || *ring().read_position() < words);
     demand(reader.used_bytes() <= reader.capacity_bytes());
   }
-  demand(!reader.broken() || (reader.ready() == 1 && reader.fault() == errc::malformed && !reader.fault().text.empty()));
+  demand(!reader.broken() ||
+         (reader.ready() == 1 && reader.fault() == errc::malformed && !reader.fault().text.empty()));
   return 0;
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds each fuzz target with Clang and its sanitizers, and runs it for a while from its seeds. Exit code 1: a finding, which is kept; 77: no
+# Builds each fuzz target with Clang and sanitizers, and runs it for a while from its seeds. Exit code 1: a finding, which is kept; 77: no
 # Clang.
 #
 #   tests/fuzz/run.sh [SECONDS [TARGET...]]            20 s each, one after the other
@@ -23,9 +23,9 @@ clang=${CLANGXX:-clang++}
 command -v "$clang" >/dev/null || { echo "no $clang here" >&2; exit 77; }
 build=build/fuzz
 
-layers=(base ipc cpg service)  # what the targets call
+layers=(base ipc cpg service)  # used by the targets
 
-build_targets() {  # a layer, or a target, in one compilation; two at a time
+build_targets() {  # one compilation per layer and target; two at a time
   local compiler=("$clang") sources=() source layer target
   ! command -v ccache >/dev/null || compiler=(ccache "$clang")
   rm -rf $build/objects
@@ -56,7 +56,7 @@ found=0
 run_target() {
   local target=$1 pid
   mkdir -p "$build/$target.corpus" "$build/$target.findings"
-  # New inputs go to the first folder; the seeds are only read.
+  # libFuzzer writes new inputs to the first folder and only reads the seeds.
   "$build/$target" -max_total_time="$seconds" -timeout=10 -max_len=16384 -print_final_stats=1 -artifact_prefix="$build/$target.findings/" \
       "$build/$target.corpus" "tests/fuzz/seeds/$target" >"$build/$target.log" 2>&1 &
   pid=$!
@@ -64,7 +64,7 @@ run_target() {
     echo "$target: nothing found in $(grep -oP 'number_of_executed_units:\s*\K\d+' "$build/$target.log") runs"
   else
     found=1
-    rm -f /dev/shm/cpgring-test-*-$pid-*  # which it could not remove itself
+    rm -f /dev/shm/cpgring-test-*-$pid-*  # left by the aborted process
     echo "$target: a finding, kept in $build/$target.findings; the end of $build/$target.log:"
     grep -vE '^#[0-9]+\s+(NEW|REDUCE|pulse|RELOAD)' "$build/$target.log" | tail -40
   fi

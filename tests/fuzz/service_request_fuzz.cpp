@@ -1,9 +1,10 @@
-// Any requests of three clients to the CPG service: it answers, refuses or disconnects, sends no event that is not what it says, and an
-// honest member beside them is served as before.
+// Any requests of three clients to the CPG service: it answers, refuses or disconnects, sends only valid
+// events, and an honest member beside them is served as before.
 //
-// Input: requests, each behind two bytes: its size (14 bits) and its client (2 bits; 3: the next bytes are of client 0, whose rings take
-// nothing from here on). The size field in the header is set to what is sent, or left alone for odd sizes. No socket and no thread is
-// involved: libqb's server is fake_qb_server.hpp. The whole way through libqb is covered by tests/flow and tests/unit/service.
+// Input: requests, each preceded by two bytes: its size (14 bits) and its client (2 bits; 3: client 0, whose
+// rings are full from here on). The size field in the header is set to the real size, or left as it is for
+// odd sizes. No socket and no thread is involved: fake_qb_server.hpp replaces libqb's server. tests/flow and
+// tests/unit/service cover the path through libqb.
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -16,9 +17,9 @@
 
 #include "base/checked_read.hpp"
 #include "cpg/codec.hpp"
-#include "cpg/encode.hpp"
 #include "fuzz/fake_qb_server.hpp"
 #include "service/cpg_server.hpp"
+#include "support/raw_requests.hpp"
 
 namespace {
 
@@ -37,12 +38,14 @@ struct world {
     demand(server.listen().has_value(), "it does not listen");
     qb.on_response = [](qb_ipcs_connection&, std::span<const std::byte> response) {
       demand(response.size() >= cpg::wire::response_header_bytes, "an answer without a header");
-      demand(static_cast<std::size_t>(base::read_once_i32(response.data() + cpg::wire::header_size)) == response.size(),
+      demand(static_cast<std::size_t>(base::read_once_i32(response.data() + cpg::wire::header_size)) ==
+                 response.size(),
              "an answer's size field");
     };
     qb.on_event = [this](qb_ipcs_connection& to, std::span<const std::byte> event) {
       event_copy.assign(event.begin(), event.end());
-      const auto kind = cpg::decode(event_copy.data(), static_cast<std::uint32_t>(event_copy.size()), decoded);
+      const auto kind =
+          cpg::decode(event_copy.data(), static_cast<std::uint32_t>(event_copy.size()), decoded);
       demand(kind != cpg::event_kind::broken, "an event that our own decoder refuses");
       if (&to == honest && kind == cpg::event_kind::deliver) {
         const auto& m = decoded.message;
@@ -95,12 +98,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       client = w.qb.connect(ring_bytes);
     }
     client->full = client->full || number == clients.size();
-    // As libqb hands it over: a header at least, no more than the ring's size.
-    std::vector<std::byte> request(length < 16 ? 16 : length > request_bytes_max ? request_bytes_max : length);
+    // As libqb passes it: at least a header, at most the ring's size.
+    std::vector<std::byte> request(length < 16                  ? 16
+                                   : length > request_bytes_max ? request_bytes_max
+                                                                : length);
     std::memcpy(request.data(), data, length < request.size() ? length : request.size());
     std::int32_t id = 0;
     std::memcpy(&id, request.data(), 4);
-    id = id < 0 ? 0 : id % 16;  // libqb takes those below 0 for itself
+    id = id < 0 ? 0 : id % 16;  // libqb uses negative ids itself
     std::memcpy(request.data(), &id, 4);
     if (request.size() % 2 == 0) {
       cpg::put(request.data() + 8, static_cast<std::int32_t>(request.size()));
@@ -117,7 +122,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
   }
   w.loop.run_jobs();
-  demand(w.counters.connections.get() == 1, "it counts clients that have gone");
+  demand(w.counters.connections.get() == 1, "it counts clients that have disconnected");
   w.honest_member_is_served();
   return 0;
 }

@@ -1,42 +1,35 @@
-/* Arming a wait and sleeping, and a service that posts: reactor/reactor with one of its three wake-up backends (-DFUTEX, -DSOCKET,
- * -DEPOLL), on libqb's order of steps: chunk, semaphore, doorbell byte.
+/* A reactor that arms a wait and sleeps, and a service that posts events: reactor/reactor with one of its two wake-up backends (-DFUTEX,
+ * -DEPOLL), and libqb's order of steps: chunk, semaphore, doorbell byte.
  *
- * The reactor looks at the ring while it is active; when nothing is there it arms a wait, looks once more, and sleeps. A turn takes all
- * counts but delivers one event, so that counts taken and not yet delivered (the semaphore reads 0 then) are part of the looks.
- * The socket holds CAPACITY bytes; what does not fit the service owes and sends once there is room, as libqb does.
+ * The reactor polls the ring while it is active; when the ring is empty it arms a wait, checks once more, and sleeps. A turn takes all
+ * counts but delivers one event, so each check covers counts that were taken but not delivered (the semaphore reads 0 then).
+ * The socket holds CAPACITY bytes; the service owes bytes that do not fit, and sends them once there is room, as libqb does.
  *
- * Checked: no end in which the reactor sleeps while events wait (spin's invalid end states); nothing is delivered twice.
+ * Checked: the reactor does not sleep for ever while events wait (spin's invalid end states); no event is delivered twice.
  *
- * Faults, each of which the same check must find: NO_SECOND_LOOK (EPOLL: arming empties the socket, with it the byte of an event that came
- * since the first look); NO_WAITERS (FUTEX: the waiter count not raised); NO_COMPARE (FUTEX: a wait that does not compare the value; there
- * the kernel's comparison at submission is the look that cannot be passed); NO_EMPTYING (EPOLL: a full socket gives no edge);
- * POST_BEHIND_BYTE (SOCKET: a service that posts behind its byte, which libqb does not do).
+ * Faults, each of which the same check must find: NO_SECOND_LOOK (EPOLL: arming empties the socket, and with it the byte of an event that
+ * arrived since the first check); NO_WAITERS (FUTEX: the waiter count is not raised); NO_COMPARE (FUTEX: the wait does not compare the value;
+ * the kernel's comparison at submission is the last check there); NO_EMPTYING (EPOLL: a full socket gives no edge).
  */
 #define EVENTS 4
 #define CAPACITY 2
 
 byte value;      /* the semaphore: events posted, not yet taken */
-byte waiters;    /* its upper half */
+byte waiters;    /* the semaphore's upper half */
 byte ready;      /* ring_reader::ready(): taken, not yet delivered */
 byte delivered, posted;
-byte bytes;      /* in the socket */
-byte owed;       /* by the service */
+byte bytes;      /* bytes in the socket */
+byte owed;       /* bytes that the service still has to send */
 bool armed;      /* source::events_armed_ */
-bool submitted;  /* FUTEX, SOCKET: the wait has reached the kernel */
-bool waits;      /* FUTEX: the kernel has it in its queue; SOCKET: the receive is pending */
-bool completed;  /* its completion */
-bool edge;       /* EPOLL: the kernel's ready list has the socket */
+bool submitted;  /* FUTEX: the wait was passed to the kernel */
+bool waits;      /* FUTEX: the wait is in the kernel's queue */
+bool completed;  /* FUTEX: the wait has a completion */
+bool edge;       /* EPOLL: the socket is in the kernel's ready list */
 bool finished;
 
-inline arrive() {  /* a byte comes into the socket */
+inline arrive() {  /* a byte arrives in the socket */
   bytes++;
   edge = true;
-#ifdef SOCKET
-  if
-  :: waits -> waits = false; completed = true; bytes = 0  /* one receive takes all that is there */
-  :: else
-  fi
-#endif
 }
 
 inline post() {
@@ -63,11 +56,7 @@ active proctype service() {
   do
   :: posted == EVENTS -> break
   :: else ->
-#ifdef POST_BEHIND_BYTE
-    ring_bell(); post()
-#else
     post(); ring_bell()
-#endif
   od;
 end:
   do
@@ -87,9 +76,6 @@ inline arm() {  /* wake_backend::arm_event() */
 #ifndef NO_WAITERS
     atomic { waiters++ };                   /* raise_waiters(); the entry waits in the submission queue */
 #endif
-    submitted = false
-#endif
-#ifdef SOCKET
     submitted = false
 #endif
 #ifdef EPOLL
@@ -118,23 +104,10 @@ inline submit() {  /* io_uring_enter */
     fi
   }
 #endif
-#ifdef SOCKET
-  atomic {
-    if
-    :: armed && !submitted ->
-      submitted = true;
-      if
-      :: bytes > 0 -> bytes = 0; completed = true
-      :: else -> waits = true
-      fi
-    :: else
-    fi
-  }
-#endif
   skip
 }
 
-inline sleep() {  /* blocks until something is to be reaped */
+inline sleep() {  /* blocks until there is a completion */
 #ifdef EPOLL
   atomic { edge && bytes > 0 -> edge = false; armed = false }
 #else
@@ -160,7 +133,7 @@ active proctype reactor() {
     if
     :: ready > 0 -> ready--; delivered++; assert(delivered <= posted)
     :: else ->
-      /* rest(): the first look, in serve(), has found nothing */
+      /* rest(): the first check, in serve(), has found nothing */
       arm();
 #ifndef NO_SECOND_LOOK
       waiting(found);

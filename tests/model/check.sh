@@ -1,8 +1,8 @@
-# What the model tests share. Sourced by *.test.sh, which run in a folder of their own.
+# Shared by the model tests. Sourced by *.test.sh, each of which runs in its own folder.
 set -eu
 models=$(dirname "$0")
 
-# holds|fails WHAT MODEL [-DMACRO ...]: a complete search finds no error, or at least one.
+# holds|fails WHAT MODEL [-DMACRO ...]: a complete search must find no error (holds), or at least one (fails).
 check() {
   expected=$1 what=$2 model=$3
   shift 3

@@ -1,22 +1,22 @@
-/* Messages in a worker's queue that are changed before the worker has begun with them: dispatch/feed.hpp, claim() and edit_unclaimed().
+/* Messages in a worker's queue are edited before the worker has begun them: dispatch/worker_link.hpp, claim() and edit_unclaimed().
  *
- * One queue of TOTAL messages, all published. The worker claims one after the other and works on what it has claimed; the reactor edits,
- * at any time and twice, all that is not claimed. Stores reach the other side late: each side has a buffer of one store, which drains by
- * itself at any time, and which a seq_cst load waits for (as on x86, where the store is an exchange).
+ * The queue has TOTAL published messages. The worker claims them one by one and works on each claimed one; the reactor edits all unclaimed
+ * messages twice, at any time. Stores become visible late: each side has a buffer of one store, which drains at any time, and for which a
+ * seq_cst load waits (as on x86, where the store is an exchange).
  *
- * Checked: no message is edited while the worker works on it, or after; each is worked on once; the worker comes to the end.
+ * Checked: no message is edited while the worker works on it, or later; each is worked on once; the worker finishes.
  *
- * Faults, each of which the same check must find: RELAXED_CLAIM (the worker looks at the mark before its claim is seen), RELAXED_MARK (the
- * reactor looks at the claim before its mark is seen), NO_STEP_BACK (a worker that sees the mark goes on), EARLY_END (the mark is taken
- * away before the last edit).
+ * Faults, each of which the same check must find: RELAXED_CLAIM (the worker reads the mark before its claim is visible), RELAXED_MARK (the
+ * reactor reads the claim before its mark is visible), NO_STEP_BACK (a worker that sees the mark continues), EARLY_END (the mark is removed
+ * before the last edit).
  */
 #define TOTAL 3
 
-byte claimed_seen, editing_seen;  /* what the other side sees */
+byte claimed_seen, editing_seen;  /* visible to the other side */
 byte claimed_buffer, editing_buffer;
 bool claimed_waits, editing_waits;  /* a store is in the buffer */
-byte working = 255;                 /* the message the worker is at */
-byte worked;                        /* messages that have been */
+byte working = 255;                 /* the message that the worker works on; 255: none */
+byte worked;                        /* number of finished messages */
 
 active proctype worker_stores() {
 end:

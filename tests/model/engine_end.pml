@@ -1,15 +1,15 @@
-/* Threads that push requests and wake the reactor while the engine ends: runtime/engine_core.hpp, visit and end_driving().
+/* Threads push requests and wake the reactor while the engine ends: base/visited.hpp.
  *
- * Each of two visitors counts itself, looks whether the intake is open, pushes, looks for the reactor and uses it, and is counted off. The
- * end closes the intake, hides the reactor, waits until nobody is counted, takes what was pushed and destroys the reactor. The end's two
- * stores reach the others late: a buffer of two stores, which drains in order by itself at any time, and which a seq_cst load waits for (as
- * on x86, where the store is an exchange). The counting is a read-modify-write: seen at once.
+ * Each of two visitors enters the count, checks whether the intake is open, pushes, finds the reactor and uses it, and leaves the count. The
+ * end closes the intake, hides the reactor, waits until the count is 0, takes what was pushed and destroys the reactor. The end's two stores
+ * become visible late: a buffer of two stores drains in order at any time, and a seq_cst load waits for it (as on x86, where the store is an
+ * exchange). The count is changed by read-modify-writes, which are visible at once.
  *
- * Checked: what was accepted was taken; nobody uses a reactor that is gone; all come to their end.
+ * Checked: every accepted request was taken; no visitor uses a destroyed reactor; all processes finish.
  *
- * Faults, each of which the same check must find: LATE_COUNT (a visitor looks before it is counted), EARLY_LEAVE (it is counted off before it
- * has pushed), RELAXED_END (the end looks at the count before its stores are seen), NO_WAIT (the end does not wait for visitors),
- * TAKEN_BEFORE (what was pushed is taken before they are waited for).
+ * Faults, each of which the same check must find: LATE_COUNT (a visitor checks before it is counted), EARLY_LEAVE (it leaves the count before
+ * it has pushed), RELAXED_END (the end reads the count before its stores are visible), NO_WAIT (the end does not wait for visitors),
+ * TAKEN_BEFORE (the end takes requests before it waits for visitors).
  */
 #define VISITORS 2
 

@@ -1,10 +1,10 @@
-/* Sleeping unless there is work, waking unless awake: base/sleep_flag.hpp, as reactor/reactor uses it.
+/* A sleeper sleeps unless there is work, and wakers wake it unless it is awake: base/sleep_flag.hpp, as reactor/reactor uses it.
  *
- * Some wakers bring work; one sleeper takes it. Relaxed stores wait in a store buffer, which `drain` empties at any time and every
- * read-modify-write or system call empties at once. awake() is taken for such a store here, which allows more than the exchange that it is.
- * The kick is an eventfd: it stays until it is read.
+ * WAKERS wakers bring work and one sleeper takes it. Relaxed stores wait in a store buffer, which `drain` empties at any time and every
+ * read-modify-write or system call empties at once. awake() is modelled as such a store, which allows more than the real exchange. The kick
+ * is an eventfd: it stays until it is read.
  *
- * Checked: no end in which the sleeper sleeps while work waits (spin's invalid end states); a waker makes a system call only for an
+ * Checked: the sleeper does not sleep for ever while work waits (spin's invalid end states); a waker makes a system call only for an
  * announcement, and never two for the same one.
  *
  * Faults, each of which the same check must find: NO_SECOND_LOOK, PLAIN_ANNOUNCE (a relaxed store), PLAIN_WAKER (a load instead of the
@@ -14,7 +14,7 @@
 #define EACH 2
 #define TOTAL (WAKERS * EACH)
 
-byte work;              /* posted, not yet taken */
+byte work;              /* posted, but not taken */
 byte taken;
 bool asleep;            /* sleep_flag::asleep_ */
 byte kicks;             /* the eventfd's count */
@@ -49,7 +49,7 @@ active [WAKERS] proctype waker() {
 #ifdef PLAIN_WAKER
     if
     :: work++; old = asleep
-    :: old = asleep; work++       /* the load passed the store that makes the work visible */
+    :: old = asleep; work++       /* the load overtakes the store that makes the work visible */
     fi;
 #else
     work++;                       /* released by: */

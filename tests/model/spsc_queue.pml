@@ -1,28 +1,29 @@
 /* The queue of dispatch/spsc_queue.hpp between a producer and a consumer that sleeps by base/sleep_flag.hpp (sleep(), wake()).
  *
- * Capacity 2, TOTAL elements, numbered. The producer's stores (element, tail) and the consumer's (head) become visible to the other side
- * late: each side works on its own copy, and a process of its own carries stores over, in program order where they are released, in any
- * order in the faults. Reading an element is a step of its own, so that a cell which is given back too early is seen to be overwritten.
+ * The capacity is 2, and TOTAL numbered elements pass. The stores of the producer (element, tail) and of the consumer (head) become visible
+ * late: each side works on its own copy, and a separate process carries stores over, in program order if they are released, in any order in
+ * the faults. Reading an element is a separate step, so that overwriting a cell that was released too early is detected.
  *
- * Checked: every element is taken once and in order (assertions); no cell is written while it is read; nobody sleeps for good while
- * elements wait (spin's invalid end states).
+ * Checked: every element is taken once and in order (assertions); no cell is written while it is read; the consumer does not sleep for ever
+ * while elements wait (spin's invalid end states).
  *
- * Faults, each of which the same check must find: EARLY_TAIL (the index is seen before the element), EARLY_HEAD (a cell is given back
- * before it is read), NO_SECOND_LOOK, FLAG_BEHIND_LOOK (the flag is raised behind the last look), PLAIN_WAKER (the flag is only loaded).
+ * Faults, each of which the same check must find: EARLY_TAIL (the index is visible before the element), EARLY_HEAD (a cell is released
+ * before it is read), NO_SECOND_LOOK (no check after the flag is raised), FLAG_BEHIND_LOOK (the flag is raised after the last check),
+ * PLAIN_WAKER (the flag is only loaded).
  */
 #define CAPACITY 2
 #define TOTAL 5
 
-byte cells[CAPACITY];       /* what the consumer sees in them; 0: never written */
-byte tail_visible;          /* the index as the consumer sees it */
-byte head_visible;          /* the index as the producer sees it */
-byte tail, head;            /* each side's own */
+byte cells[CAPACITY];       /* contents visible to the consumer; 0: never written */
+byte tail_visible;          /* the tail visible to the consumer */
+byte head_visible;          /* the head visible to the producer */
+byte tail, head;            /* the own index of each side */
 byte carried;               /* elements whose cell is visible */
 bool reading[CAPACITY];
 bool asleep, futex_waits;
 bool producer_done;
 
-/* The element's store and then the tail's, released: carried over in this order. */
+/* Carries over the store of an element and then the store of the tail, which is released. */
 active proctype stores() {
 end:
   do
@@ -37,7 +38,7 @@ end:
 
 inline wake() {
   bool old;
-  /* The exchange releases: what was stored before is visible before it. */
+  /* The exchange releases: earlier stores are visible before it. */
 #ifdef PLAIN_WAKER
   old = asleep;
 #else
@@ -55,7 +56,7 @@ active proctype producer() {
   :: tail == TOTAL -> break
   :: else ->
     if
-    :: tail - head_seen == CAPACITY -> head_seen = head_visible   /* room(): the copy says full */
+    :: tail - head_seen == CAPACITY -> head_seen = head_visible   /* room(): full according to the cached head */
     :: else
     fi;
     if
@@ -73,7 +74,7 @@ active proctype consumer() {
   :: taken == TOTAL -> break
   :: else ->
     if
-    :: tail_seen == head -> tail_seen = tail_visible   /* available(): the copy says empty */
+    :: tail_seen == head -> tail_seen = tail_visible   /* available(): empty according to the cached tail */
     :: else
     fi;
     if

@@ -1,12 +1,12 @@
-/* A view among messages whose callbacks run on two workers: runtime/pump_workers.cpp (step_on_workers, take_receipt).
+/* A view among messages whose callbacks run on two workers: delivery/worker_lane.hpp.
  *
  * The stream of one handle is messages 1 and 2, a view, messages 3 and 4. Any message goes to any worker, as with ordering::unordered; the
- * view goes to worker 0, ahead of what waits there. The reactor counts what it has handed over and what has come back.
+ * view goes to worker 0 and passes the messages that wait there. The reactor counts items handed over and reported.
  *
  * Checked: the view runs alone, after 1 and 2 and before 3 and 4 (assertions); everything runs (an invalid end state otherwise).
  *
- * Faults, each of which the same check must find: FENCE_DROPPED (the view does not wait for what is ahead), BEHIND_EARLY (what is behind
- * does not wait for the view), RECEIPT_FIRST (a worker sends its receipt before the callback has ended).
+ * Faults, each of which the same check must find: FENCE_DROPPED (the view does not wait for earlier messages), BEHIND_EARLY (later messages
+ * do not wait for the view), REPORT_FIRST (a worker reports before the callback has ended).
  */
 #define VIEW 9
 #ifdef BEHIND_EARLY
@@ -22,8 +22,8 @@
 
 chan queue[2] = [4] of { byte };
 chan express = [1] of { byte };
-chan receipts = [8] of { byte };
-byte running;          /* callbacks under way */
+chan reports = [8] of { byte };
+byte running;          /* running callbacks */
 bool view_has_run;
 byte messages_run;
 
@@ -36,8 +36,8 @@ inline call(what) {
     fi;
     running++
   }
-#ifdef RECEIPT_FIRST
-  receipts ! what;
+#ifdef REPORT_FIRST
+  reports ! what;
 #endif
   atomic {
     running--;
@@ -46,8 +46,8 @@ inline call(what) {
     :: else -> messages_run++
     fi
   }
-#ifndef RECEIPT_FIRST
-  receipts ! what
+#ifndef REPORT_FIRST
+  reports ! what
 #endif
 }
 
@@ -73,7 +73,7 @@ active proctype reactor() {
   bool view_out, view_done;
   do
   :: next == 5 && open == 0 && view_done -> break
-  :: receipts ? what ->
+  :: reports ? what ->
     if
     :: what == VIEW -> view_out = false; view_done = true
     :: else -> open--

@@ -2,5 +2,5 @@
 . "$(dirname "$0")/check.sh"
 holds "as it is" view_fence.pml
 fails "the view does not wait" view_fence.pml -DFENCE_DROPPED
-fails "what is behind does not wait" view_fence.pml -DBEHIND_EARLY
-fails "receipts ahead of the end" view_fence.pml -DRECEIPT_FIRST
+fails "messages after the view do not wait for it" view_fence.pml -DBEHIND_EARLY
+fails "a report before the callback's end" view_fence.pml -DREPORT_FIRST

@@ -1,10 +1,10 @@
-// A member on stock libcpg: joins a group, prints what it is told, one line an event, and does what its arguments say.
+// A member on stock libcpg: joins a group, prints each event as a line, and acts as its arguments say.
 //
 //   member GROUP MEMBERS COUNT SIZE EXPECT END
 //
-// Waits until the group has MEMBERS members, multicasts COUNT messages of SIZE bytes, takes EXPECT messages in all (its own included), and
-// ends: "leave" (and takes its own leave view), "finalize", or "stay" (until it is killed). "ask" prints what cpg_membership_get and the
-// iteration say before it finalizes.
+// Waits until the group has MEMBERS members, multicasts COUNT messages of SIZE bytes, takes EXPECT messages
+// in all (its own included), and ends: "leave" (and takes its own leave view), "finalize", or "stay" (until
+// it is killed). "ask" prints the results of cpg_membership_get and an iteration before it finalizes.
 //
 //   view MEMBERS +JOINED/REASON -LEFT/REASON     pids
 //   message PID SIZE HASH                        HASH: 64-bit FNV-1a over the payload
@@ -38,8 +38,9 @@ void deliver(cpg_handle_t, const cpg_name*, std::uint32_t, std::uint32_t pid, vo
   ++received;
 }
 
-void changed(cpg_handle_t, const cpg_name*, const cpg_address* members, std::size_t member_count, const cpg_address* left,
-             std::size_t left_count, const cpg_address* joined, std::size_t joined_count) {
+void changed(cpg_handle_t, const cpg_name*, const cpg_address* members, std::size_t member_count,
+             const cpg_address* left, std::size_t left_count, const cpg_address* joined,
+             std::size_t joined_count) {
   std::printf("view");
   for (std::size_t i = 0; i < member_count; ++i) {
     std::printf(" %u", members[i].pid);
@@ -62,7 +63,7 @@ void must(cs_error_t code, const char* what) {
   }
 }
 
-/// Waits for the next event, a minute at most, and takes what is there.
+/// Waits at most `timeout_ms` for an event, and dispatches all that wait.
 void take(cpg_handle_t handle, int timeout_ms) {
   int fd = -1;
   must(cpg_fd_get(handle, &fd), "cpg_fd_get");

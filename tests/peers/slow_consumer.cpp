@@ -1,9 +1,10 @@
-// What programs do on stock libcpg: one thread, poll over all handles, dispatch ALL, and a callback that now and then takes a second.
+// A typical program on stock libcpg: one thread, poll over all handles, dispatch ALL, and callbacks of which
+// some take a second.
 //
 //   slow_consumer PREFIX GROUPS SLEEPS
 //
-// Joins PREFIX0 .. PREFIXn, each with a handle of its own, prints "ready", and takes messages until it is killed or nothing comes for a
-// minute; SLEEPS times, a second apart, a callback sleeps for a second.
+// Joins PREFIX0 .. PREFIXn, each with its own handle, prints "ready", and takes messages until it is killed
+// or none arrives for a minute. SLEEPS times, a second apart, a callback sleeps for a second.
 #include <poll.h>
 #include <unistd.h>
 
@@ -31,8 +32,8 @@ void deliver(cpg_handle_t, const cpg_name*, std::uint32_t, std::uint32_t, void*,
   }
 }
 
-void changed(cpg_handle_t, const cpg_name*, const cpg_address*, std::size_t, const cpg_address*, std::size_t, const cpg_address* who,
-             std::size_t count) {
+void changed(cpg_handle_t, const cpg_name*, const cpg_address*, std::size_t, const cpg_address*, std::size_t,
+             const cpg_address* who, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) {
     joined += who[i].pid == static_cast<std::uint32_t>(::getpid()) ? 1 : 0;
   }

@@ -1,7 +1,8 @@
-// Multicasts to itself through libcpg and dispatches until everything has come back:  takes_many MODE COUNT
-// MODE: one, one_nonblocking, all, blocking (as cpg_dispatch(3) names them), nested (callbacks dispatch), slow (all, with
-// callbacks so slow that it never comes to the end of what waits), unread (dispatches nothing at all).
-// A thread of its own multicasts, as fast as the service takes it. Prints how many came back.
+// Multicasts to itself through libcpg and dispatches until all messages have arrived: takes_many MODE COUNT
+//
+// MODE: one, one_nonblocking, all, blocking (as in cpg_dispatch(3)), nested (callbacks dispatch), slow (all,
+// with callbacks so slow that events always wait), unread (dispatches nothing). Another thread multicasts as
+// fast as the service accepts it. Prints how many messages arrived.
 #include <corosync/cpg.h>
 
 #include <sys/uio.h>
@@ -67,11 +68,13 @@ int main(int argc, char** argv) {
   cpg_model_v1_data_t model{};
   model.model = CPG_MODEL_V1;
   model.cpg_deliver_fn = &delivered;
-  if (::cpg_model_initialize(&handle, CPG_MODEL_V1, reinterpret_cast<cpg_model_data_t*>(&model), nullptr) != CS_OK) {
+  if (::cpg_model_initialize(&handle, CPG_MODEL_V1, reinterpret_cast<cpg_model_data_t*>(&model), nullptr) !=
+      CS_OK) {
     return 3;
   }
   cpg_name name{};
-  name.length = static_cast<std::uint32_t>(std::snprintf(name.value, sizeof name.value, "takes many %d", static_cast<int>(::getpid())));
+  name.length = static_cast<std::uint32_t>(
+      std::snprintf(name.value, sizeof name.value, "takes many %d", static_cast<int>(::getpid())));
   cs_error_t joined = CS_ERR_TRY_AGAIN;
   while ((joined = ::cpg_join(handle, &name)) == CS_ERR_TRY_AGAIN) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -89,7 +92,9 @@ int main(int argc, char** argv) {
   if (mode == "blocking") {
     code = ::cpg_dispatch(handle, CS_DISPATCH_BLOCKING);
   } else {
-    const auto how = mode == "all" || slow ? CS_DISPATCH_ALL : mode == "one_nonblocking" ? CS_DISPATCH_ONE_NONBLOCKING : CS_DISPATCH_ONE;
+    const auto how = mode == "all" || slow       ? CS_DISPATCH_ALL
+                     : mode == "one_nonblocking" ? CS_DISPATCH_ONE_NONBLOCKING
+                                                 : CS_DISPATCH_ONE;
     while (code == CS_OK || code == CS_ERR_TRY_AGAIN) {
       code = ::cpg_dispatch(handle, how);
     }

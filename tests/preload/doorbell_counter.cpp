@@ -1,11 +1,13 @@
-// Preloaded into a CPG service (corosync, cpgring serve): watches the doorbell bytes that its libqb sends, and can set libqb's count of
-// owed bytes ahead, as months of traffic to a client that never reads its socket would.
+// Preloaded into a CPG service (corosync, cpgring serve): counts the doorbell bytes that its libqb sends, and
+// can set libqb's count of owed bytes ahead, as after months of traffic to a client that never reads its
+// socket.
 //
 //   CPGRING_DOORBELL_FILE    a file of sizeof(doorbell_figures); the figures are kept there
-//   CPGRING_DOORBELL_AHEAD   added to the count when a socket refuses its first byte; 0: nothing is
+// CPGRING_DOORBELL_AHEAD   added to the count when a socket refuses its first byte; 0: not added
 //
-// libqb sends one byte for each event, and passes the address of the count as the buffer of that byte. What is owed it sends later in one
-// call, whose length is the count. That call is shortened by what was added, and its success is reported in full: so the count comes down.
+// libqb sends one byte for each event, and passes the address of the count as the buffer of that byte. It
+// sends owed bytes later in one call, whose length is the count. That call is shortened by the added number,
+// and its success is reported in full length, so that the count falls.
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +25,7 @@ namespace {
 
 using send_function = ssize_t (*)(int, const void*, size_t, int);
 
-constexpr std::size_t handshake_bytes = 12328;  // libqb's answer to a new client goes the same way
+constexpr std::size_t handshake_bytes = 12328;  // libqb's answer to a new client uses the same call
 
 struct counter {
   counter() noexcept : real(reinterpret_cast<send_function>(::dlsym(RTLD_NEXT, "send"))) {

@@ -1,4 +1,4 @@
-# For the tests of scripts. Sourced.
+# Sourced by the tests of scripts.
 failures=0
 
 expect() {  # what, expected, got

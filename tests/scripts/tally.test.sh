@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# scripts/lib/tally.py: what passed, failed and was skipped, from made-up results of CTest.
+# scripts/lib/tally.py counts passed, failed and skipped tests; made-up results of CTest.
 set -uo pipefail
 tally=$(readlink -f "$(dirname "$0")/../../scripts/lib/tally.py")
 work=$(mktemp -d)
@@ -11,10 +11,10 @@ printf 'b/* a reason\n' >"$work/allowed"
 last() { "$tally" "$1" "$2" "p=$work/$3.xml" | tail -n 1; }
 
 for status in run fail notrun; do result $status; done
-expect "two that passed" "2 passed, 0 failed" "$(last "$work/none" "$work/none" run)"
-expect "one that failed" "1 passed, 1 failed" "$(last "$work/none" "$work/none" fail)"
+expect "two passed tests" "2 passed, 0 failed" "$(last "$work/none" "$work/none" run)"
+expect "one failed test" "1 passed, 1 failed" "$(last "$work/none" "$work/none" fail)"
 "$tally" "$work/none" "$work/none" "p=$work/fail.xml" >/dev/null
-expect "and the exit code" 1 $?
+expect "a failure gives exit code 1" 1 $?
 expect "a skip with a reason" "1 passed, 0 failed" "$(last "$work/allowed" "$work/none" notrun)"
 if [ "$(id -u)" = 0 ]; then
   expect "a skip without a reason" "1 passed, 1 failed" "$(last "$work/none" "$work/none" notrun)"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# scripts/with-cluster keeps its promises. Needs root (else 77, as the script itself).
+# Tests scripts/with-cluster. Needs root; exits with 77 without, like the script.
 set -uo pipefail
 with_cluster=$(readlink -f "$(dirname "$0")/../../scripts/with-cluster")
 work=$(mktemp -d)
@@ -12,9 +12,9 @@ if [ "$(id -u)" != 0 ]; then
 fi
 
 "$with_cluster" --nodes 0 -- true 2>/dev/null
-expect "no nodes are no cluster" 64 $?
+expect "--nodes 0 is refused" 64 $?
 "$with_cluster" --dance -- true 2>/dev/null
-expect "an unknown option" 64 $?
+expect "an unknown option is refused" 64 $?
 
 cat >"$work/inside" <<'INSIDE'
 set -u
@@ -45,7 +45,7 @@ $control dance 2>/dev/null
 echo "unknown verb $?"
 exit 42
 INSIDE
-expect "the nodes are at the command's hand" "3 nodes, the second sees 3, quorate Yes
+expect "the command controls the nodes" "3 nodes, the second sees 3, quorate Yes
 cipher aes256
 no service outside the nodes: 1
 after a kill 2
@@ -55,23 +55,23 @@ healed 3
 twice 64
 no such node 64
 unknown verb 64" "$(timeout 200 "$with_cluster" --crypto --keep-logs "$work/logs" -- bash "$work/inside"; echo $? >"$work/status")"
-expect "the exit status goes through" 42 "$(cat "$work/status")"
+expect "the exit status is passed on" 42 "$(cat "$work/status")"
 expect "the logs are kept" 3 "$(grep -l 'ready to provide service' "$work"/logs/node*.log | wc -l)"
 
-# Killed without a chance to clean up: what it started ends with it.
+# SIGKILL leaves the script no time to clean up: its processes end with it all the same.
 marker=with-cluster-test-$$-$RANDOM
 echo "$marker" >"$work/marker"
 "$with_cluster" --nodes 2 -- sh -c "echo up >'$work/up'; exec sleep 1000 # $marker" &
 script=$!
 for _ in $(seq 1 1500); do [ -e "$work/up" ] && break; sleep 0.02; done
-expect "it is up" up "$(cat "$work/up" 2>/dev/null)"
+expect "the command runs" up "$(cat "$work/up" 2>/dev/null)"
 inner=$(cat /proc/$script/task/$script/children 2>/dev/null | tr -d ' ')
 namespace=$(readlink "/proc/$(cat /proc/"$inner"/task/"$inner"/children | tr -d ' ')/ns/pid")
 kill -KILL $script
 wait $script 2>/dev/null
 of_the_namespace() { readlink /proc/[0-9]*/ns/pid 2>/dev/null | grep -cF "$namespace"; }
 for _ in $(seq 1 500); do [ "$(of_the_namespace)" = 0 ] && break; sleep 0.02; done
-expect "nothing is left of it" 0 "$(of_the_namespace)"
+expect "no process is left" 0 "$(of_the_namespace)"
 
-[ $failures = 0 ] && echo "with-cluster: all as it should be"
+[ $failures = 0 ] && echo "with-cluster: all checks passed"
 exit $((failures > 0))

@@ -30,8 +30,9 @@ struct ring_files {
   std::uint64_t count = 0, kib = 0;
 };
 
-/// Of our connections alone: /dev/shm is everybody's, and a process that was killed leaves its files there. libqb names the folder of a
-/// connection qb-SERVER-CLIENT-DESCRIPTOR-, by process id, and six letters of chance.
+/// Only the files of this process's connections: /dev/shm is shared, and a killed process leaves its files
+/// there. libqb names the folder of a connection qb-SERVER-CLIENT-DESCRIPTOR-, with process ids, and six
+/// random letters.
 ring_files ring_files_of_client(pid_t client) {
   const std::string ours = fmt::format("-{}-", client);
   ring_files all;
@@ -41,9 +42,10 @@ ring_files ring_files_of_client(pid_t client) {
     if (!name.starts_with("qb-") || name.find(ours, 3) != name.find('-', 3)) {
       continue;
     }
-    // The service may remove it under our hands: what can't be read is not there.
+    // The service may remove files at any moment: a file that can't be read does not count.
     std::error_code unreadable;
-    for (fs::directory_iterator file(i->path(), unreadable), last; !unreadable && file != last; file.increment(unreadable)) {
+    for (fs::directory_iterator file(i->path(), unreadable), last; !unreadable && file != last;
+         file.increment(unreadable)) {
       struct stat of {};
       if (::stat(file->path().c_str(), &of) == 0) {
         ++all.count;
@@ -62,7 +64,7 @@ struct figure {
 };
 
 constexpr std::uint64_t memory_kib = 2048;
-// A thread of the allocator's own making, or a large block that lies apart, is a mapping or two.
+// A thread stack or a large block of the allocator is one or two mappings.
 constexpr std::uint64_t few_mappings = 8;
 constexpr figure figures[] = {
     {"our resident KiB", [](const sample& s) { return s.ours.rss_kib; }, 2, memory_kib},
@@ -103,7 +105,7 @@ holdings holdings_of(pid_t pid) {
     h.ring_mappings += line.find(" /dev/shm/") != std::string::npos ? 1U : 0U;
   }
   h.descriptors = entries(proc / "fd");
-  // Behind the name in parentheses, fields 3 to 13 are of no interest; 14 and 15 are its time.
+  // Skips the name in parentheses and fields 3 to 13; 14 and 15 are the CPU times.
   std::stringstream text;
   text << std::ifstream(proc / "stat").rdbuf();
   std::string stat = text.str();
@@ -135,16 +137,20 @@ sample take_sample(pid_t daemon) {
 }
 
 void print_head() {
-  fmt::print("{:>6} | {:>9} {:>9} {:>8} {:>6} {:>7} | {:>9} {:>9} {:>6} {:>7} | {:>6} {:>9} | {:>7} {:>8} {:>11} {:>11}\n", "second",
-             "our RSS", "own KiB", "heap KiB", "fds", "maps", "daemon's", "own KiB", "fds", "maps", "files", "shm KiB", "handles", "lives",
-             "multicasts", "messages");
+  fmt::print(
+      "{:>6} | {:>9} {:>9} {:>8} {:>6} {:>7} | {:>9} {:>9} {:>6} {:>7} | {:>6} {:>9} | {:>7} {:>8} {:>11} "
+      "{:>11}\n",
+      "second", "our RSS", "own KiB", "heap KiB", "fds", "maps", "daemon's", "own KiB", "fds", "maps",
+      "files", "shm KiB", "handles", "lives", "multicasts", "messages");
 }
 
 void print(const sample& one) {
-  fmt::print("{:>6} | {:>9} {:>9} {:>8} {:>6} {:>7} | {:>9} {:>9} {:>6} {:>7} | {:>6} {:>9} | {:>7} {:>8} {:>11} {:>11}\n", one.at.count(),
-             one.ours.rss_kib, one.ours.anonymous_kib, one.heap_kib, one.ours.descriptors, one.ours.mappings, one.daemon.rss_kib,
-             one.daemon.anonymous_kib, one.daemon.descriptors, one.daemon.mappings, one.shm_files, one.shm_kib, one.handles, one.lives,
-             one.multicasts, one.messages);
+  fmt::print(
+      "{:>6} | {:>9} {:>9} {:>8} {:>6} {:>7} | {:>9} {:>9} {:>6} {:>7} | {:>6} {:>9} | {:>7} {:>8} {:>11} "
+      "{:>11}\n",
+      one.at.count(), one.ours.rss_kib, one.ours.anonymous_kib, one.heap_kib, one.ours.descriptors,
+      one.ours.mappings, one.daemon.rss_kib, one.daemon.anonymous_kib, one.daemon.descriptors,
+      one.daemon.mappings, one.shm_files, one.shm_kib, one.handles, one.lives, one.multicasts, one.messages);
   std::fflush(stdout);
 }
 
@@ -155,7 +161,8 @@ bool holds_still(const std::vector<sample>& at_rest) {
   }
   const auto quarter = static_cast<std::ptrdiff_t>(at_rest.size() / 4);
   bool still = true;
-  fmt::print("\n{:<26}{:>14}{:>14}{:>10}{:>10}\n", "median of", "first quarter", "last quarter", "more", "allowed");
+  fmt::print("\n{:<26}{:>14}{:>14}{:>10}{:>10}\n", "median of", "first quarter", "last quarter", "more",
+             "allowed");
   for (const figure& one : figures) {
     std::vector<std::uint64_t> first, last;
     std::transform(at_rest.begin(), at_rest.begin() + quarter, std::back_inserter(first), one.of);
@@ -164,7 +171,8 @@ bool holds_still(const std::vector<sample>& at_rest) {
     const auto allowed = before * one.more_percent / 100 + one.more;
     const bool grows = after > before + allowed;
     fmt::print("{:<26}{:>14}{:>14}{:>10}{:>10}{}\n", one.name, before, after,
-               static_cast<std::int64_t>(after) - static_cast<std::int64_t>(before), allowed, grows ? "   GROWS" : "");
+               static_cast<std::int64_t>(after) - static_cast<std::int64_t>(before), allowed,
+               grows ? "   GROWS" : "");
     still = still && !grows;
   }
   return still;

@@ -1,11 +1,13 @@
-// Many handles that live, send, leave and come back on one service for a long time: nothing that they hold may grow.
+// Many handles send, leave and return on one service for a long time; no resource may grow.
 //
-//   soak [--seconds S] [--handles N] [--rate R] [--churn C] [--every E] [--warm-up W] [--service NAME] [--brief]
+//   soak [--seconds S] [--handles N] [--rate R] [--churn C] [--every E] [--warm-up W] [--service NAME]
+//   [--brief]
 //
-// Groups of eight; R multicasts a second in bursts, C handles a second leave and join again, are closed and opened anew, or both. Each E
-// seconds everything is let come to rest and a sample is taken. At the end the first quarter of the samples is compared with the last (not
-// with --brief), and, once all is closed, what is held with what was held before the first handle was opened. Exits with 1 if there is
-// more.
+// Handles form groups of eight. R multicasts a second go out in bursts; C handles a second leave and join
+// again, are closed and reopened, or both. Every E seconds the program waits until nothing is in flight and
+// takes a sample. At the end it compares the first quarter of the samples with the last (not with --brief)
+// and, once all is closed, the resources with those before the first handle was opened. Exits with 1 if
+// something grew.
 #include <malloc.h>
 #include <unistd.h>
 
@@ -26,6 +28,7 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 #include <cpgring/cpgring.hpp>
+#include <cpgring/testing.hpp>
 
 #include "soak/figures.hpp"
 
@@ -36,12 +39,13 @@ using namespace std::chrono_literals;
 using steady = std::chrono::steady_clock;
 
 constexpr std::size_t group_size = 8;
-// Longest wait for what is under way; the service has some milliseconds of work for each handle.
+// Longest wait for everything in flight; the service needs some milliseconds for each handle.
 constexpr auto patience = 60s;
-// For the service to remove files of connections that are closed; it comes round to it within a second.
+// Longest wait for the service to remove the files of closed connections; it usually takes less than a
+// second.
 constexpr auto settling = 20s;
-// glibc counts what a thread has freed and keeps at hand as handed out: 7 blocks of each of 64 sizes up to 1 KiB. More than that was
-// forgotten.
+// Allowed growth of the heap: glibc counts blocks in a thread's cache as in use, up to 7 of each of 64 sizes
+// up to 1 KiB. More than that is a leak.
 constexpr std::uint64_t few_kib = 256;
 constexpr std::uint32_t burst = 32;
 constexpr std::size_t large_message = 150000;  // above the atomic limit of 64 KiB rings: travels as fragments
@@ -59,29 +63,30 @@ void complain(const std::string& what) {
   std::fflush(stdout);
 }
 
-/// What has been asked of handles, and how often the answer came.
+/// Counts requests and the calls of their completions.
 struct promises {
   std::atomic<std::uint64_t> made{0}, kept{0};
-  handle::completion one() {
+  completion<void> one() {
     ++made;
     return [this](const result<void>&) { ++kept; };
   }
 };
 
-/// One place for a handle; its handles come and go.
+/// One place for a handle, used by one handle after another.
 struct slot {
   handle now;
   std::uint32_t number = 0;
-  std::uint32_t comes_back = 0;         // how it does once it has left
-  std::atomic<std::uint64_t> round{0};  // the last of which it has heard
+  std::uint32_t comes_back = 0;         // how it returns once it has left
+  std::atomic<std::uint64_t> round{0};  // the last roll call that it has heard
   std::mutex lock;
-  std::vector<lease> kept;  // under the lock
-  std::string refused;      // what the last join was told; under the lock
+  std::vector<lease> kept;  // guarded by the lock
+  std::string refused;      // outcome of the last join; guarded by the lock
 };
 
 class crowd {
  public:
-  crowd(const plan& p, std::uint32_t handles) : plan_(p), slots_(handles), random_(4711), log_(std::make_unique<log_lines>()) {
+  crowd(const plan& p, std::uint32_t handles)
+      : plan_(p), slots_(handles), random_(4711), log_(std::make_unique<log_lines>()) {
     engine_options o;
     o.workers = 2;
     o.handles_expected = std::max(handles, 64U);
@@ -119,9 +124,9 @@ class crowd {
     }
   }
 
-  /// Waits until every handle is in its group, has got one more message there, and gets no more.
+  /// Waits until every handle is in its group, has got one more message there, and nothing is in flight.
   bool rest() {
-    // Counted in looks: a machine that stands still for a minute has looked at nothing.
+    // Counts polls, not time: a machine that is suspended for a minute must not use up the patience.
     constexpr auto pause = 20ms;
     auto looks = patience / pause;
     bool called = false;
@@ -136,11 +141,13 @@ class crowd {
         one->kept.clear();
       }
       const auto s = engine_->stats();
-      const bool all_in = leaving_.empty() && s.handles == slots_.size() && std::all_of(slots_.begin(), slots_.end(), [](const auto& one) {
+      const bool all_in = leaving_.empty() && s.handles == slots_.size() &&
+                          std::all_of(slots_.begin(), slots_.end(), [](const auto& one) {
                             return one->now.state() == handle_state::joined;
                           });
       called = called || (all_in && call_the_roll());
-      const bool all_heard = called && std::all_of(slots_.begin(), slots_.end(), [this](const auto& one) { return one->round == round_; });
+      const bool all_heard = called && std::all_of(slots_.begin(), slots_.end(),
+                                                   [this](const auto& one) { return one->round == round_; });
       quiet = all_heard && s.total.messages == heard && s.total.leases == 0 ? quiet + 1 : 0;
       heard = s.total.messages;
       if (quiet == 10) {
@@ -149,18 +156,21 @@ class crowd {
       std::this_thread::sleep_for(pause);
     }
     std::string states;
-    // Where one is not in its group none has been called.
-    const bool all_in = std::all_of(slots_.begin(), slots_.end(), [](const auto& one) { return one->now.state() == handle_state::joined; });
+    // The roll is called only once all handles are in their groups.
+    const bool all_in = std::all_of(slots_.begin(), slots_.end(),
+                                    [](const auto& one) { return one->now.state() == handle_state::joined; });
     for (auto& one : slots_) {
       if (one->now.state() != handle_state::joined || (all_in && one->round != round_)) {
         const std::lock_guard guard(one->lock);
-        states += fmt::format(" number {} {}, it last came back {}: {}", one->number, to_string(one->now.state()),
-                              one->comes_back == 0 ? "on a new connection" : "as a new handle", one->refused);
+        states +=
+            fmt::format(" number {} {}, it last came back {}: {}", one->number, to_string(one->now.state()),
+                        one->comes_back == 0 ? "on a new connection" : "as a new handle", one->refused);
       }
     }
     const auto stats = engine_->stats();
-    complain(fmt::format("no rest: {} handles open, {} on their way back, {} leases held; not in their groups, or deaf:{}", stats.handles,
-                         leaving_.size(), stats.total.leases, states));
+    complain(fmt::format(
+        "no rest: {} handles open, {} on their way back, {} leases held; not in their groups, or deaf:{}",
+        stats.handles, leaving_.size(), stats.total.leases, states));
     return false;
   }
 
@@ -172,7 +182,7 @@ class crowd {
     s.lives = lives_;
   }
 
-  /// Closes all; false if one does not go.
+  /// Closes all handles; false if one stays open.
   bool close() {
     for (auto& one : slots_) {
       one->now.close();
@@ -186,9 +196,10 @@ class crowd {
       complain(fmt::format("{} handles are still open {} s after they were closed", left, patience.count()));
     }
     engine_.reset();
-    slots_.clear();  // a handle keeps a little of its engine
+    slots_.clear();  // a handle keeps some memory of its engine
     if (promises_.made != promises_.kept) {
-      complain(fmt::format("{} completions were called for {} requests", promises_.kept.load(), promises_.made.load()));
+      complain(fmt::format("{} completions were called for {} requests", promises_.kept.load(),
+                           promises_.made.load()));
     }
     if (strangers_ != 0) {
       complain(fmt::format("{} messages of another group, or damaged", strangers_.load()));
@@ -200,9 +211,11 @@ class crowd {
   }
 
  private:
-  struct letter {  // what every message begins with
+  struct letter {  // the header of every message
     std::uint64_t group, size, check, round;
-    static std::uint64_t mix(std::uint64_t group, std::uint64_t size) { return (group * 1000003 + size) * 0x9e3779b97f4a7c15U; }
+    static std::uint64_t mix(std::uint64_t group, std::uint64_t size) {
+      return (group * 1000003 + size) * 0x9e3779b97f4a7c15U;
+    }
   };
   struct log_lines {
     std::mutex lock;
@@ -214,9 +227,9 @@ class crowd {
   void open(slot& s) {
     handle_options o;
     o.service = plan_.service;
-    o.max_message_size = 65536;
+    o.ring_bytes = 65536;
     o.group = group_of(s);
-    o.pid = 1000000000 + s.number;  // no process has it: Linux counts to 4194304
+    cpgring::testing::pretend_pid(o, 1000000000 + s.number);  // above Linux's largest pid, 4194304
     o.connect_deadline = o.control_deadline = std::chrono::duration_cast<std::chrono::milliseconds>(patience);
     o.supervision.reconnect = true;
     callbacks calls;
@@ -227,7 +240,7 @@ class crowd {
         complain(fmt::format("a handle was lost: {}", c.cause != nullptr ? c.cause->message() : "no cause"));
       }
     };
-    auto opened = engine_->open(o, calls);
+    auto opened = engine_->open(o, std::move(calls));
     if (!opened) {
       complain("open: " + opened.error().message());
       return;
@@ -242,13 +255,14 @@ class crowd {
     if (bytes.size() >= sizeof l) {
       std::memcpy(&l, bytes.data(), sizeof l);
     }
-    if (l.group != s.number / group_size || l.size != bytes.size() || l.check != letter::mix(l.group, l.size)) {
+    if (l.group != s.number / group_size || l.size != bytes.size() ||
+        l.check != letter::mix(l.group, l.size)) {
       ++strangers_;
     }
     if (l.round != 0) {
       s.round = l.round;
     }
-    if (m.sequence() % 64 == 0) {  // one of these is kept until four later ones were
+    if (m.sequence() % 64 == 0) {  // each is kept until four later ones are kept
       if (auto one = m.retain()) {
         const std::lock_guard guard(s.lock);
         s.kept.push_back(std::move(*one));
@@ -259,7 +273,7 @@ class crowd {
     }
   }
 
-  /// A message to each group; false if one was not taken: then all are called again.
+  /// Multicasts a message to each group; false if one was refused: then the caller repeats the call for all.
   bool call_the_roll() {
     bool all = true;
     for (std::size_t i = 0; i < slots_.size(); i += group_size) {
@@ -281,15 +295,16 @@ class crowd {
       const letter l{group, size, letter::mix(group, size), 0};
       std::memcpy(text.data(), &l, sizeof l);
       if (!s.now.multicast(text)) {
-        return;  // on its way in or out, or the service is behind: the next burst is another handle's
+        return;  // joining, leaving or blocked: the next burst is for another handle
       }
     }
   }
 
-  /// Lets a handle leave or end; come_back() goes on with it.
+  /// Lets a handle leave or closes it; come_back() brings it back.
   void change(slot& s) {
-    // Its state may not yet show that it was told to go.
-    if (s.now.state() != handle_state::joined || std::find(leaving_.begin(), leaving_.end(), &s) != leaving_.end()) {
+    // Its state may not yet show a leave that was requested.
+    if (s.now.state() != handle_state::joined ||
+        std::find(leaving_.begin(), leaving_.end(), &s) != leaving_.end()) {
       return;
     }
     s.comes_back = std::uniform_int_distribution<std::uint32_t>(0, 3)(random_);
@@ -306,7 +321,7 @@ class crowd {
     std::erase_if(leaving_, [this](slot* s) {
       switch (s->now.state()) {
         case handle_state::left:
-          if (s->comes_back == 0) {  // on a connection of its own, as a supervised handle may
+          if (s->comes_back == 0) {  // joins again on a new connection, as a supervised handle may
             if (auto asked = s->now.join(group_of(*s), promises_.one()); !asked) {
               ++promises_.kept;
               return false;
@@ -322,7 +337,7 @@ class crowd {
     });
   }
 
-  /// The service may still count the handle that had the place before: then the group will not have the new one yet.
+  /// Repeats refused joins: the service may still count the previous handle of the slot as a member.
   void join_who_was_refused() {
     for (auto& one : slots_) {
       if (one->now.state() != handle_state::ready) {
@@ -342,7 +357,9 @@ class crowd {
     }
   }
 
-  static std::string group_of(const slot& s) { return fmt::format("soak-{}-{}", ::getpid(), s.number / group_size); }
+  static std::string group_of(const slot& s) {
+    return fmt::format("soak-{}-{}", ::getpid(), s.number / group_size);
+  }
 
   const plan& plan_;
   std::vector<std::unique_ptr<slot>> slots_;
@@ -352,10 +369,11 @@ class crowd {
   std::atomic<std::uint64_t> strangers_{0};
   std::uint64_t lives_ = 0, round_ = 0;
   std::unique_ptr<log_lines> log_;
-  std::unique_ptr<engine> engine_;  // the last: its callbacks use all of the above
+  std::unique_ptr<engine> engine_;  // last, because its callbacks use all of the above
 };
 
-/// What is held once all is closed is what was held before. The service removes files when it comes round to it.
+/// Waits until `as_before` holds for a sample, or `settling` is over: the service removes files after a
+/// while.
 sample wait_for(const std::function<bool(const sample&)>& as_before, pid_t daemon) {
   const auto end = steady::now() + settling;
   for (;;) {
@@ -374,7 +392,8 @@ bool service_holds_the_same(const sample& a, const sample& b) {
 void compare_with_before(const sample& before, pid_t daemon) {
   const auto same = [&before](const sample& after) {
     return service_holds_the_same(before, after) && after.ours.descriptors == before.ours.descriptors &&
-           after.ours.mappings == before.ours.mappings && after.ours.ring_mappings == 0 && after.heap_kib <= before.heap_kib + few_kib;
+           after.ours.mappings == before.ours.mappings && after.ours.ring_mappings == 0 &&
+           after.heap_kib <= before.heap_kib + few_kib;
   };
   const sample after = wait_for(same, daemon);
   fmt::print("\nbefore the first handle, and after the last:\n");
@@ -382,36 +401,41 @@ void compare_with_before(const sample& before, pid_t daemon) {
   print(before);
   print(after);
   if (!same(after)) {
-    complain("after everything was closed something is still held");
+    complain("something is still held after everything was closed");
   }
 }
 
 int run(const plan& p) {
-  // Threads that come and go leave heaps of their own behind in glibc, and large blocks mappings: neither is what is looked for.
+  // Avoids growth that glibc causes: threads leave their own heaps behind, and large blocks are mappings.
   ::mallopt(M_ARENA_MAX, 1);
   ::mallopt(M_MMAP_THRESHOLD, 1 << 30);
   const char* const known = std::getenv("COROSYNC_PID");
   const pid_t daemon = known != nullptr && p.service == "cpg" ? static_cast<pid_t>(std::atol(known)) : 0;
   const sample at_first = take_sample(daemon);
-  {  // what is made once in a process, and stacks of threads that glibc keeps
+  {  // creates what a process creates once, and thread stacks that glibc keeps
     crowd first(p, std::min(p.handles, 8U));
     first.rest();
     first.stir_until(steady::now() + 1s, p.churn);
     first.rest();
     first.close();
   }
-  const sample before = wait_for([&at_first](const sample& now) { return service_holds_the_same(at_first, now); }, daemon);
+  const sample before =
+      wait_for([&at_first](const sample& now) { return service_holds_the_same(at_first, now); }, daemon);
   crowd all(p, p.handles);
   if (!all.rest()) {
     return 1;
   }
   std::vector<sample> samples;
   const auto began = steady::now();
-  const auto seconds = [&began] { return std::chrono::duration_cast<std::chrono::seconds>(steady::now() - began); };
+  const auto seconds = [&began] {
+    return std::chrono::duration_cast<std::chrono::seconds>(steady::now() - began);
+  };
   print_head();
   while (seconds().count() < p.seconds && !failed) {
-    // Heaps, ours and the daemon's, find their size once every handle has come and gone some times.
-    all.stir_until(steady::now() + std::chrono::seconds(p.every), seconds().count() < p.warm_up ? 8 * p.churn : p.churn);
+    // The heaps of this process and of the daemon reach their size once every handle has been replaced some
+    // times.
+    all.stir_until(steady::now() + std::chrono::seconds(p.every),
+                   seconds().count() < p.warm_up ? 8 * p.churn : p.churn);
     if (!all.rest()) {
       break;
     }
@@ -426,10 +450,12 @@ int run(const plan& p) {
   if (!samples.empty()) {
     const auto wall = samples.back().at - samples.front().at;
     const auto share = [&wall](std::chrono::milliseconds used) {
-      return wall.count() == 0 ? 0.0 : static_cast<double>(used.count()) / 10.0 / static_cast<double>(wall.count());
+      return wall.count() == 0 ? 0.0
+                               : static_cast<double>(used.count()) / 10.0 / static_cast<double>(wall.count());
     };
-    fmt::print("\n{} handles for {} s; CPU: ours {:.1f} %, the daemon's {:.1f} % of one\n", p.handles, seconds().count(),
-               share(samples.back().ours.cpu - samples.front().ours.cpu), share(samples.back().daemon.cpu - samples.front().daemon.cpu));
+    fmt::print("\n{} handles for {} s; CPU: ours {:.1f} %, the daemon's {:.1f} % of one\n", p.handles,
+               seconds().count(), share(samples.back().ours.cpu - samples.front().ours.cpu),
+               share(samples.back().daemon.cpu - samples.front().daemon.cpu));
   }
   if (!p.brief && !holds_still(samples)) {
     complain("something grows");
@@ -446,11 +472,16 @@ int run(const plan& p) {
 int main(int argc, char** argv) {
   cpgring::soak::plan p;
   CLI::App app("many handles for a long time: does anything grow?");
-  app.add_option("--seconds", p.seconds, "length, without the opening and the closing")->capture_default_str();
+  app.add_option("--seconds", p.seconds, "length, without the opening and the closing")
+      ->capture_default_str();
   app.add_option("--handles", p.handles, "handles")->check(CLI::Range(8, 4000))->capture_default_str();
-  app.add_option("--rate", p.rate, "multicasts a second, in bursts of 32; each goes to eight handles")->capture_default_str();
-  app.add_option("--churn", p.churn, "handles a second that leave or are closed, and come back")->capture_default_str();
-  app.add_option("--every", p.every, "seconds between two samples")->check(CLI::Range(1, 3600))->capture_default_str();
+  app.add_option("--rate", p.rate, "multicasts a second, in bursts of 32; each goes to eight handles")
+      ->capture_default_str();
+  app.add_option("--churn", p.churn, "handles a second that leave or are closed, and come back")
+      ->capture_default_str();
+  app.add_option("--every", p.every, "seconds between two samples")
+      ->check(CLI::Range(1, 3600))
+      ->capture_default_str();
   app.add_option("--warm-up", p.warm_up, "seconds whose samples are not compared")->capture_default_str();
   app.add_option("--service", p.service, "name of the service")->capture_default_str();
   app.add_flag("--brief", p.brief, "too short to compare samples: only what is left at the end counts");

@@ -1,4 +1,5 @@
-// The calling thread as another user, for a scope; what it starts meanwhile stays that user's. For root only.
+// Makes the calling thread another user within a scope. Threads and processes that it starts keep that user.
+// Needs root.
 #pragma once
 
 #include <sys/syscall.h>
@@ -18,7 +19,7 @@ class as_uid {
   ~as_uid() { set(0); }
 
  private:
-  /// The thread's alone: glibc's own call would change the whole process.
+  /// Changes the calling thread only; glibc's setresuid() would change the whole process.
   static void set(uid_t uid) {
     if (::syscall(SYS_setresuid, -1, uid, -1) != 0) {
       std::perror("setresuid");

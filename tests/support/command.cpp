@@ -21,7 +21,7 @@ namespace cpgring::test {
 namespace {
 
 std::string temporary_file(std::string_view content = {}) {
-  std::string name = testing::TempDir() + "cpgring-child-XXXXXX";
+  std::string name = ::testing::TempDir() + "cpgring-child-XXXXXX";
   const int fd = ::mkstemp(name.data());
   if (fd < 0 || ::write(fd, content.data(), content.size()) != static_cast<ssize_t>(content.size())) {
     throw std::runtime_error("no temporary file " + name);
@@ -36,19 +36,18 @@ std::string content_of(const std::string& name) {
   return all.str();
 }
 
-/// libqb's folders of connections, named qb-SERVICE-CLIENT-...: a service that is killed leaves them behind, as a client does that no
-/// longer looks.
+}  // namespace
+
 void remove_rings_of(pid_t service) {
   const std::string start = "qb-" + std::to_string(service) + "-";
   std::error_code gone, unremoved;
-  for (std::filesystem::directory_iterator one("/dev/shm", gone), end; !gone && one != end; one.increment(gone)) {
+  for (std::filesystem::directory_iterator one("/dev/shm", gone), end; !gone && one != end;
+       one.increment(gone)) {
     if (one->path().filename().string().starts_with(start)) {
       std::filesystem::remove_all(one->path(), unremoved);
     }
   }
 }
-
-}  // namespace
 
 child::child(const std::vector<std::string>& arguments, std::string_view input, streams instead)
     : out_(temporary_file()), err_(temporary_file()) {
@@ -107,7 +106,8 @@ bool child::until_it_says(std::string_view text) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
   while (true) {
     const bool was_running = running();
-    if (content_of(out_).find(text) != std::string::npos || content_of(err_).find(text) != std::string::npos) {
+    if (content_of(out_).find(text) != std::string::npos ||
+        content_of(err_).find(text) != std::string::npos) {
       return true;
     }
     if (!was_running || std::chrono::steady_clock::now() > deadline) {
@@ -127,7 +127,8 @@ ended child::wait() {
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
-  return {WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_), content_of(out_), content_of(err_)};
+  return {WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_), content_of(out_),
+          content_of(err_)};
 }
 
 std::vector<std::string> cpgring_line(std::vector<std::string> arguments) {

@@ -1,4 +1,4 @@
-// Another process's stand-in: a member on an engine of its own that makes events wait in the other members' rings.
+// Stands in for another process: a member on its own engine that fills the rings of the other members.
 #pragma once
 
 #include <string>
@@ -9,10 +9,11 @@ namespace cpgring::test {
 
 class filler {
  public:
-  /// Joins `group` as process `pid`; `there`, a member of w's, has seen it when this returns.
+  /// Joins `group` as process `pid`. Returns when `there`, a member on w, has seen the join.
   filler(world& w, witness& there, const std::string& group, std::uint32_t pid = made_up_pid + 4711);
 
-  /// Multicasts "PREFIX0", "PREFIX1" ... and returns when the service has put all of them into every member's ring.
+  /// Multicasts "PREFIX0", "PREFIX1" ... and returns when the service has written all of them into every
+  /// member's ring.
   void fill(int count, const std::string& prefix = "m", std::size_t size = 0);
   handle& self() { return self_; }
   engine& loop() { return engine_; }

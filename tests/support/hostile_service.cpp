@@ -46,10 +46,13 @@ std::vector<std::byte> event_of(wire::event id, std::size_t size, std::string_vi
   return all;
 }
 
-std::uint32_t u32(std::span<const std::byte> from, std::size_t at) { return base::read_once_u32(from.data() + at); }
+std::uint32_t u32(std::span<const std::byte> from, std::size_t at) {
+  return base::read_once_u32(from.data() + at);
+}
 
 std::string name_in(std::span<const std::byte> request, std::size_t at) {
-  return {reinterpret_cast<const char*>(request.data()) + at + wire::name_text, u32(request, at + wire::name_length)};
+  return {reinterpret_cast<const char*>(request.data()) + at + wire::name_text,
+          u32(request, at + wire::name_length)};
 }
 
 std::string text_in(std::span<const std::byte> request, std::size_t at) {
@@ -81,8 +84,8 @@ std::vector<std::byte> message_event(std::string_view group, std::uint32_t pid, 
   return all;
 }
 
-std::vector<std::byte> fragment_event(std::string_view group, std::uint32_t pid, std::uint32_t total, wire::fragment_type type,
-                                      std::string_view payload) {
+std::vector<std::byte> fragment_event(std::string_view group, std::uint32_t pid, std::uint32_t total,
+                                      wire::fragment_type type, std::string_view payload) {
   namespace w = wire::partial_deliver_event;
   auto all = event_of(wire::event::partial_deliver, w::data + payload.size(), group);
   put(all.data() + w::total, total);
@@ -104,7 +107,8 @@ std::vector<std::byte> view_event(std::string_view group, std::uint32_t pid, boo
     std::byte* const at = all.data() + w::lists + i * wire::address_bytes;
     put(at + wire::address_node, node);
     put(at + wire::address_pid, pid);
-    put(at + wire::address_reason, static_cast<std::uint32_t>(joins ? wire::reason::join : wire::reason::leave));
+    put(at + wire::address_reason,
+        static_cast<std::uint32_t>(joins ? wire::reason::join : wire::reason::leave));
   }
   return all;
 }
@@ -120,14 +124,16 @@ std::vector<std::byte> answer_of(wire::response id, std::size_t size, std::int32
 /// The service's end of a socket and three rings.
 class hostile_service::connection final : public hostile_service::client {
  public:
-  connection(base::unique_fd socket, std::uint32_t max_message_size)
-      : socket_(std::move(socket)), data_bytes_((max_message_size + cf::data_slack + 4095) / 4096 * 4096) {
+  connection(base::unique_fd socket, std::uint32_t ring_bytes)
+      : socket_(std::move(socket)), data_bytes_((ring_bytes + cf::data_slack + 4095) / 4096 * 4096) {
     ipc::test::fake_answer answer;
-    answer.put(ipc::test::fake_answer::max_message_size, max_message_size);
+    answer.put(ipc::test::fake_answer::max_message_size, ring_bytes);
     for (std::size_t i = 0; i < files_.size(); ++i) {
       answer.name(ipc::test::fake_answer::names[i], files_[i].base());
     }
-    must(::send(socket_.get(), answer.text().data(), answer.text().size(), MSG_NOSIGNAL) > 0 || errno == EPIPE, "send");
+    must(
+        ::send(socket_.get(), answer.text().data(), answer.text().size(), MSG_NOSIGNAL) > 0 || errno == EPIPE,
+        "send");
   }
   ~connection() override {
     socket_.reset();
@@ -145,8 +151,10 @@ class hostile_service::connection final : public hostile_service::client {
   void hang_up() override { gone_ = true; }
 
   [[nodiscard]] bool gone() const noexcept { return gone_; }
-  [[nodiscard]] pollfd wanted() const noexcept { return {socket_.get(), static_cast<short>(POLLIN | (owed_ != 0 ? POLLOUT : 0)), 0}; }
-  /// What has come; false: the client is gone.
+  [[nodiscard]] pollfd wanted() const noexcept {
+    return {socket_.get(), static_cast<short>(POLLIN | (owed_ != 0 ? POLLOUT : 0)), 0};
+  }
+  /// Calls `each` for every request that has arrived.
   template <class Each>
   void take(Each&& each) {
     ring();
@@ -166,14 +174,14 @@ class hostile_service::connection final : public hostile_service::client {
   }
 
  private:
-  /// Files first, then our mappings of them.
+  /// The ring files, created before they are mapped.
   struct three_files {
     three_files(const std::string& directory, std::size_t bytes)
         : all{std::make_unique<ipc::test::raw_ring>(bytes, 8252, directory + "/qb-request-cpg"),
               std::make_unique<ipc::test::raw_ring>(bytes, 8252, directory + "/qb-response-cpg"),
               std::make_unique<ipc::test::raw_ring>(bytes, 8252, directory + "/qb-event-cpg")} {
       for (const auto& one : all) {
-        one->set(cf::reference_count, 0);  // opening them counts
+        one->set(cf::reference_count, 0);  // open() counts this process's mapping
       }
     }
     [[nodiscard]] std::size_t size() const { return all.size(); }
@@ -187,7 +195,12 @@ class hostile_service::connection final : public hostile_service::client {
   };
   struct three_rings {
     explicit three_rings(three_files& files)
-        : request(open(files[0])), response(open(files[1])), event(open(files[2])), requests(request), responses(response), events(event) {}
+        : request(open(files[0])),
+          response(open(files[1])),
+          event(open(files[2])),
+          requests(request),
+          responses(response),
+          events(event) {}
     static ipc::shared_ring open(const ipc::test::raw_ring& files) {
       auto ring = ipc::test::open_ring(files.base(), files.max_message_size(), false);
       must(ring.has_value(), "open_ring");
@@ -203,7 +216,8 @@ class hostile_service::connection final : public hostile_service::client {
     const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
     while ((room = to.reserve(static_cast<std::uint32_t>(whole.size()))) == nullptr) {
       char byte = 0;
-      if (to.broken() || std::chrono::steady_clock::now() > end || ::recv(socket_.get(), &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 0) {
+      if (to.broken() || std::chrono::steady_clock::now() > end ||
+          ::recv(socket_.get(), &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 0) {
         gone_ = true;
         return;
       }
@@ -336,7 +350,8 @@ void hostile_service::accept() {
   base::unique_fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
   connects_.fetch_add(socket ? 1 : 0, std::memory_order_relaxed);
   std::array<std::byte, 24> request;
-  if (socket && ::recv(socket.get(), request.data(), request.size(), MSG_WAITALL) == static_cast<ssize_t>(request.size())) {
+  if (socket && ::recv(socket.get(), request.data(), request.size(), MSG_WAITALL) ==
+                    static_cast<ssize_t>(request.size())) {
     clients_.push_back(std::make_unique<connection>(std::move(socket), u32(request, 16)));
   }
 }
@@ -348,7 +363,8 @@ void hostile_service::serve(client& from, wire::request id, bytes request) {
       from.pid = u32(request, wire::join_request::pid);
       from.answer(answer_of(wire::response::join, wire::response_header_bytes));
       from.send(view_event(from.group, from.pid));
-      if ((u32(request, wire::join_request::flags) & wire::join_request::flag_initial_totem_configuration) != 0) {
+      if ((u32(request, wire::join_request::flags) & wire::join_request::flag_initial_totem_configuration) !=
+          0) {
         namespace w = wire::totem_configuration_event;
         auto ring = event_of(wire::event::totem_configuration, w::fixed_bytes + 4, {});
         put(ring.data() + w::ring_node, node);
@@ -361,11 +377,14 @@ void hostile_service::serve(client& from, wire::request id, bytes request) {
       from.answer(answer_of(wire::response::leave, wire::response_header_bytes));
       from.send(view_event(from.group, from.pid, false));
       return;
-    case wire::request::multicast: from.send(message_event(from.group, from.pid, text_in(request, wire::multicast_request::data))); return;
+    case wire::request::multicast:
+      from.send(message_event(from.group, from.pid, text_in(request, wire::multicast_request::data)));
+      return;
     case wire::request::partial_multicast: {
       namespace w = wire::partial_multicast_request;
       from.answer(answer_of(wire::response::partial_multicast, wire::response_header_bytes));
-      from.send(fragment_event(from.group, from.pid, u32(request, w::total), static_cast<wire::fragment_type>(u32(request, w::type)),
+      from.send(fragment_event(from.group, from.pid, u32(request, w::total),
+                               static_cast<wire::fragment_type>(u32(request, w::type)),
                                text_in(request, w::data)));
       return;
     }
@@ -378,8 +397,12 @@ void hostile_service::serve(client& from, wire::request id, bytes request) {
     case wire::request::iteration_initialize: begin_iteration(from, request); return;
     case wire::request::iteration_next: next_of_iteration(from, request); return;
     case wire::request::iteration_finalize: end_iteration(from, request); return;
-    case wire::request::finalize: from.answer(answer_of(wire::response::finalize, wire::response_header_bytes)); return;
-    default: from.answer(answer_of(wire::response{}, wire::response_header_bytes, wire::status::invalid_param)); return;
+    case wire::request::finalize:
+      from.answer(answer_of(wire::response::finalize, wire::response_header_bytes));
+      return;
+    default:
+      from.answer(answer_of(wire::response{}, wire::response_header_bytes, wire::status::invalid_param));
+      return;
   }
 }
 
@@ -399,8 +422,10 @@ void hostile_service::begin_iteration(client& from, bytes request) {
 
 void hostile_service::next_of_iteration(client& from, bytes request) {
   namespace w = wire::iteration_next_response;
-  auto& [rows, at] = walks_.at(base::read_once_u64(request.data() + wire::iteration_next_request::handle) - 1);
-  auto answer = answer_of(wire::response::iteration_next, w::bytes, at < rows.size() ? wire::status::ok : wire::status::no_sections);
+  auto& [rows, at] =
+      walks_.at(base::read_once_u64(request.data() + wire::iteration_next_request::handle) - 1);
+  auto answer = answer_of(wire::response::iteration_next, w::bytes,
+                          at < rows.size() ? wire::status::ok : wire::status::no_sections);
   if (at < rows.size()) {
     const row& one = rows[at++];
     put(answer.data() + w::name, static_cast<std::uint32_t>(one.group.size()));

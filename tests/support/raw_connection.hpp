@@ -1,4 +1,4 @@
-// A connection to a service without the library's own care: for what no client of ours does.
+// A connection to a service without the library's checks, for requests that the library never sends.
 #pragma once
 
 #include <poll.h>
@@ -31,7 +31,7 @@ inline ipc::connection raw_connect(const std::string& service, std::uint32_t rin
   }
 }
 
-/// Writes one request, whatever it says.
+/// Writes one request without any check.
 inline void send_raw(ipc::connection& to, std::span<const std::byte> request) {
   ASSERT_TRUE(eventually([&] { return to.writable() == ipc::writable::yes; }));
   std::byte* const at = to.reserve(static_cast<std::uint32_t>(request.size()));
@@ -41,7 +41,7 @@ inline void send_raw(ipc::connection& to, std::span<const std::byte> request) {
   ASSERT_TRUE(to.flush());
 }
 
-/// The same, and the answer to it; empty: none came.
+/// Writes one request and returns its answer; empty: none arrived.
 inline std::vector<std::byte> ask_raw(ipc::connection& to, std::span<const std::byte> request) {
   send_raw(to, request);
   auto& ring = to.responses();

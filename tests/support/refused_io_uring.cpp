@@ -15,15 +15,19 @@ bool refuse_io_uring(io_uring_call which, int errno_value) {
                      : which == io_uring_call::enter ? SCMP_SYS(io_uring_enter)
                                                      : SCMP_SYS(io_uring_register);
   scmp_filter_ctx filter = ::seccomp_init(SCMP_ACT_ALLOW);
-  const bool ok = filter != nullptr && ::seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) == 0 &&
-                  ::seccomp_rule_add(filter, SCMP_ACT_ERRNO(static_cast<std::uint16_t>(errno_value)), number, 0) == 0 &&
-                  ::seccomp_load(filter) == 0;
+  const bool ok =
+      filter != nullptr && ::seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) == 0 &&
+      ::seccomp_rule_add(filter, SCMP_ACT_ERRNO(static_cast<std::uint16_t>(errno_value)), number, 0) == 0 &&
+      ::seccomp_load(filter) == 0;
   ::seccomp_release(filter);
   return ok;
 }
 
-std::string with_io_uring_refused(int errno_value, const std::function<std::string()>& body, io_uring_call which) {
-  return in_a_child([&] { return refuse_io_uring(which, errno_value) ? body() : std::string("the filter was not taken"); });
+std::string with_io_uring_refused(int errno_value, const std::function<std::string()>& body,
+                                  io_uring_call which) {
+  return in_a_child([&] {
+    return refuse_io_uring(which, errno_value) ? body() : std::string("the filter was not installed");
+  });
 }
 
 std::string in_a_child(const std::function<std::string()>& body) {
@@ -58,7 +62,8 @@ std::string in_a_child(const std::function<std::string()>& body) {
   ::close(pipe[0]);
   int status = 0;
   ::waitpid(child, &status, 0);
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? outcome : "the child died, status " + std::to_string(status);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? outcome
+                                                       : "the child died, status " + std::to_string(status);
 }
 
 }  // namespace cpgring::test

@@ -16,7 +16,7 @@ namespace {
 
 ended control(const char* verb) { return child({std::getenv("COROSYNC_CONTROL"), verb}).wait(); }
 
-/// Of every thread, as /proc tells it; 0 where the process is gone.
+/// True if /proc shows every thread of the process in the state `wanted`; false if the process has ended.
 bool every_thread_is(pid_t pid, char wanted) {
   std::error_code gone;
   for (const auto& task : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid), gone)) {
@@ -53,7 +53,9 @@ service_process::~service_process() {
   }
 }
 
-pid_t service_process::pid() const { return own_ ? own_->pid() : static_cast<pid_t>(std::atol(control("pid").out.c_str())); }
+pid_t service_process::pid() const {
+  return own_ ? own_->pid() : static_cast<pid_t>(std::atol(control("pid").out.c_str()));
+}
 
 bool service_process::ended() const { return own_ ? !own_->running() : ::kill(pid(), 0) != 0; }
 

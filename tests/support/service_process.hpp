@@ -1,5 +1,5 @@
-// A service in a process of its own that a test may stop, let go on, kill and start again: `cpgring serve`, or under scripts/with-corosync
-// the daemon there.
+// A service in a separate process that a test may stop, continue, kill and restart: `cpgring serve`, or the
+// daemon of scripts/with-corosync.
 #pragma once
 
 #include <sys/types.h>
@@ -13,23 +13,23 @@ namespace cpgring::test {
 
 class service_process {
  public:
-  /// It answers when this returns.
+  /// Returns when the service answers.
   service_process();
-  /// The daemon of scripts/with-corosync runs again, for whoever comes next.
+  /// Restarts the daemon of scripts/with-corosync, for the next test.
   ~service_process();
   service_process(const service_process&) = delete;
   service_process& operator=(const service_process&) = delete;
 
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
-  /// SIGSTOP; when it returns no thread of it runs any more.
+  /// Sends SIGSTOP and returns when every thread of the service has stopped.
   void stop();
   void go_on();
-  /// SIGKILL; when it returns it is gone.
+  /// Sends SIGKILL and returns when the process has ended.
   void kill();
   [[nodiscard]] pid_t pid() const;
-  /// It has gone without being told to.
+  /// True if the service has ended by itself.
   [[nodiscard]] bool ended() const;
-  /// Does nothing unless it was killed.
+  /// Starts the service after kill(); else does nothing.
   void start();
 
  private:

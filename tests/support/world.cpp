@@ -32,7 +32,7 @@ bool drive(engine& loop, const std::function<bool()>& condition) {
     if (std::chrono::steady_clock::now() > end) {
       return false;
     }
-    // Bounded only so that `condition` is looked at again when what it waits for is no event of this engine.
+    // Bounded, so that `condition` is checked again even if no event of this engine causes it.
     auto did = loop.dispatch(mode::blocking, budget{64, 0, std::chrono::milliseconds(5)});
     if (!did) {
       return condition();
@@ -43,10 +43,15 @@ bool drive(engine& loop, const std::function<bool()>& condition) {
 
 bool world::embedded() { return named_service() == nullptr; }
 
-world::world(wakeup backend, std::function<void(engine_options&)> adjust) {
+world::world(wakeup backend, std::function<void(engine_options&)> adjust, bool can_go_bad) {
   if (embedded()) {
     embedded_service_options o;
-    o.log = [this](log_level level, std::string_view text) { note(fmt::format("service: {}: {}", to_string(level), text)); };
+    o.log = [this](log_level level, std::string_view text) {
+      note(fmt::format("service: {}: {}", to_string(level), text));
+    };
+    if (can_go_bad) {
+      o.interceptor = injector_ = cpgring::testing::fault_injector::create().value();
+    }
     service_ = std::make_unique<embedded_service>(std::move(o));
     service_name_ = service_->name();
   } else {
@@ -54,7 +59,9 @@ world::world(wakeup backend, std::function<void(engine_options&)> adjust) {
   }
   engine_options o;
   o.wakeup_backend = backend;
-  o.log = [this](log_level level, std::string_view text) { note(fmt::format("{}: {}", to_string(level), text)); };
+  o.log = [this](log_level level, std::string_view text) {
+    note(fmt::format("{}: {}", to_string(level), text));
+  };
   if (adjust) {
     adjust(o);
   }
@@ -64,7 +71,7 @@ world::world(wakeup backend, std::function<void(engine_options&)> adjust) {
 world::~world() {
   engine_.reset();
   service_.reset();
-  if (testing::Test::HasFailure()) {
+  if (::testing::Test::HasFailure()) {
     for (const auto& line : log()) {
       std::printf("log: %s\n", line.c_str());
     }
@@ -83,13 +90,14 @@ std::vector<std::string> world::log() const {
 
 bool world::said(std::string_view part) const {
   const auto lines = log();
-  return std::any_of(lines.begin(), lines.end(), [part](const auto& line) { return line.find(part) != std::string::npos; });
+  return std::any_of(lines.begin(), lines.end(),
+                     [part](const auto& line) { return line.find(part) != std::string::npos; });
 }
 
 handle_options world::options(std::string group) const {
   handle_options o;
   o.service = service_name_;
-  o.max_message_size = 65536;
+  o.ring_bytes = 65536;
   o.group = std::move(group);
   o.connect_deadline = patience;
   o.control_deadline = patience;
@@ -142,29 +150,34 @@ callbacks witness::record() {
   return c;
 }
 
-void open_joined(world& w, witness& into, const std::string& group, std::uint32_t pid, std::function<void(handle_options&)> adjust) {
+void open_joined(world& w, witness& into, const std::string& group, std::uint32_t pid,
+                 std::function<void(handle_options&)> adjust) {
   handle_options o = w.options(group);
-  o.pid = pid;
+  cpgring::testing::pretend_pid(o, pid);
   if (adjust) {
     adjust(o);
   }
   auto opened = w.loop().open(o, into.record());
   ASSERT_TRUE(opened) << opened.error().message();
   into.self = *opened;
-  ASSERT_TRUE(w.until([&] { return (into.is(handle_state::joined) && into.ring_nodes != 0) || into.is(handle_state::lost); }));
-  ASSERT_TRUE(into.is(handle_state::joined)) << (into.causes.empty() ? "no cause" : into.causes.back().message());
+  ASSERT_TRUE(w.until([&] {
+    return (into.is(handle_state::joined) && into.ring_nodes != 0) || into.is(handle_state::lost);
+  }));
+  ASSERT_TRUE(into.is(handle_state::joined))
+      << (into.causes.empty() ? "no cause" : into.causes.back().message());
 }
 
 std::vector<wakeup> backends_here() {
   switch (engine::probe().backend) {
     case wakeup::automatic:
-    case wakeup::futex: return {wakeup::futex, wakeup::socket, wakeup::epoll};
-    case wakeup::socket: return {wakeup::socket, wakeup::epoll};
+    case wakeup::futex: return {wakeup::futex, wakeup::epoll};
     case wakeup::epoll: break;
   }
   return {wakeup::epoll};
 }
 
-std::string backend_name(const testing::TestParamInfo<wakeup>& info) { return std::string(to_string(info.param)); }
+std::string backend_name(const ::testing::TestParamInfo<wakeup>& info) {
+  return std::string(to_string(info.param));
+}
 
 }  // namespace cpgring::test

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Plants a fault for each thing that tidy.py looks for, and expects it to be found; and a clean tree, in which nothing may be."""
+"""Plants each kind of fault that tidy.py finds, and checks that it is found, and that a clean tree has none."""
 
 import contextlib
 import io
@@ -7,6 +7,7 @@ import pathlib
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.dont_write_bytecode = True
@@ -54,8 +55,8 @@ class Tidy(unittest.TestCase):
         good = station_files()
         self.clean("stations", good)
         self.found("D3 of 9 is nowhere", "stations", {name: text for name, text in good.items() if "d3" not in name})
-        self.found("C7 of 7 is nowhere", "stations", {name: text for name, text in good.items() if "c7" not in name})
-        self.found("stands in", "stations", good | {"engine/cpg/again.hpp": good["engine/ipc/d3.hpp"]})
+        self.found("C7 of 11 is nowhere", "stations", {name: text for name, text in good.items() if "c7" not in name})
+        self.found("already stands in", "stations", good | {"engine/cpg/again.hpp": good["engine/ipc/d3.hpp"]})
         self.found("no file of engine", "stations", good | {"engine/ipc/d3.hpp": good["engine/ipc/d3.hpp"].replace("to ipc/d3", "to ipc/gone")})
         self.found("no file of engine", "stations", good | {"engine/ipc/d3.hpp": good["engine/ipc/d3.hpp"].replace("the service", "ipc/gone")})
         self.found("no station D10", "stations", good | {"engine/ipc/e.hpp": "// Station D10 of 9: from the service, to ipc/d1.\n"})
@@ -77,11 +78,12 @@ class Tidy(unittest.TestCase):
         self.clean("layers", includes("engine/ipc/a.hpp", "<vector>", "<cpgring/error.hpp>", '"base/check.hpp"', '"ipc/b.hpp"'))
         self.clean("layers", includes("engine/reactor/a.hpp", "<liburing.h>"))
         self.clean("layers", includes("engine/service/a.cpp", "<qb/qbipcs.h>", '"cpg/wire_format.hpp"'))
+        self.clean("layers", includes("engine/testing/a.cpp", '"base/clock.hpp"', '"cpg/wire_format.hpp"'))
         self.clean("layers", includes("engine/cli/a.cpp", "<CLI/CLI.hpp>", "<cpgring/engine.hpp>", '"cli/b.hpp"'))
-        self.clean("layers", includes("include/cpgring/a.hpp", "<vector>", "<cpgring/error.hpp>", "<tl/expected.hpp>"))
+        self.clean("layers", includes("include/cpgring/a.hpp", "<vector>", "<cpgring/error.hpp>"))
         upward = [("base", "ipc"), ("ipc", "cpg"), ("cpg", "reactor"), ("reactor", "ipc"), ("reactor", "cpg"), ("dispatch", "cpg"),
                   ("dispatch", "reactor"), ("ipc", "runtime"), ("runtime", "service"), ("service", "ipc"), ("service", "dispatch"),
-                  ("cli", "base"), ("cli", "runtime")]  # fmt: skip
+                  ("service", "testing"), ("testing", "service"), ("cli", "base"), ("cli", "runtime")]  # fmt: skip
         for layer, other in upward:
             with self.subTest(layer=layer, other=other):
                 self.found(f"{layer} must not know {other}/x.hpp", "layers", includes(f"engine/{layer}/a.hpp", f'"{other}/x.hpp"'))
@@ -97,6 +99,29 @@ class Tidy(unittest.TestCase):
             with self.subTest(hidden=hidden):
                 self.found("a public header", "layers", includes("include/cpgring/a.hpp", hidden))
 
+    def test_table_of_layers(self):
+        heading = "| layer of `engine/` | may include | headers for it alone | what it does |\n|---|---|---|---|\n"
+        rows = {"low": "| `low` | | `low.h` | |\n", "mid": "| `mid` | `low` | | |\n", "high": "| `high` | `low`, `mid` | | |\n"}
+        links = "cpgring_layer(low fmt::fmt)\ncpgring_layer(mid cpgring_low)\ncpgring_layer(high cpgring_mid)  # and low\n"
+
+        def tree(table=heading + "".join(rows.values()), cmake=links, **more):
+            folders = {f"engine/{name}/a.cpp": "" for name in rows}
+            return {"docs/architecture.md": f"# x\n\n{table}\nmore\n", "engine/CMakeLists.txt": cmake} | folders | more
+
+        self.clean("layers", tree())
+        self.clean("layers", tree(**{"engine/high/b.cpp": '#include "low/a.hpp"\n', "engine/low/b.cpp": "#include <low.h>\n"}))
+        self.found("low must not know mid/a.hpp", "layers", tree(**{"engine/low/b.cpp": '#include "mid/a.hpp"\n'}))
+        self.found("mid includes <low.h>; only low may", "layers", tree(**{"engine/mid/b.cpp": "#include <low.h>\n"}))
+        self.found("no table of layers", "layers", tree(table="nothing"))
+        self.found("mid may include low, which is in no row above", "layers", tree(table=heading + rows["mid"] + rows["low"] + rows["high"]))
+        self.found("high is no layer", "layers", tree(table=heading + rows["low"] + rows["mid"]))
+        self.found("engine/extra does not exist", "layers", tree(table=heading + "".join(rows.values()) + "| `extra` | | | |\n"))
+        self.found("mid links nothing; docs/architecture.md lets it include low", "layers", tree(cmake=links.replace("mid cpgring_low", "mid")))
+        self.found("low links high, low, mid", "layers", tree(cmake=links.replace("low fmt::fmt", "low cpgring_high")))
+        shared = "  add_library(cpgring_high SHARED ${sources} ${cpgring_low_all_objects} ${cpgring_mid_all_objects})\n"
+        self.clean("layers", tree(cmake="".join(links.splitlines(True)[:2]) + shared))
+        self.found("high links low;", "layers", tree(cmake="".join(links.splitlines(True)[:1]) + shared.replace("mid", "low")))
+
     def test_atomics(self):
         pair = {"engine/ipc/writer.cpp": RELEASE.format("ring.ready"), "engine/cpg/reader.cpp": ACQUIRE.format("ring.ready")}
         self.clean("atomics", pair)
@@ -109,8 +134,8 @@ class Tidy(unittest.TestCase):
         self.found("without a '// SYNC", "atomics", {"engine/reactor/a.cpp": "io_uring_smp_store_release(tail, 1);\n"})
         far = RELEASE.format("ring.ready").replace("\nready", "\n\n\n\nready")
         self.found("without a '// SYNC", "atomics", pair | {"engine/ipc/writer.cpp": far})
-        self.found("stands at no ordering operation", "atomics", pair | {"engine/ipc/writer.cpp": far})
-        self.found("stands here alone", "atomics", {"engine/ipc/a.cpp": RELEASE.format("lonely")})
+        self.found("is not at an ordering operation", "atomics", pair | {"engine/ipc/writer.cpp": far})
+        self.found("occurs only here", "atomics", {"engine/ipc/a.cpp": RELEASE.format("lonely")})
         self.found("no acquiring side", "atomics", {"engine/ipc/a.cpp": RELEASE.format("x"), "engine/ipc/b.cpp": RELEASE.format("x")})
         self.found("no releasing side", "atomics", {"engine/ipc/a.cpp": ACQUIRE.format("x"), "engine/ipc/b.cpp": ACQUIRE.format("x")})
         self.found("a SYNC comment reads", "atomics", {"engine/ipc/a.cpp": "// SYNC with the other side\n"})
@@ -126,7 +151,7 @@ class Tidy(unittest.TestCase):
         for wall in ("std::chrono::system_clock::now()", "::clock_gettime(CLOCK_REALTIME, &t)", "::sem_timedwait(s, &t)", "::time(nullptr)",
                      "FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME"):  # fmt: skip
             with self.subTest(wall=wall):
-                self.found("goes by the wall clock", "clocks", {"engine/base/a.cpp": f"f({wall});\n"})
+                self.found("uses the wall clock", "clocks", {"engine/base/a.cpp": f"f({wall});\n"})
 
     def test_words(self):
         self.clean("words", {"engine/ipc/a.cpp": "mkdtemp(XXXXXX);\n", "docs/a.md": "todo\n"})
@@ -135,12 +160,89 @@ class Tidy(unittest.TestCase):
                 with self.subTest(word=word, file=file):
                     self.found(word, "words", {file: f"x  // {word}: later\n"})
 
-    def test_sizes(self):
-        self.clean("sizes", {"engine/ipc/a.hpp": HEADER + "\n" * (tidy.FILE_LINES_MAX - 2)})
-        self.found("lines;", "sizes", {"engine/ipc/a.hpp": HEADER + "\n" * (tidy.FILE_LINES_MAX - 1)})
-        self.found("opens with a comment", "sizes", {"engine/ipc/a.hpp": "#pragma once\n"})
-        self.found("first comment has 16 lines", "sizes", {"engine/ipc/a.hpp": "// x\n" * 16 + "#pragma once\n"})
+    def test_files_and_headers(self):
+        for folder, limit in tidy.FILE_LINES_MAX.items():
+            self.clean("sizes", {f"{folder}/ipc/a.hpp": HEADER + "\n" * (limit - 2)})
+            self.found(f"{limit + 1} lines; at most {limit}", "sizes", {f"{folder}/ipc/a.hpp": HEADER + "\n" * (limit - 1)})
+        self.found("begins with a comment", "sizes", {"engine/ipc/a.hpp": "#pragma once\n"})
+        self.found("first comment has 20 lines", "sizes", {"engine/ipc/a.hpp": "// x\n" * 20 + "#pragma once\n"})
         self.found("#pragma once", "sizes", {"include/cpgring/a.hpp": "// Does one thing.\n"})
+
+    def test_long_functions(self):
+        for folder in ("engine/ipc", "include/cpgring"):
+            self.clean("sizes", {f"{folder}/a.cpp": "int f() {\n" + "  g();\n" * 58 + "}\n"})
+            self.found(":2: f has 61 lines", "sizes", {f"{folder}/a.cpp": "\nint f() {\n" + "  g();\n" * 59 + "}\n"})
+        self.clean("sizes", {"tests/unit/a.cpp": "int f() {\n" + "  g();\n" * 59 + "}\n"})
+
+    def test_layers_have_limits_too(self):
+        most = tidy.LAYER_LINES_MAX["runtime"]
+        parts = {f"engine/runtime/a{i}.cpp": "\n" * (most // 10) for i in range(9)}
+        self.clean("sizes", {**parts, "engine/runtime/b.cpp": "\n" * (most // 10 - 1)})
+        self.found(f"{most} lines in all", "sizes", {**parts, "engine/runtime/b.cpp": "\n" * (most // 10)})
+
+    def test_functions_are_found(self):
+        body = "{\n  g();\n}\n"
+        for name, before in {
+            "f": "static result<void> f(int a = 3) noexcept ",
+            "a::f": 'template <class T = std::array<int, 3>>\nauto a::f(T x) -> std::array<int, 3> const ',
+            "x": "x(int a) noexcept : a_{a}, b_(a), c_{\n  1,\n} ",
+            "~x": "~x() override ",
+            "operator==": "friend bool operator==(const x&, const x&) ",
+            "operator()": "void operator()(int) const ",
+            "f_alias": "const auto f_alias = [](int a) ",
+            "h": "[[nodiscard]] __attribute__((noinline)) struct stat h(struct stat* s) ",
+        }.items():
+            for around in ("{}", "namespace a::b {{\nnamespace {{\n{}}}\n}}\n", "class alignas(64) a final : public b<int()> {{\n public:\n{}}};\n",
+                           "template <class R>\nstruct a<R(int)> {{\n{}  int x_{{3}};\n}};\n", 'extern "C" {{\n{}}}\n'):  # fmt: skip
+                with self.subTest(name=name, around=around):
+                    source = around.format(before + body)
+                    found = [(f.name, f.lines) for f in tidy.functions.functions(source)]
+                    signature = before.split(">>\n")[-1]
+                    self.assertEqual(found, [(name, (signature + body).count("\n"))])
+
+    def test_other_braces_are_not_functions(self):
+        for source in ("int table[] = {\n1,\n2,\n};\n", "std::array<int, 2> a{\n1, 2};\n", "enum class e : std::uint8_t {\na,\n};\n",
+                       "struct a {\nint x = f({\n1});\nint y_{g(\n1)};\n};\n", "#define F(x) \\\n void f() { \\\n }\n",
+                       "/* void f() {\n} */\n// void f() {}\n", "const char* s = R\"x(void f() {\n)\" })x\";\n"):  # fmt: skip
+            with self.subTest(source=source):
+                self.assertEqual(list(tidy.functions.functions(source)), [])
+
+    def test_braces_in_literals_and_comments_are_ignored(self):
+        source = "void f() {\n  g('{', \"{\\\"{\", R\"({)\", 1'000'000);  // {\n#if 0 // {\n#endif\n}\nvoid g() {\n}\n"
+        self.assertEqual([(f.name, f.line, f.lines) for f in tidy.functions.functions(source)], [("f", 1, 5), ("g", 6, 2)])
+
+    def test_figures(self):
+        code = {"engine/ipc/a.hpp": HEADER + "static_assert(sizeof(x::item) == 56);\n"}
+        self.clean("figures", code | {"docs/a.md": "An item has 56 bytes (`item`), a page 4096 bytes (most of them unused).\n"})
+        for file in ("docs/a.md", "README.md"):
+            self.found("no static_assert(sizeof(item) == 48)", "figures", code | {file: "An item has 48 bytes (`item`).\n"})
+            self.found("no static_assert(sizeof(other) == 56)", "figures", code | {file: "56 bytes (`other`)\n"})
+
+    def test_quoted_figures(self):
+        readme = "# A\n\n## How fast it is\n\n| case | libcpg | cpgring | |\n|---|---|---|---|\n| x 1000 | 12 ns | 3.5 ns | 3 times |\n\n## Next\n"
+        table = "# B\n\n## Latest table\n\n| case | cpgring | libcpg | ratio |\n|---|---|---|---|\n| events | 3.5 ns | {} ns | 3 |\n\n## Next\n"
+        self.clean("figures", {"README.md": readme, "docs/benchmarks.md": table.format(12)})
+        self.found("'x 1000': no row", "figures", {"README.md": readme, "docs/benchmarks.md": table.format(13)})
+
+    def test_wording(self):
+        good = "// Counts events.\n// It is exact.\nint events = 0;  // of all handles\nint told_once = 0;\n" + "x" * 110 + "\n"
+        self.clean("wording", {"engine/ipc/a.cpp": good, "tests/unit/a_test.cpp": good})
+        for fault, text in {
+            "'receipt' is a former name": "int receipt = 0;\n",
+            "say what the code guarantees": "// Both are there. Their time has come.\n",
+            "a comment begins with 'It'": "int a = 0;\n// It counts.\n",
+            "a comment begins with 'They'": "int a = 0;  ///< They count.\n",
+            "a comment begins with 'This is'": "/// This is a count.\n",
+            "111 columns": "x" * 111 + "\n",
+        }.items():
+            for file in ("engine/ipc/a.cpp", "include/a.hpp", "bench/a.cpp", "tests/unit/a_test.cpp", "examples/a.cpp"):
+                with self.subTest(fault=fault, file=file):
+                    self.found(fault, "wording", {file: text})
+
+    def test_mutants(self):
+        patch = "--- a/engine/a.cpp\n+++ b/engine/a.cpp\n@@ -1 +1 @@\n-int a;\n+int b;\n"
+        self.clean("mutants", {"engine/a.cpp": "int a;\n", "tests/mutants/a/b.patch": patch})
+        self.found("b.patch:1: does not apply", "mutants", {"engine/a.cpp": "int c;\n", "tests/mutants/a/b.patch": patch})
 
     def test_format(self):
         self.clean("format", {"engine/ipc/a.hpp": HEADER + "\nint f(int* x);\n"})

@@ -1,17 +1,21 @@
 #!/usr/bin/env bash
-# Builds and runs the consumer with nothing but what pkg-config says: pkg_config.sh shared|static COMPILER PREFIX LIBDIR WORKDIR
+# Builds the consumers with the flags of pkg-config alone and runs them, the shared ones also without exceptions.
+# Usage: pkg_config.sh shared|static COMPILER PREFIX LIBDIR WORKDIR
 set -euo pipefail
 kind=$1 compiler=$2 prefix=$3 libdir=$4 workdir=$5
-mkdir -p "$workdir"
+here=$(dirname "$0")
+mkdir -p "$workdir/no_exceptions"
 export PKG_CONFIG_PATH=$prefix/$libdir/pkgconfig
-read -ra cflags < <(pkg-config --cflags cpgring)
-case $kind in
-  shared) read -ra libs < <(pkg-config --libs cpgring) ;;
-  static) read -ra libs < <(pkg-config --static --libs cpgring | sed "s#-lcpgring#$prefix/$libdir/libcpgring.a#") ;;
-esac
-"$compiler" -std=c++20 -Wall -Wextra -Werror "${cflags[@]}" "$(dirname "$0")/consumer/consumer.cpp" -o "$workdir/consumer" "${libs[@]}"
-LD_LIBRARY_PATH=$prefix/$libdir "$workdir/consumer"
-if [ "$kind" = static ] && ldd "$workdir/consumer" | grep libcpgring; then
-  echo "the static consumer wants the shared library" >&2
-  exit 1
-fi
+for program in consumer service testing; do
+  package=cpgring-$program
+  [ $program != consumer ] || package=cpgring
+  read -ra cflags < <(pkg-config --cflags $package)
+  case $kind in
+    shared) read -ra libs < <(pkg-config --libs $package) ;;
+    static) read -ra libs < <(pkg-config --static --libs $package | sed -E "s#-l(cpgring[a-z-]*)#$prefix/$libdir/lib\\1.a#g") ;;
+  esac
+  "$compiler" -std=c++20 -Wall -Wextra -Werror "${cflags[@]}" "$here/consumer/$program.cpp" -o "$workdir/$program" "${libs[@]}"
+  [ $kind = static ] || "$compiler" -std=c++20 -fno-exceptions -Wall -Wextra -Werror "${cflags[@]}" "$here/consumer/$program.cpp" -o "$workdir/no_exceptions/$program" "${libs[@]}"
+done
+LD_LIBRARY_PATH=$prefix/$libdir "$here/consumer/run.sh" "$workdir" "$kind"
+[ $kind = static ] || LD_LIBRARY_PATH=$prefix/$libdir "$here/consumer/run.sh" "$workdir/no_exceptions" "$kind"

@@ -46,7 +46,7 @@ void add_dispatch_cases() {
     }
   }
   for (const auto how : {CS_DISPATCH_ALL, CS_DISPATCH_ONE_NONBLOCKING}) {
-    add("dispatch/nothing_for_" + std::to_string(how), [how] {
+    add("dispatch/no_event_for_" + std::to_string(how), [how] {
       const auto h = open_joined();
       say("%d", cpg_dispatch(h, how));
       say("%d", cpg_dispatch(h, how));
@@ -105,7 +105,7 @@ void add_dispatch_cases() {
     cpg_dispatch(h, CS_DISPATCH_ALL);
     say("messages %d, fd %s", the.messages, state_of(fd_of(h)));
   });
-  add("dispatch/one_by_one_as_poll_says", [] {
+  add("dispatch/one_event_for_each_poll", [] {
     const auto h = open_joined();
     the.loud = false;
     make_wait(h, 500);
@@ -205,10 +205,10 @@ void add_dispatch_cases() {
   add("dispatch/leave_in_a_callback", [] {
     const auto h = open_joined();
     send(h, "go");
-    the.on_message = [](cpg_handle_t of, void*, std::size_t) { say("  leave %d", cpg_leave(of, &group)); };
+    the.on_message = [](cpg_handle_t of, void*, std::size_t) { say("  leave %d", leave(of, &group)); };
     until(h, [] { return the.changes == 2; });
   });
-  add("dispatch/questions_in_a_callback", [] {
+  add("dispatch/queries_in_a_callback", [] {
     const auto h = open_joined();
     send(h, "go");
     the.on_message = [](cpg_handle_t of, void*, std::size_t) {
@@ -246,7 +246,7 @@ void add_dispatch_cases() {
       blocked.join();
     });
   }
-  add("dispatch/two_threads_share_what_comes", [] {
+  add("dispatch/blocking_on_another_thread", [] {
     const auto h = open_joined();
     the.loud = false;
     std::atomic<int> got{0};

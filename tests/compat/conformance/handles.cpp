@@ -1,4 +1,4 @@
-// Handles: what is none, null arguments, the beginning and the end.
+// Handles: invalid handles, null arguments, initialize and finalize.
 #include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,7 +17,7 @@
 namespace conformance {
 namespace {
 
-/// Every call on a handle that is none.
+/// Every call on an invalid handle.
 void add_bad_handles() {
   const std::map<std::string, std::function<int(cpg_handle_t)>> calls{
       {"finalize", [](cpg_handle_t h) { return static_cast<int>(cpg_finalize(h)); }},
@@ -39,10 +39,12 @@ void add_bad_handles() {
       {"context_set", [](cpg_handle_t h) { return static_cast<int>(cpg_context_set(h, nullptr)); }},
       {"dispatch_one", [](cpg_handle_t h) { return static_cast<int>(cpg_dispatch(h, CS_DISPATCH_ONE)); }},
       {"dispatch_all", [](cpg_handle_t h) { return static_cast<int>(cpg_dispatch(h, CS_DISPATCH_ALL)); }},
-      {"dispatch_blocking", [](cpg_handle_t h) { return static_cast<int>(cpg_dispatch(h, CS_DISPATCH_BLOCKING)); }},
-      {"dispatch_one_nonblocking", [](cpg_handle_t h) { return static_cast<int>(cpg_dispatch(h, CS_DISPATCH_ONE_NONBLOCKING)); }},
-      {"join", [](cpg_handle_t h) { return static_cast<int>(cpg_join(h, &group)); }},
-      {"leave", [](cpg_handle_t h) { return static_cast<int>(cpg_leave(h, &group)); }},
+      {"dispatch_blocking",
+       [](cpg_handle_t h) { return static_cast<int>(cpg_dispatch(h, CS_DISPATCH_BLOCKING)); }},
+      {"dispatch_one_nonblocking",
+       [](cpg_handle_t h) { return static_cast<int>(cpg_dispatch(h, CS_DISPATCH_ONE_NONBLOCKING)); }},
+      {"join", [](cpg_handle_t h) { return static_cast<int>(join(h, &group)); }},
+      {"leave", [](cpg_handle_t h) { return static_cast<int>(leave(h, &group)); }},
       {"mcast_joined", [](cpg_handle_t h) { return static_cast<int>(send(h, "x")); }},
       {"membership_get",
        [](cpg_handle_t h) {
@@ -84,7 +86,8 @@ void add_bad_handles() {
     cpg_iteration_description_t d;
     say("%d", cpg_iteration_next(0x1234567800000005ULL, &d));
   });
-  add("bad_handle/never_opened/iteration_finalize", [] { say("%d", cpg_iteration_finalize(0x1234567800000005ULL)); });
+  add("bad_handle/never_opened/iteration_finalize",
+      [] { say("%d", cpg_iteration_finalize(0x1234567800000005ULL)); });
 }
 
 void add_null_arguments() {
@@ -95,8 +98,8 @@ void add_null_arguments() {
   add("null/fd_get", [] { say("%d", cpg_fd_get(open_handle(), nullptr)); });
   add("null/max_atomic_msgsize_get", [] { say("%d", cpg_max_atomic_msgsize_get(open_handle(), nullptr)); });
   add("null/context_get", [] { say("%d", cpg_context_get(open_handle(), nullptr)); });
-  add("null/join", [] { say("%d", cpg_join(open_handle(), nullptr)); });
-  add("null/leave", [] { say("%d", cpg_leave(open_joined(), nullptr)); });
+  add("null/join", [] { say("%d", join(open_handle(), nullptr)); });
+  add("null/leave", [] { say("%d", leave(open_joined(), nullptr)); });
   add("null/mcast_joined", [] { say("%d", cpg_mcast_joined(open_joined(), CPG_TYPE_AGREED, nullptr, 1)); });
   add("null/local_get", [] { say("%d", cpg_local_get(open_handle(), nullptr)); });
   add("null/flow_control_state_get", [] { say("%d", cpg_flow_control_state_get(open_handle(), nullptr)); });
@@ -110,7 +113,8 @@ void add_null_arguments() {
     cpg_address list[CPG_MEMBERS_MAX];
     say("%d", cpg_membership_get(open_handle(), &n, list, nullptr));
   });
-  add("null/iteration_handle", [] { say("%d", cpg_iteration_initialize(open_handle(), CPG_ITERATION_ALL, nullptr, nullptr)); });
+  add("null/iteration_handle",
+      [] { say("%d", cpg_iteration_initialize(open_handle(), CPG_ITERATION_ALL, nullptr, nullptr)); });
   add("null/iteration_description", [] {
     cpg_iteration_handle_t i = 0;
     say("%d", cpg_iteration_initialize(open_joined(), CPG_ITERATION_ALL, nullptr, &i));
@@ -122,7 +126,7 @@ void add_beginnings() {
   add("initialize/without_callbacks", [] {
     cpg_handle_t h = 0;
     say("%d", cpg_initialize(&h, nullptr));
-    say("join %d", cpg_join(h, &group));
+    say("join %d", join(h, &group));
     settle(h);
     say("dispatch %d", cpg_dispatch(h, CS_DISPATCH_ALL));
   });
@@ -130,7 +134,7 @@ void add_beginnings() {
     cpg_handle_t h = 0;
     cpg_callbacks_t calls{nullptr, nullptr};
     say("%d", cpg_initialize(&h, &calls));
-    say("join %d", cpg_join(h, &group));
+    say("join %d", join(h, &group));
     send(h, "unheard");
     settle(h);
     say("one %d", cpg_dispatch(h, CS_DISPATCH_ONE_NONBLOCKING));
@@ -154,11 +158,12 @@ void add_beginnings() {
     add("initialize/flags_" + std::to_string(flags), [flags] {
       cpg_model_v1_data_t data{CPG_MODEL_V1, deliver, changed, ring_changed, flags};
       cpg_handle_t h = 0;
-      const cs_error_t code = cpg_model_initialize(&h, CPG_MODEL_V1, reinterpret_cast<cpg_model_data_t*>(&data), nullptr);
+      const cs_error_t code =
+          cpg_model_initialize(&h, CPG_MODEL_V1, reinterpret_cast<cpg_model_data_t*>(&data), nullptr);
       say("%d", code);
-      the.loud = false;  // which of the two comes first is the service's
+      the.loud = false;  // the order of change and ring depends on the service
       if (code == CS_OK) {
-        say("join %d", cpg_join(h, &group));
+        say("join %d", join(h, &group));
         settle(h);
         say("dispatch %d", cpg_dispatch(h, CS_DISPATCH_ALL));
         say("changes %d, rings %d", the.changes, the.rings);
@@ -177,7 +182,7 @@ void add_beginnings() {
     for (int i = 0; i < 20; ++i) {
       all.push_back(open_handle());
       const cpg_name n = name_of(group_text + std::to_string(i));
-      say("join %d", cpg_join(all.back(), &n));
+      say("join %d", join(all.back(), &n));
     }
     for (const auto h : all) {
       say("finalize %d", cpg_finalize(h));
@@ -192,7 +197,7 @@ void add_beginnings() {
     other_member other;
     const cpg_handle_t h = open_joined();
     other.ask("join");
-    // The other's messages come back in order behind ours.
+    // The messages of the other member are delivered after these.
     for (int i = 0; i < 50; ++i) {
       send(h, "mine");
     }

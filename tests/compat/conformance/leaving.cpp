@@ -1,5 +1,5 @@
-// Threads that leave a call in another way than by its return: cancelled, by longjmp() or pthread_exit() in a callback; and interrupted
-// ones.
+// Threads that leave a call without returning from it: by cancellation, by longjmp() or pthread_exit() in a
+// callback; and calls interrupted by signals.
 #include <pthread.h>
 #include <setjmp.h>
 #include <sys/time.h>
@@ -51,7 +51,7 @@ class cancellable {
   std::atomic<pid_t> tid_{0};
 };
 
-/// The handle works as before: a message comes back.
+/// Prints whether the handle still works: a message is delivered back and finalize succeeds.
 void say_still_good(cpg_handle_t h) {
   the.loud = false;
   const int before = the.messages;
@@ -62,7 +62,8 @@ void say_still_good(cpg_handle_t h) {
 }
 
 void add_cancel() {
-  // Static: AddressSanitizer can't follow a thread that unwinds through the stock library and then through a destructor of ours.
+  // Static: AddressSanitizer can't follow a thread that unwinds through the stock library and then through a
+  // destructor of ours.
   static const std::string small = "x", large(std::size_t{3} << 20, 'x');
   using body = void (*)(cpg_handle_t);
   const std::map<std::string, body> calls{
@@ -94,7 +95,7 @@ void add_cancel() {
          cpg_handle_t other = 0;
          const cpg_name n = name_of(group_text + "-other");
          if (cpg_initialize(&other, &none) == CS_OK) {
-           cpg_join(other, &n);
+           join(other, &n);
            cpg_finalize(other);
          }
        }},
@@ -153,7 +154,8 @@ void add_cancel() {
   add("cancel/in_a_callback", [] {
     const auto h = open_joined();
     make_wait(h, 1);
-    static std::atomic<bool> inside{false};  // what the callback prints has been printed: no cancellation comes in the middle of it
+    // True once the callback has printed its line, so that the cancellation does not interrupt the output.
+    static std::atomic<bool> inside{false};
     the.on_message = [](cpg_handle_t, void*, std::size_t) {
       inside = true;
       for (;;) {
@@ -180,12 +182,12 @@ void add_cancel() {
   });
 }
 
-// --- longjmp ---------------------------------------------------------------------------------------------------------------------
+// --- longjmp
 
 jmp_buf out;
-std::atomic<int> every{0};  // messages; 0: none
+std::atomic<int> every{0};  // a callback leaves by longjmp() at every nth message; 0: never
 
-/// Dispatches once. True: a callback has left by longjmp().
+/// Dispatches once. Returns true if a callback left by longjmp().
 bool dispatch_or_jump(cpg_handle_t h, cs_dispatch_flags_t how) {
   if (setjmp(out) != 0) {
     return true;
@@ -203,7 +205,7 @@ void jump_out_of_some() {
   };
 }
 
-/// Sends `total` and dispatches until they are all there; how many were.
+/// Sends `total` messages and dispatches until all have arrived. Returns how many arrived.
 int delivered(cpg_handle_t h, int total, std::size_t bytes, cs_dispatch_flags_t how) {
   int sent = 0, idle = 0, last = 0;
   const std::string text(bytes, 'x');
@@ -233,11 +235,12 @@ void add_longjmp() {
     std::size_t bytes;
     cs_dispatch_flags_t how;
   };
-  for (const row& one :
-       {row{"each_of_20000", 1, 20000, 1000, CS_DISPATCH_ALL}, row{"each_100th_of_20000", 100, 20000, 1000, CS_DISPATCH_ALL},
-        row{"each_7th_taken_one_by_one", 7, 3000, 100, CS_DISPATCH_ONE},
-        row{"each_7th_taken_nonblocking", 7, 3000, 100, CS_DISPATCH_ONE_NONBLOCKING},
-        row{"each_of_half_a_mebibyte", 1, 200, 500000, CS_DISPATCH_ALL}, row{"each_of_many_fragments", 1, 20, 2500000, CS_DISPATCH_ALL}}) {
+  for (const row& one : {row{"each_of_20000", 1, 20000, 1000, CS_DISPATCH_ALL},
+                         row{"each_100th_of_20000", 100, 20000, 1000, CS_DISPATCH_ALL},
+                         row{"each_7th_taken_one_by_one", 7, 3000, 100, CS_DISPATCH_ONE},
+                         row{"each_7th_taken_nonblocking", 7, 3000, 100, CS_DISPATCH_ONE_NONBLOCKING},
+                         row{"each_of_half_a_mebibyte", 1, 200, 500000, CS_DISPATCH_ALL},
+                         row{"each_of_many_fragments", 1, 20, 2500000, CS_DISPATCH_ALL}}) {
     add(std::string("longjmp/out_of_") + one.name, [one] {
       const auto h = open_joined();
       jump_out_of_some();
@@ -249,14 +252,14 @@ void add_longjmp() {
   }
   add("longjmp/out_of_a_change", [] {
     static int changes = 0;
-    cpg_callbacks_t calls{deliver, [](cpg_handle_t, const cpg_name*, const cpg_address*, std::size_t, const cpg_address*, std::size_t,
-                                      const cpg_address*, std::size_t) {
+    cpg_callbacks_t calls{deliver, [](cpg_handle_t, const cpg_name*, const cpg_address*, std::size_t,
+                                      const cpg_address*, std::size_t, const cpg_address*, std::size_t) {
                             ++changes;
                             longjmp(out, 1);
                           }};
     cpg_handle_t h = 0;
     say("initialize %d", cpg_initialize(&h, &calls));
-    say("join %d", cpg_join(h, &group));
+    say("join %d", join(h, &group));
     state_of(fd_of(h), 10000);
     say("%s", dispatch_or_jump(h, CS_DISPATCH_ALL) ? "left" : "came back");
     say("changes %d", changes);
@@ -276,7 +279,7 @@ void add_longjmp() {
     until(h, [] { return the.messages == 4; });
     say_still_good(h);
   });
-  add("longjmp/and_another_thread_goes_on", [] {
+  add("longjmp/then_another_thread_dispatches", [] {
     const auto h = open_joined();
     jump_out_of_some();
     make_wait(h, 3);
@@ -287,8 +290,8 @@ void add_longjmp() {
     say("messages %d", the.messages);
     say_still_good(h);
   });
-  add("longjmp/and_finalize_gives_everything_back", [] {
-    say_still_good(open_joined());  // what a process opens once
+  add("longjmp/then_finalize_frees_everything", [] {
+    say_still_good(open_joined());  // opens what a process opens only once
     const std::size_t before = descriptors();
     const auto h = open_joined();
     jump_out_of_some();
@@ -302,7 +305,7 @@ void add_longjmp() {
 }
 
 void add_interrupted() {
-  add("initialize/under_a_storm_of_signals", [] {
+  add("initialize/under_many_signals", [] {
     struct sigaction handler {};
     handler.sa_handler = [](int) {};
     ::sigaction(SIGALRM, &handler, nullptr);

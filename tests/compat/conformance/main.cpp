@@ -1,4 +1,5 @@
-// What a libcpg does, case by case, as lines of text: run on stock libcpg and on ours, the lines are to be the same. See ../conformance.py.
+// Prints the behaviour of a libcpg, case by case, as lines of text. Stock libcpg and ours must print the same
+// lines. See ../conformance.py.
 //
 //   conformance --list | CASE
 #include <unistd.h>
@@ -30,5 +31,5 @@ int main(int argc, char** argv) {
   }
   found->second();
   std::fflush(stdout);
-  ::_exit(0);  // what is still open the service takes back
+  ::_exit(0);  // the service frees what is still open
 }

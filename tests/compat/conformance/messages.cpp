@@ -18,7 +18,8 @@ namespace conformance {
 namespace {
 
 void add_message_cases() {
-  for (const std::size_t size : {0UL, 1UL, 7UL, 8UL, 63UL, 64UL, 1000UL, 65536UL, 1047551UL, 1047552UL, 1047553UL, 1048577UL, 3000001UL}) {
+  for (const std::size_t size : {0UL, 1UL, 7UL, 8UL, 63UL, 64UL, 1000UL, 65536UL, 1047551UL, 1047552UL,
+                                 1047553UL, 1048577UL, 3000001UL}) {
     add("send/bytes_" + std::to_string(size), [size] {
       const auto h = open_joined();
       std::string text(size, 0);
@@ -30,7 +31,7 @@ void add_message_cases() {
         same = got == size && (size == 0 || std::memcmp(msg, text.data(), size) == 0);
         aligned = reinterpret_cast<std::uintptr_t>(msg) % 8 == 0;
         if (got != 0) {
-          static_cast<char*>(msg)[got - 1] = 'W';  // programs swap bytes there
+          static_cast<char*>(msg)[got - 1] = 'W';  // programs modify the bytes in place
         }
       };
       say("send %d", send(h, text));
@@ -88,9 +89,9 @@ void add_message_cases() {
     settle(h);
     say("dispatch %d, messages %d", cpg_dispatch(h, CS_DISPATCH_ALL), the.messages);
   });
-  add("send/right_behind_the_join", [] {
+  add("send/right_after_the_join", [] {
     const auto h = open_handle();
-    say("join %d", cpg_join(h, &group));
+    say("join %d", join(h, &group));
     say("send %d", send(h, "early"));
     until(h, [] { return the.messages == 1; });
   });
@@ -138,14 +139,16 @@ void add_buffers() {
       say("alloc %d", cpg_zcb_alloc(h, size, &buffer));
       std::memset(buffer, 'z', size);
       bool same = false;
-      the.on_message = [&](cpg_handle_t, void* msg, std::size_t got) { same = got == size && static_cast<char*>(msg)[size - 1] == 'z'; };
+      the.on_message = [&](cpg_handle_t, void* msg, std::size_t got) {
+        same = got == size && static_cast<char*>(msg)[size - 1] == 'z';
+      };
       say("send %d", cpg_zcb_mcast_joined(h, CPG_TYPE_AGREED, buffer, size));
       until(h, [] { return the.messages == 1; });
       say("%s", same ? "the same" : "changed");
       say("free %d", cpg_zcb_free(h, buffer));
     });
   }
-  add("zcb/is_zero_at_first", [] {
+  add("zcb/is_zeroed", [] {
     const auto h = open_joined();
     void* buffer = nullptr;
     say("alloc %d", cpg_zcb_alloc(h, 10000, &buffer));

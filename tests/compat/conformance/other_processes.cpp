@@ -1,4 +1,4 @@
-// Other members, children, a service that dies or stops.
+// Other members, forked children, a service that is killed or stopped.
 #include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -44,11 +44,11 @@ void add_two_members() {
     other.kill();
     until(h, [] { return the.changes == 3; });
   });
-  add("two/i_join_the_others_group", [] {
+  add("two/join_the_others_group", [] {
     other_member other;
     say("join %d", other.ask("join"));
     const auto h = open_handle();
-    say("join %d", cpg_join(h, &group));
+    say("join %d", join(h, &group));
     until(h, [] { return the.changes == 1; });
   });
   add("two/large_messages_of_both", [] {
@@ -60,7 +60,7 @@ void add_two_members() {
     say("send %d", other.ask("small"));
     until(h, [] { return the.messages == 2; });
   });
-  add("two/a_ghost_after_a_blocked_dispatch_was_finalized", [] {
+  add("two/members_after_a_blocked_dispatch_was_finalized", [] {
     other_member other;
     const auto h = open_joined();
     other.ask("join");
@@ -107,7 +107,7 @@ void add_two_members() {
     if (child == 0) {
       the = {};
       const auto mine = open_handle();
-      say("in the child: join %d", cpg_join(mine, &group));
+      say("in the child: join %d", join(mine, &group));
       say("finalize %d", cpg_finalize(mine));
       ::_exit(0);
     }
@@ -117,14 +117,14 @@ void add_two_members() {
   });
 }
 
-/// The runner's, for cases that kill or stop it.
+/// The pid of the runner's service, for cases that kill or stop it.
 pid_t service_pid() {
   const char* text = std::getenv("CONFORMANCE_SERVICE_PID");
   return text == nullptr ? 0 : static_cast<pid_t>(std::atol(text));
 }
 
 void add_without_service() {
-  add("gone/five_wait", [] {
+  add("gone/five_events_in_the_ring", [] {
     const auto h = open_joined();
     make_wait(h, 5);
     ::kill(service_pid(), SIGKILL);
@@ -143,7 +143,8 @@ void add_without_service() {
        }},
       {"dispatch_one", [](cpg_handle_t h) { return static_cast<int>(cpg_dispatch(h, CS_DISPATCH_ONE)); }},
       {"dispatch_all", [](cpg_handle_t h) { return static_cast<int>(cpg_dispatch(h, CS_DISPATCH_ALL)); }},
-      {"dispatch_blocking", [](cpg_handle_t h) { return static_cast<int>(cpg_dispatch(h, CS_DISPATCH_BLOCKING)); }},
+      {"dispatch_blocking",
+       [](cpg_handle_t h) { return static_cast<int>(cpg_dispatch(h, CS_DISPATCH_BLOCKING)); }},
       {"finalize", [](cpg_handle_t h) { return static_cast<int>(cpg_finalize(h)); }},
       {"initialize",
        [](cpg_handle_t) {

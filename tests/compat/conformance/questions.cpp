@@ -1,4 +1,4 @@
-// Members, local node, iterations.
+// Queries: members, local node, iterations.
 #include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,7 +26,8 @@ void print_iteration(cpg_handle_t h, cpg_iteration_type_t type, const cpg_name* 
   while ((code = cpg_iteration_next(i, &d)) == CS_OK) {
     const std::string name(d.group.value, d.group.length);
     if (name.compare(0, group_text.size(), group_text) == 0) {
-      mine.push_back(name.substr(group_text.size()) + "/" + (d.pid == 0 ? "0" : who(d.pid)) + (d.nodeid == 0 ? "/0" : "/node"));
+      mine.push_back(name.substr(group_text.size()) + "/" + (d.pid == 0 ? "0" : who(d.pid)) +
+                     (d.nodeid == 0 ? "/0" : "/node"));
     }
   }
   std::sort(mine.begin(), mine.end());
@@ -70,7 +71,7 @@ void add_question_cases() {
     unsigned before = 0, after = 0;
     const auto h = open_handle();
     say("%d", cpg_local_get(h, &before));
-    cpg_join(h, &group);
+    join(h, &group);
     say("%d", cpg_local_get(h, &after));
     say("%s", before == after && before != 0 ? "same" : "another");
   });
@@ -89,7 +90,8 @@ void add_question_cases() {
   for (const int type : {0, 4, -1}) {
     add("iteration/type_" + std::to_string(type), [type] {
       cpg_iteration_handle_t i = 0;
-      say("%d", cpg_iteration_initialize(open_handle(), static_cast<cpg_iteration_type_t>(type), nullptr, &i));
+      say("%d",
+          cpg_iteration_initialize(open_handle(), static_cast<cpg_iteration_type_t>(type), nullptr, &i));
     });
   }
   add("iteration/one_group_without_a_name", [] {
@@ -118,7 +120,7 @@ void add_question_cases() {
     const auto h = open_joined();
     cpg_iteration_handle_t i = 0;
     say("%d", cpg_iteration_initialize(h, CPG_ITERATION_ONE_GROUP, &group, &i));
-    cpg_leave(h, &group);
+    leave(h, &group);
     until(h, [] { return the.changes == 2; });
     cpg_iteration_description_t d;
     say("%d", cpg_iteration_next(i, &d));

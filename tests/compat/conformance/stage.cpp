@@ -35,7 +35,7 @@ const cpg_name group = name_of(group_text);
 
 namespace {
 
-std::uint32_t other_pid = 0;  // once there is one
+std::uint32_t other_pid = 0;  // 0: no other member yet
 
 }  // namespace
 
@@ -64,24 +64,27 @@ std::string text_of(const void* bytes, std::size_t size) {
   return text;
 }
 
-void deliver(cpg_handle_t handle, const cpg_name* to, std::uint32_t, std::uint32_t pid, void* msg, std::size_t size) {
+void deliver(cpg_handle_t handle, const cpg_name* to, std::uint32_t, std::uint32_t pid, void* msg,
+             std::size_t size) {
   ++the.messages;
   the.bytes += size;
   if (the.loud) {
     say("  message from %s, %zu bytes '%s', group %s", who(pid).c_str(), size, text_of(msg, size).c_str(),
-        to->length == group.length && std::memcmp(to->value, group.value, group.length) == 0 ? "right" : "another");
+        to->length == group.length && std::memcmp(to->value, group.value, group.length) == 0 ? "right"
+                                                                                             : "another");
   }
   if (the.on_message) {
     the.on_message(handle, msg, size);
   }
 }
 
-void changed(cpg_handle_t, const cpg_name*, const cpg_address* members, std::size_t member_count, const cpg_address* left,
-             std::size_t left_count, const cpg_address* joined, std::size_t joined_count) {
+void changed(cpg_handle_t, const cpg_name*, const cpg_address* members, std::size_t member_count,
+             const cpg_address* left, std::size_t left_count, const cpg_address* joined,
+             std::size_t joined_count) {
   ++the.changes;
   if (the.loud) {
-    say("  change: members %s left %s joined %s", list_of(members, member_count).c_str(), list_of(left, left_count).c_str(),
-        list_of(joined, joined_count).c_str());
+    say("  change: members %s left %s joined %s", list_of(members, member_count).c_str(),
+        list_of(left, left_count).c_str(), list_of(joined, joined_count).c_str());
   }
 }
 
@@ -111,10 +114,11 @@ int fd_of(cpg_handle_t h) {
 const char* state_of(int fd, int wait_ms) {
   pollfd p{fd, POLLIN, 0};
   ::poll(&p, 1, wait_ms);
-  return (p.revents & (POLLHUP | POLLERR)) != 0 ? "hung up" : (p.revents & POLLIN) != 0 ? "readable" : "quiet";
+  return (p.revents & (POLLHUP | POLLERR)) != 0 ? "hung up"
+         : (p.revents & POLLIN) != 0            ? "readable"
+                                                : "quiet";
 }
 
-/// Dispatches until `done`; false: ten seconds went by.
 bool until(cpg_handle_t h, const std::function<bool()>& done) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
   while (!done()) {
@@ -131,11 +135,33 @@ bool until(cpg_handle_t h, const std::function<bool()>& done) {
   return true;
 }
 
+template <class Call>
+cs_error_t again(Call call) {
+  cs_error_t code = CS_ERR_TRY_AGAIN;
+  for (int i = 0; i < 5000 && (code = call()) == CS_ERR_TRY_AGAIN; ++i) {
+    ::usleep(1000);
+  }
+  return code;
+}
+
+cs_error_t join(cpg_handle_t h, const cpg_name* to) {
+  return again([=] { return cpg_join(h, to); });
+}
+
+cs_error_t leave(cpg_handle_t h, const cpg_name* from) {
+  return again([=] { return cpg_leave(h, from); });
+}
+
+cs_error_t send(cpg_handle_t h, const std::string& text) {
+  const iovec part{const_cast<char*>(text.data()), text.size()};
+  return again([&] { return cpg_mcast_joined(h, CPG_TYPE_AGREED, &part, 1); });
+}
+
 cpg_handle_t open_joined(const cpg_name& to) {
   const cpg_handle_t h = open_handle();
   const bool loud = std::exchange(the.loud, false);
   const int before = the.changes;
-  const cs_error_t code = cpg_join(h, &to);
+  const cs_error_t code = join(h, &to);
   if (code != CS_OK) {
     say("join %d", static_cast<int>(code));
   }
@@ -144,29 +170,22 @@ cpg_handle_t open_joined(const cpg_name& to) {
   return h;
 }
 
-cs_error_t send(cpg_handle_t h, const std::string& text) {
-  iovec part{const_cast<char*>(text.data()), text.size()};
-  cs_error_t code = CS_ERR_TRY_AGAIN;
-  for (int i = 0; i < 5000 && (code = cpg_mcast_joined(h, CPG_TYPE_AGREED, &part, 1)) == CS_ERR_TRY_AGAIN; ++i) {
-    ::usleep(1000);
-  }
-  return code;
-}
-
-/// With the answer to a question the service has taken all that was sent ahead of it. A message of another handle that is sent then comes
-/// back behind all of that: by then it is in every member's ring.
+/// The answer to a query shows that the service has taken everything that was sent before. A message of
+/// another handle that is sent after that is delivered last: by then all earlier ones are in every member's
+/// ring.
 void settle(cpg_handle_t h) {
   unsigned node = 0;
   cpg_local_get(h, &node);
   static cpg_handle_t observer = 0;
   static bool joined = false, back = false;
   if (observer == 0) {
-    cpg_callbacks_t calls{[](cpg_handle_t, const cpg_name*, std::uint32_t, std::uint32_t, void*, std::size_t) { back = true; },
-                          [](cpg_handle_t, const cpg_name*, const cpg_address*, std::size_t, const cpg_address*, std::size_t,
-                             const cpg_address*, std::size_t) { joined = true; }};
+    cpg_callbacks_t calls{
+        [](cpg_handle_t, const cpg_name*, std::uint32_t, std::uint32_t, void*, std::size_t) { back = true; },
+        [](cpg_handle_t, const cpg_name*, const cpg_address*, std::size_t, const cpg_address*, std::size_t,
+           const cpg_address*, std::size_t) { joined = true; }};
     cpg_initialize(&observer, &calls);
     const cpg_name own = name_of("observer-" + std::to_string(::getpid()));
-    cpg_join(observer, &own);
+    join(observer, &own);
     until(observer, [] { return joined; });
   }
   back = false;
@@ -174,7 +193,6 @@ void settle(cpg_handle_t h) {
   until(observer, [] { return back; });
 }
 
-/// Sends so many and waits until all of them wait in the ring.
 void make_wait(cpg_handle_t h, int count, const std::string& prefix) {
   for (int i = 0; i < count; ++i) {
     send(h, prefix + std::to_string(i));
@@ -182,7 +200,7 @@ void make_wait(cpg_handle_t h, int count, const std::string& prefix) {
   settle(h);
 }
 
-// --- another process in the group ----------------------------------------------------------------------------------------------
+// --- another process in the group
 
 bool until_state(const std::string& task, char wanted) {
   for (int i = 0; i < 10000; ++i) {
@@ -246,10 +264,10 @@ void other_member::serve() {
     int code = 0;
     if (text == "join") {
       h = open_handle();
-      code = cpg_join(h, &group);
+      code = join(h, &group);
       until(h, [] { return the.changes != 0; });
     } else if (text == "leave") {
-      code = cpg_leave(h, &group);
+      code = leave(h, &group);
     } else if (text == "finalize") {
       code = cpg_finalize(h);
     } else {

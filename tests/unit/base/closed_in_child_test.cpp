@@ -1,4 +1,4 @@
-// Which descriptors a child of fork() has.
+// Descriptors guarded by closed_in_child are closed in a child of fork().
 #include "base/closed_in_child.hpp"
 
 #include <fcntl.h>
@@ -15,7 +15,7 @@ using namespace cpgring;
 
 base::unique_fd some_file() { return base::unique_fd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
 
-/// In a child of its own.
+/// True if a forked child has this descriptor open.
 bool child_has(int fd) {
   const pid_t child = ::fork();
   if (child == 0) {
@@ -44,7 +44,7 @@ TEST(closed_in_child, ends_with_its_last_owner) {
   EXPECT_TRUE(child_has(file.get()));
 }
 
-TEST(closed_in_child, a_child_of_the_child_may_use_the_number_again) {
+TEST(closed_in_child, a_number_reused_in_the_child_stays_open_in_the_grandchild) {
   const auto file = some_file();
   const base::closed_in_child guard(file.get());
   const pid_t child = ::fork();
@@ -57,7 +57,7 @@ TEST(closed_in_child, a_child_of_the_child_may_use_the_number_again) {
   EXPECT_EQ(status, 0);
 }
 
-TEST(closed_in_child, nothing_is_watched_for_no_descriptor) {
+TEST(closed_in_child, minus_one_guards_nothing) {
   base::closed_in_child none(-1);
   none.reset();
 }

@@ -1,4 +1,4 @@
-// The histogram against exact percentiles of what was recorded.
+// Compares the histogram with exact percentiles of the recorded values.
 #include <algorithm>
 #include <cmath>
 #include <sstream>
@@ -15,7 +15,8 @@ using cpgring::histogram;
 
 std::uint64_t exact(std::vector<std::uint64_t> values, double percent) {
   std::sort(values.begin(), values.end());
-  const auto rank = static_cast<std::size_t>(std::ceil(percent / 100.0 * static_cast<double>(values.size()) - 1e-9));
+  const auto rank =
+      static_cast<std::size_t>(std::ceil(percent / 100.0 * static_cast<double>(values.size()) - 1e-9));
   return values[std::max<std::size_t>(rank, 1) - 1];
 }
 
@@ -23,8 +24,8 @@ const double percents[] = {0, 1, 50, 90, 99, 99.9, 99.99, 100};
 
 RC_GTEST_PROP(histogram, percentiles_are_exact_to_a_thousandth, ()) {
   const auto bits = *rc::gen::inRange(1, 61);
-  const auto values =
-      *rc::gen::nonEmpty(rc::gen::container<std::vector<std::uint64_t>>(rc::gen::inRange<std::uint64_t>(0, std::uint64_t{1} << bits)));
+  const auto values = *rc::gen::nonEmpty(rc::gen::container<std::vector<std::uint64_t>>(
+      rc::gen::inRange<std::uint64_t>(0, std::uint64_t{1} << bits)));
   histogram h;
   for (const auto v : values)
     h.record(v);
@@ -38,7 +39,8 @@ RC_GTEST_PROP(histogram, percentiles_are_exact_to_a_thousandth, ()) {
   }
 }
 
-RC_GTEST_PROP(histogram, merging_is_recording_together, (std::vector<std::uint32_t> a, std::vector<std::uint32_t> b)) {
+RC_GTEST_PROP(histogram, merging_equals_recording_into_one,
+              (std::vector<std::uint32_t> a, std::vector<std::uint32_t> b)) {
   histogram one, two, both;
   for (const auto v : a) {
     one.record(v);
@@ -71,14 +73,14 @@ TEST(histogram, is_empty_at_first_and_after_reset) {
   EXPECT_EQ(h.percentile(99), 0U);
 }
 
-TEST(histogram, keeps_the_largest_values) {
+TEST(histogram, clamps_values_above_its_range) {
   histogram h;
   h.record(UINT64_MAX);
   EXPECT_EQ(h.max(), (std::uint64_t{1} << 62) - 1);
   EXPECT_EQ(h.percentile(50), h.max());
 }
 
-TEST(histogram, has_mean_and_deviation) {
+TEST(histogram, computes_mean_and_standard_deviation) {
   histogram h;
   for (const std::uint64_t v : {2U, 4U, 4U, 4U, 5U, 5U, 7U, 9U})
     h.record(v);
@@ -86,7 +88,7 @@ TEST(histogram, has_mean_and_deviation) {
   EXPECT_DOUBLE_EQ(h.standard_deviation(), 2.0);
 }
 
-TEST(histogram, writes_percentiles_upwards_to_the_last_value) {
+TEST(histogram, hgrm_lines_ascend_and_end_at_the_maximum) {
   histogram h;
   for (std::uint64_t v = 1; v <= 10000; ++v)
     h.record(v * 1000);

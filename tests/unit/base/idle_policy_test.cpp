@@ -1,4 +1,4 @@
-// The window of adaptive: it opens where looking would have met what came, and closes where it would not.
+// The spin window of idle::adaptive: it grows while events arrive within it, and shrinks otherwise.
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -8,24 +8,24 @@
 namespace cpgring::base {
 namespace {
 
-struct idle_window : testing::Test {
+struct idle_window : ::testing::Test {
   void SetUp() override {
     if (std::thread::hardware_concurrency() < 2) {
-      GTEST_SKIP() << "with one CPU nobody looks: whoever is waited for needs it";
+      GTEST_SKIP() << "with one CPU the policy never spins: the awaited thread needs the CPU";
     }
   }
   idle_policy policy{idle::adaptive, nanoseconds(100000)};
 };
 
-TEST_F(idle_window, opens_to_the_longest_where_all_comes_soon) {
-  EXPECT_EQ(policy.window().count(), 0) << "nothing is known yet";
+TEST_F(idle_window, grows_to_its_maximum_when_all_waits_are_short) {
+  EXPECT_EQ(policy.window().count(), 0) << "no wait was recorded yet";
   for (int i = 0; i < 20; ++i) {
     policy.slept(nanoseconds(60000));
   }
   EXPECT_EQ(policy.window().count(), 100000);
 }
 
-TEST_F(idle_window, closes_where_all_comes_late) {
+TEST_F(idle_window, shrinks_to_zero_when_all_waits_are_long) {
   for (int i = 0; i < 20; ++i) {
     policy.slept(nanoseconds(60000));
   }
@@ -35,16 +35,17 @@ TEST_F(idle_window, closes_where_all_comes_late) {
   EXPECT_EQ(policy.window().count(), 0);
 }
 
-// With the looking judged apart from the sleep behind it, half a window in vain took back what the sleep then gave, and it never opened.
-TEST_F(idle_window, a_wait_that_began_with_looking_is_one_wait) {
+// If the spinning is judged apart from the following sleep, half a window spun in vain takes back what the
+// sleep adds, and the window never opens.
+TEST_F(idle_window, spinning_and_the_following_sleep_count_as_one_wait) {
   for (int i = 0; i < 20; ++i) {
-    const auto looked = policy.window() / 2;
-    policy.slept(looked + nanoseconds(40000));
+    const auto spun = policy.window() / 2;
+    policy.slept(spun + nanoseconds(40000));
   }
   EXPECT_EQ(policy.window().count(), 100000);
 }
 
-TEST_F(idle_window, of_the_other_strategies_is_none) {
+TEST_F(idle_window, is_zero_for_all_other_strategies) {
   for (const idle strategy : {idle::block, idle::spin, idle::yield}) {
     idle_policy other(strategy);
     other.slept(nanoseconds(10));

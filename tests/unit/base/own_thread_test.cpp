@@ -1,4 +1,4 @@
-// Threads of the library take none of the process's signals.
+// Threads of the library handle none of the process's signals.
 #include "base/own_thread.hpp"
 
 #include <signal.h>
@@ -7,7 +7,7 @@
 
 namespace {
 
-TEST(own_thread, blocks_all_signals_but_those_of_its_own_faults) {
+TEST(own_thread, blocks_all_signals_except_synchronous_faults) {
   sigset_t inside;
   cpgring::base::start_own_thread([&] { ::pthread_sigmask(SIG_SETMASK, nullptr, &inside); }).join();
   for (const int other : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM, SIGCHLD, SIGPIPE, SIGRTMIN}) {
@@ -18,7 +18,7 @@ TEST(own_thread, blocks_all_signals_but_those_of_its_own_faults) {
   }
 }
 
-TEST(own_thread, leaves_the_mask_of_its_starter_as_it_was) {
+TEST(own_thread, keeps_the_signal_mask_of_the_starting_thread) {
   sigset_t set, before, after;
   ::sigemptyset(&set);
   ::sigaddset(&set, SIGUSR1);

@@ -1,4 +1,4 @@
-// A program that is started without standard streams. Each case runs in a child, whose exit code says what it found.
+// A program that is started without standard streams. Each case runs in a child; its exit code is the result.
 #include "cli/descriptors.hpp"
 
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 namespace cpgring::cli {
 namespace {
 
-/// What `look` says in a process that has lost these descriptors before it called open_missing_descriptors().
+/// The result of `look` in a child that closed these descriptors and called open_missing_descriptors().
 int in_a_child_without(const std::vector<int>& closed, const std::function<int()>& look) {
   const pid_t child = ::fork();
   if (child == 0) {
@@ -32,10 +32,11 @@ int in_a_child_without(const std::vector<int>& closed, const std::function<int()
 bool is_dev_null(int fd) {
   struct stat it {
   }, null{};
-  return ::fstat(fd, &it) == 0 && ::stat("/dev/null", &null) == 0 && it.st_rdev == null.st_rdev && S_ISCHR(it.st_mode);
+  return ::fstat(fd, &it) == 0 && ::stat("/dev/null", &null) == 0 && it.st_rdev == null.st_rdev &&
+         S_ISCHR(it.st_mode);
 }
 
-TEST(missing_descriptors, become_dev_null_and_the_next_one_is_above_them) {
+TEST(missing_descriptors, become_dev_null_and_the_next_open_returns_more_than_2) {
   for (const auto& closed : std::vector<std::vector<int>>{{0}, {1}, {2}, {0, 1}, {1, 2}, {0, 2}, {0, 1, 2}}) {
     EXPECT_EQ(in_a_child_without(closed,
                                  [&] {
@@ -50,7 +51,7 @@ TEST(missing_descriptors, become_dev_null_and_the_next_one_is_above_them) {
   }
 }
 
-TEST(missing_descriptors, still_fail_when_they_are_used_but_for_standard_error) {
+TEST(missing_descriptors, reads_and_writes_fail_except_on_standard_error) {
   EXPECT_EQ(in_a_child_without({0, 1, 2},
                                [] {
                                  char byte = 0;
@@ -61,7 +62,7 @@ TEST(missing_descriptors, still_fail_when_they_are_used_but_for_standard_error) 
             0);
 }
 
-TEST(missing_descriptors, others_are_left_alone) {
+TEST(missing_descriptors, open_descriptors_are_unchanged) {
   EXPECT_EQ(in_a_child_without({}, [] { return ::fcntl(0, F_GETFD) >= 0 ? 0 : 1; }), 0);
 }
 

@@ -5,9 +5,10 @@
 namespace cpgring::cli {
 namespace {
 
-using testing::HasSubstr;
+using cpgring::testing::service_faults;
+using ::testing::HasSubstr;
 
-TEST(inject_option, sets_one_kind_and_leaves_the_others) {
+TEST(inject_option, sets_one_kind_and_keeps_the_others) {
   service_faults f;
   ASSERT_TRUE(parse_fault("torn-frame=0.25", f));
   ASSERT_TRUE(parse_fault("late-doorbell=1:50", f));
@@ -28,29 +29,32 @@ TEST(inject_option, sets_one_kind_and_leaves_the_others) {
 
 struct nonsense {
   const char* text;
-  const char* told;
+  const char* reason;
 };
 void PrintTo(const nonsense& n, std::ostream* os) { *os << n.text; }
 
-class inject_option_refuses : public testing::TestWithParam<nonsense> {};
+class inject_option_refuses : public ::testing::TestWithParam<nonsense> {};
 
-TEST_P(inject_option_refuses, and_says_what_is_wrong) {
+TEST_P(inject_option_refuses, nonsense_and_names_the_mistake) {
   service_faults f;
   const auto refused = parse_fault(GetParam().text, f);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error(), errc::invalid_param);
-  EXPECT_THAT(refused.error().message(), HasSubstr(GetParam().told));
-  EXPECT_TRUE(f.none()) << "as it was";
+  EXPECT_THAT(refused.error().message(), HasSubstr(GetParam().reason));
+  EXPECT_TRUE(f.none()) << "unchanged";
 }
 
-INSTANTIATE_TEST_SUITE_P(texts, inject_option_refuses,
-                         testing::Values(nonsense{"torn=0.1", "no fault 'torn'; there are torn-frame, lying-frame"},
-                                         nonsense{"", "no fault ''"}, nonsense{"stall", "lacks its rate"},
-                                         nonsense{"stall=", "the rate of stall is ''"}, nonsense{"stall=x", "the rate of stall is 'x'"},
-                                         nonsense{"stall=1.5", "it must be 0 to 1"}, nonsense{"stall=nan", "it must be 0 to 1"},
-                                         nonsense{"hang-up=0.1:5", "takes nothing behind its rate"},
-                                         nonsense{"stall=0.1:", "a whole number (ms)"}, nonsense{"stall=0.1:-4", "a whole number"},
-                                         nonsense{"crowd=0.1:5000", "crowd_members is 5000"}));
+INSTANTIATE_TEST_SUITE_P(
+    texts, inject_option_refuses,
+    ::testing::Values(nonsense{"torn=0.1", "no fault 'torn'; there are torn-frame, lying-frame"},
+                      nonsense{"", "no fault ''"}, nonsense{"stall", "lacks its rate"},
+                      nonsense{"stall=", "the rate of stall is ''"},
+                      nonsense{"stall=x", "the rate of stall is 'x'"},
+                      nonsense{"stall=1.5", "it must be 0 to 1"}, nonsense{"stall=nan", "it must be 0 to 1"},
+                      nonsense{"hang-up=0.1:5", "takes nothing after its rate"},
+                      nonsense{"stall=0.1:", "a whole number (ms)"},
+                      nonsense{"stall=0.1:-4", "a whole number"},
+                      nonsense{"crowd=0.1:5000", "crowd_members is 5000"}));
 
 }  // namespace
 }  // namespace cpgring::cli

@@ -1,4 +1,4 @@
-// Standard input: lines, and why there are no more of them.
+// Standard input: splitting into lines, end of file, and read errors.
 #include "cli/input.hpp"
 
 #include <fcntl.h>
@@ -40,11 +40,11 @@ TEST(input, is_split_into_lines_and_the_last_may_lack_its_newline) {
   EXPECT_TRUE(lines_of(in).empty());
 }
 
-TEST(input, that_is_non_blocking_and_empty_for_a_moment_is_not_at_its_end) {
+TEST(input, an_empty_non_blocking_descriptor_is_not_at_its_end) {
   test_pipe pipe;
   pipe.make_non_blocking(pipe.reader());
   input in(pipe.reader());
-  std::thread writer([&] {  // before, between or behind the reads: all come out the same
+  std::thread writer([&] {  // may run before, between or after the reads: the result is the same
     pipe.put("one\ntw");
     pipe.put("o\nthree\n");
     pipe.close_writer();
@@ -54,10 +54,10 @@ TEST(input, that_is_non_blocking_and_empty_for_a_moment_is_not_at_its_end) {
   EXPECT_EQ(in.failure(), 0);
 }
 
-TEST(input, that_fails_hands_out_the_lines_before_and_no_part_of_one) {
+TEST(input, a_read_error_yields_the_lines_before_it_and_no_partial_line) {
   std::array<int, 2> ends{};
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
-  ASSERT_EQ(::write(ends[0], "unread", 6), 6);  // the other side goes without having read this: connection reset
+  ASSERT_EQ(::write(ends[0], "unread", 6), 6);  // the peer closes without reading this: connection reset
   ASSERT_EQ(::write(ends[1], "whole\npart", 10), 10);
   ::close(ends[1]);
   input in(ends[0]);
@@ -68,7 +68,7 @@ TEST(input, that_fails_hands_out_the_lines_before_and_no_part_of_one) {
   ::close(ends[0]);
 }
 
-TEST(input, of_a_directory_fails) {
+TEST(input, from_a_directory_fails) {
   const int directory = ::open("/", O_RDONLY | O_CLOEXEC);
   input in(directory);
   EXPECT_EQ(in.failure(), 0);
@@ -77,14 +77,14 @@ TEST(input, of_a_directory_fails) {
   ::close(directory);
 }
 
-TEST(input, that_is_not_open_for_reading_is_known_before_it_is_read) {
+TEST(input, a_descriptor_not_open_for_reading_is_reported_before_the_first_read) {
   const test_pipe pipe;
   input in(pipe.writer());
   EXPECT_EQ(in.failure(), EBADF);
   EXPECT_TRUE(lines_of(in).empty());
 }
 
-TEST(input, a_long_line_comes_in_pieces) {
+TEST(input, a_long_line_is_split_at_the_limit) {
   test_pipe pipe;
   pipe.put("123456789\n12\n12345");
   pipe.close_writer();
@@ -92,7 +92,7 @@ TEST(input, a_long_line_comes_in_pieces) {
   EXPECT_EQ(lines_of(in, 5), (std::vector<std::string>{"12345", "6789", "12", "12345"}));
 }
 
-TEST(input, is_read_whole_up_to_a_limit) {
+TEST(input, all_returns_at_most_the_limit) {
   test_pipe pipe;
   pipe.put("one\ntwo\nthree");
   pipe.close_writer();
@@ -107,7 +107,7 @@ TEST(input, is_read_whole_up_to_a_limit) {
   EXPECT_EQ(text, "");
 }
 
-TEST(input, that_nobody_writes_is_given_up_when_told_to) {
+TEST(input, stop_ends_a_wait_for_input) {
   const test_pipe pipe;
   input in(pipe.reader());
   std::thread other([&] { in.stop(); });
@@ -118,7 +118,7 @@ TEST(input, that_nobody_writes_is_given_up_when_told_to) {
   other.join();
 }
 
-TEST(input, many_lines_are_kept_in_order_over_the_ends_of_reads) {
+TEST(input, lines_that_span_reads_stay_whole_and_in_order) {
   test_pipe pipe;
   std::thread writer([&] {
     std::string all;

@@ -1,4 +1,4 @@
-// Which signals end a subcommand in order.
+// The signals that end a subcommand in an orderly way.
 #include "cli/interrupts.hpp"
 
 #include <signal.h>
@@ -11,7 +11,7 @@
 namespace cpgring::cli {
 namespace {
 
-TEST(interrupts, come_from_each_of_the_three_signals) {
+TEST(interrupts, are_counted_for_sigint_sigterm_and_sighup) {
   std::counting_semaphore<8> came(0);
   int last = 0;
   const interrupts watching([&](int count) {
@@ -25,7 +25,7 @@ TEST(interrupts, come_from_each_of_the_three_signals) {
   EXPECT_EQ(last, 3);
 }
 
-TEST(interrupts, leave_a_hang_up_ignored_that_was) {
+TEST(interrupts, an_ignored_sighup_stays_ignored) {
   const auto before = ::signal(SIGHUP, SIG_IGN);
   {
     std::counting_semaphore<8> came(0);

@@ -13,13 +13,14 @@ namespace {
 
 constexpr std::size_t size = 75;  // the pattern ends inside a word
 
-std::vector<std::byte> message(const ledger& l, std::uint64_t k, std::int64_t intended = 1000, std::size_t bytes = size) {
+std::vector<std::byte> message(const ledger& l, std::uint64_t k, std::int64_t intended = 1000,
+                               std::size_t bytes = size) {
   std::vector<std::byte> payload(bytes);
   l.write(payload, k, intended);
   return payload;
 }
 
-TEST(ledger, finds_nothing_wrong_with_what_arrives_as_it_was_sent) {
+TEST(ledger, reports_no_fault_for_an_undisturbed_stream) {
   ledger l(3, 10, size);
   for (std::uint64_t k = 0; k < 10; ++k) {
     l.arrived(l.handle_of(k), message(l, k), 3000);
@@ -31,9 +32,10 @@ TEST(ledger, finds_nothing_wrong_with_what_arrives_as_it_was_sent) {
   EXPECT_EQ(l.latency().max(), 2000U);
 }
 
-TEST(ledger, counts_what_never_came) {
+TEST(ledger, counts_lost_messages) {
   ledger l(3, 12, size);
-  for (std::uint64_t k : {0U, 1U, 2U, 4U, 5U, 6U}) {  // 3 is passed over, 7 to 9 were sent but did not come, 10 and 11 were not sent
+  // 3 is skipped, 7 to 9 were sent but did not arrive, 10 and 11 were not sent.
+  for (std::uint64_t k : {0U, 1U, 2U, 4U, 5U, 6U}) {
     l.arrived(l.handle_of(k), message(l, k), 3000);
   }
   EXPECT_EQ(l.lost(10), 4U);
@@ -41,7 +43,7 @@ TEST(ledger, counts_what_never_came) {
   EXPECT_EQ(l.so_far().out_of_order, 0U);
 }
 
-TEST(ledger, counts_a_second_arrival) {
+TEST(ledger, counts_duplicates) {
   ledger l(2, 10, size);
   l.arrived(0, message(l, 0), 3000);
   l.arrived(0, message(l, 0), 3000);
@@ -49,7 +51,7 @@ TEST(ledger, counts_a_second_arrival) {
   EXPECT_EQ(l.so_far().delivered, 1U);
 }
 
-TEST(ledger, counts_an_arrival_behind_a_later_one_and_does_not_call_it_lost) {
+TEST(ledger, counts_a_late_arrival_as_out_of_order_and_not_as_lost) {
   ledger l(1, 10, size);
   for (std::uint64_t k : {0U, 2U, 1U, 3U}) {
     l.arrived(0, message(l, k), 3000);
@@ -59,7 +61,7 @@ TEST(ledger, counts_an_arrival_behind_a_later_one_and_does_not_call_it_lost) {
   EXPECT_EQ(l.lost(4), 0U);
 }
 
-TEST(ledger, finds_any_bit_that_changed) {
+TEST(ledger, detects_any_flipped_bit) {
   ledger l(2, 10, size);
   auto payload = message(l, 0);
   for (std::size_t bit = 0; bit < size * 8; ++bit) {
@@ -72,7 +74,7 @@ TEST(ledger, finds_any_bit_that_changed) {
   EXPECT_EQ(l.lost(1), 1U);
 }
 
-TEST(ledger, takes_no_other_size_no_other_handle_and_no_number_that_is_not_sent) {
+TEST(ledger, counts_a_wrong_size_handle_or_number_as_corrupted) {
   ledger l(2, 10, size);
   l.arrived(1, message(l, 0), 3000);
   const auto whole = message(l, 0);
@@ -84,10 +86,11 @@ TEST(ledger, takes_no_other_size_no_other_handle_and_no_number_that_is_not_sent)
   EXPECT_EQ(l.so_far().delivered, 0U);
 }
 
-RC_GTEST_PROP(ledger, agrees_with_a_plain_count_over_any_stream, ()) {
+RC_GTEST_PROP(ledger, agrees_with_a_simple_count_over_random_streams, ()) {
   const auto handles = *rc::gen::inRange<std::uint32_t>(1, 5);
   const auto planned = *rc::gen::inRange<std::uint64_t>(1, 60);
-  const auto arrivals = *rc::gen::container<std::vector<std::uint64_t>>(rc::gen::inRange<std::uint64_t>(0, planned));
+  const auto arrivals =
+      *rc::gen::container<std::vector<std::uint64_t>>(rc::gen::inRange<std::uint64_t>(0, planned));
   ledger l(handles, planned, size);
   std::map<std::uint64_t, int> seen;
   std::map<std::uint32_t, std::uint64_t> latest;

@@ -1,4 +1,4 @@
-// Lines of the library on standard error: they never make anybody wait.
+// The library's log lines on standard error: writing one never blocks the caller.
 #include "cli/log_writer.hpp"
 
 #include <fcntl.h>
@@ -43,7 +43,8 @@ struct pipe_ends {
 };
 
 bool eventually(const log_writer& writer, std::uint64_t dropped) {
-  for (const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60); std::chrono::steady_clock::now() < end;) {
+  for (const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+       std::chrono::steady_clock::now() < end;) {
     if (writer.dropped() >= dropped) {
       return true;
     }
@@ -63,24 +64,25 @@ TEST(log_writer, writes_lines_in_order) {
   EXPECT_EQ(pipe.read_until("end\n"), "one\ntwo\nend\n");
 }
 
-TEST(log_writer, drops_and_reports_lines_that_a_slow_reader_leaves_no_room_for) {
+TEST(log_writer, drops_and_reports_lines_when_the_reader_is_slow) {
   pipe_ends pipe;
   log_writer writer(pipe.ends[1]);
   const std::string line = std::string(1023, 'x') + "\n";
   for (std::size_t i = 0; i < 2 * log_writer::room / line.size(); ++i) {
-    writer.write(line);  // nobody reads, and each call returns all the same
+    writer.write(line);  // each call returns although nobody reads
   }
   EXPECT_GT(writer.dropped(), 0U);
-  EXPECT_NE(pipe.read_until("log lines were not written\n").find("log lines were not written\n"), std::string::npos);
-  pipe.close_reader();  // lets the writer get to its end
+  EXPECT_NE(pipe.read_until("log lines were not written\n").find("log lines were not written\n"),
+            std::string::npos);
+  pipe.close_reader();  // lets the writer's destructor finish
 }
 
-TEST(log_writer, survives_a_reader_that_has_gone) {
+TEST(log_writer, survives_a_closed_reader) {
   pipe_ends pipe;
   pipe.close_reader();
   log_writer writer(pipe.ends[1]);
   writer.write("to nobody\n");
-  EXPECT_TRUE(eventually(writer, 1));  // and no SIGPIPE has ended this process
+  EXPECT_TRUE(eventually(writer, 1));  // and SIGPIPE did not end this process
 }
 
 TEST(log_writer, survives_a_full_disk) {
@@ -95,7 +97,7 @@ TEST(log_writer, survives_a_full_disk) {
   ::close(full);
 }
 
-TEST(log_writer, waits_for_room_in_a_pipe_that_somebody_made_non_blocking) {
+TEST(log_writer, waits_for_room_in_a_non_blocking_pipe) {
   pipe_ends pipe;
   ASSERT_EQ(::fcntl(pipe.ends[1], F_SETFL, O_NONBLOCK), 0);
   log_writer writer(pipe.ends[1]);

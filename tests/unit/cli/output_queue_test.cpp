@@ -1,4 +1,4 @@
-// Standard output behind a thread: bounded, in order, and seen to fail.
+// Standard output written by a thread: the queue is bounded, keeps the order and reports failures.
 #include "cli/output_queue.hpp"
 
 #include <fcntl.h>
@@ -21,7 +21,7 @@ using test::test_pipe;
 constexpr std::chrono::milliseconds none{0};
 constexpr std::size_t plenty = std::size_t{1} << 30;
 
-/// Fills the pipe and the queue until that refuses; returns what both took.
+/// Adds messages until the queue refuses one; returns the accepted bytes, in the pipe or still queued.
 std::string fill_up(output_queue& queue, std::size_t size) {
   std::string all;
   for (int i = 0;; ++i) {
@@ -35,7 +35,7 @@ std::string fill_up(output_queue& queue, std::size_t size) {
   }
 }
 
-TEST(output_queue, writes_messages_in_order_those_for_standard_error_included) {
+TEST(output_queue, writes_output_and_error_messages_in_one_order) {
   const test_pipe both;
   output_queue queue(both.writer(), ::dup(both.writer()), plenty);
   ASSERT_TRUE(queue.add("one\n"));
@@ -46,7 +46,7 @@ TEST(output_queue, writes_messages_in_order_those_for_standard_error_included) {
   EXPECT_EQ(both.take(18), "one\n-- a view\ntwo\n");
 }
 
-TEST(output_queue, refuses_what_exceeds_its_limit_and_loses_nothing_of_what_it_took) {
+TEST(output_queue, refuses_beyond_its_limit_and_writes_all_it_accepted) {
   const test_pipe pipe;
   constexpr std::size_t limit = 100000;
   output_queue queue(pipe.writer(), -1, limit);
@@ -58,15 +58,15 @@ TEST(output_queue, refuses_what_exceeds_its_limit_and_loses_nothing_of_what_it_t
   EXPECT_TRUE(queue.finish({}));
 }
 
-TEST(output_queue, that_is_given_up_has_written_whole_messages) {
-  static test_pipe pipe;  // the thread that was given up still has it
+TEST(output_queue, writes_whole_messages_even_when_abandoned) {
+  static test_pipe pipe;  // the abandoned thread still uses the pipe
   std::string taken;
   {
     output_queue queue(pipe.writer(), -1, 300000);
     taken = fill_up(queue, 100);
-    ASSERT_EQ(pipe.take(200), taken.substr(0, 200)) << "so it is being written";
+    ASSERT_EQ(pipe.take(200), taken.substr(0, 200)) << "writing has begun";
   }
-  // What has been written is in the pipe, or still being written until that is empty: whole messages, as far as they are there.
+  // The abandoned thread may still be writing until the pipe is empty: only whole messages arrive.
   pipe.make_non_blocking(pipe.reader());
   const auto got = pipe.take_all();
   EXPECT_EQ(got.size() % 100, 0U);
@@ -85,20 +85,20 @@ TEST(output_queue, takes_one_message_of_any_size_when_it_is_empty) {
   EXPECT_EQ(pipe.take(1), "z");
 }
 
-TEST(output_queue, tells_at_once_that_the_reader_has_gone) {
+TEST(output_queue, reports_a_closed_reader_at_once) {
   test_pipe pipe;
   output_queue queue(pipe.writer(), -1, plenty);
-  std::binary_semaphore told(0);
-  const std::stop_callback when_broken(queue.broken(), [&told] { told.release(); });
+  std::binary_semaphore broken(0);
+  const std::stop_callback when_broken(queue.broken(), [&broken] { broken.release(); });
   pipe.close_reader();
   ASSERT_TRUE(queue.add("to nobody"));
-  told.acquire();
+  broken.acquire();
   EXPECT_EQ(queue.failure(), EPIPE);
   EXPECT_FALSE(queue.add("more"));
   EXPECT_FALSE(queue.finish({}));
 }
 
-TEST(output_queue, writes_on_when_the_owner_has_closed_the_descriptor) {
+TEST(output_queue, keeps_writing_after_its_owner_closes_the_descriptor) {
   test_pipe pipe;
   output_queue queue(pipe.writer(), -1, plenty);
   pipe.close_writer();
@@ -107,7 +107,7 @@ TEST(output_queue, writes_on_when_the_owner_has_closed_the_descriptor) {
   EXPECT_TRUE(queue.finish({}));
 }
 
-TEST(output_queue, goes_on_when_standard_error_fails) {
+TEST(output_queue, keeps_writing_output_after_standard_error_fails) {
   const test_pipe pipe;
   const int full = ::open("/dev/full", O_WRONLY | O_CLOEXEC);
   output_queue queue(pipe.writer(), full, plenty);

@@ -1,4 +1,4 @@
-// Standard output: written whole, and its first failure is kept.
+// Standard output: writes are complete, and the first failure is kept.
 #include "cli/output.hpp"
 
 #include <fcntl.h>
@@ -17,7 +17,7 @@ namespace {
 
 using test::test_pipe;
 
-TEST(output, is_written_whole_where_somebody_made_the_descriptor_non_blocking) {
+TEST(output, is_written_completely_to_a_non_blocking_descriptor) {
   test_pipe pipe;
   pipe.make_non_blocking(pipe.writer());
   const std::string much(300000, 'x');  // more than a pipe holds
@@ -31,15 +31,15 @@ TEST(output, is_written_whole_where_somebody_made_the_descriptor_non_blocking) {
   EXPECT_EQ(out.failure(), 0);
 }
 
-TEST(output, keeps_its_first_failure_and_writes_nothing_behind_it) {
+TEST(output, keeps_its_first_failure_and_writes_nothing_after_it) {
   const int full = ::open("/dev/full", O_WRONLY | O_CLOEXEC);
   ASSERT_GE(full, 0);
   output out(full);
   EXPECT_FALSE(out.write("lost"));
   EXPECT_EQ(out.failure(), ENOSPC);
   test_pipe pipe;
-  ASSERT_EQ(::dup2(pipe.writer(), full), full);  // room again
-  EXPECT_FALSE(out.write("behind a gap"));
+  ASSERT_EQ(::dup2(pipe.writer(), full), full);  // has room again
+  EXPECT_FALSE(out.write("after a gap"));
   out.fail(EIO);
   EXPECT_EQ(out.failure(), ENOSPC);
   ::close(full);
@@ -47,7 +47,7 @@ TEST(output, keeps_its_first_failure_and_writes_nothing_behind_it) {
   EXPECT_EQ(pipe.take_all(), "");
 }
 
-TEST(output, without_a_reader_fails) {
+TEST(output, fails_without_a_reader) {
   test_pipe pipe;
   pipe.close_reader();
   output out(pipe.writer());
@@ -55,7 +55,7 @@ TEST(output, without_a_reader_fails) {
   EXPECT_EQ(out.failure(), EPIPE);
 }
 
-TEST(output, that_is_not_open_for_writing_is_closed_to_its_user) {
+TEST(output, a_descriptor_not_open_for_writing_is_reported_as_closed) {
   const int readable = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   output out(readable);
   EXPECT_FALSE(out.open_for_writing());
@@ -67,7 +67,7 @@ TEST(output, that_is_not_open_for_writing_is_closed_to_its_user) {
   EXPECT_TRUE(output(pipe.writer()).open_for_writing());
 }
 
-TEST(output, sees_a_failure_of_close) {
+TEST(output, reports_a_failure_of_close) {
   output out(-1);
   out.close();
   EXPECT_EQ(out.failure(), EBADF);

@@ -1,4 +1,4 @@
-// A pipe of a test, and what stands in for a standard stream.
+// A pipe that stands in for a standard stream in tests.
 #pragma once
 
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 
 namespace cpgring::cli::test {
 
-/// Both ends of a pipe. While one lives, a write without a reader is an error and not the end of the test.
+/// Both ends of a pipe. Ignores SIGPIPE during its lifetime: a write without a reader fails with EPIPE.
 class test_pipe {
  public:
   test_pipe() : before_(::signal(SIGPIPE, SIG_IGN)) { EXPECT_EQ(::pipe2(ends_.data(), O_CLOEXEC), 0); }
@@ -31,9 +31,13 @@ class test_pipe {
   [[nodiscard]] int writer() const { return ends_[1]; }
   void close_reader() { close(ends_[0]); }
   void close_writer() { close(ends_[1]); }
-  void make_non_blocking(int end) const { EXPECT_EQ(::fcntl(end, F_SETFL, ::fcntl(end, F_GETFL) | O_NONBLOCK), 0); }
-  void put(std::string_view bytes) const { EXPECT_EQ(::write(writer(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size())); }
-  /// Waits for `size` bytes, or the end.
+  void make_non_blocking(int end) const {
+    EXPECT_EQ(::fcntl(end, F_SETFL, ::fcntl(end, F_GETFL) | O_NONBLOCK), 0);
+  }
+  void put(std::string_view bytes) const {
+    EXPECT_EQ(::write(writer(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+  }
+  /// Waits for `size` bytes or the end of the stream.
   [[nodiscard]] std::string take(std::size_t size) const {
     std::string all;
     std::array<char, 65536> some{};
@@ -46,7 +50,7 @@ class test_pipe {
     }
     return all;
   }
-  /// Everything up to the end, which comes when no writer is left.
+  /// Reads until all writers have closed.
   [[nodiscard]] std::string take_all() const { return take(std::string::npos); }
 
  private:

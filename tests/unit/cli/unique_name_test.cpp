@@ -1,4 +1,4 @@
-// Names that two nodes with the same pid do not share.
+// Names that differ between two nodes even for equal pids.
 #include "cli/unique_name.hpp"
 
 #include <unistd.h>
@@ -10,7 +10,7 @@
 namespace cpgring::cli {
 namespace {
 
-TEST(unique_name, is_another_one_each_time_whatever_the_pid) {
+TEST(unique_name, differs_at_each_call_in_one_process) {
   const auto start = "load-" + std::to_string(::getpid()) + "-";
   const auto one = unique_name("load"), other = unique_name("load");
   EXPECT_TRUE(one.starts_with(start)) << one;

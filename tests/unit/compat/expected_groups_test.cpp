@@ -1,4 +1,4 @@
-// Which groups' first change a handle of the drop-in believes.
+// The groups whose first membership change a handle of the drop-in accepts: those it asked to join.
 #include "compat/expected_groups.hpp"
 
 #include <cstring>
@@ -17,7 +17,7 @@ cpg_name named(const std::string& text) {
   return name;
 }
 
-TEST(expected_groups, are_those_that_were_asked_for_and_each_once) {
+TEST(expected_groups, each_requested_group_is_accepted_once) {
   expected_groups groups;
   EXPECT_FALSE(groups.take("a"));
   groups.add(named("a"));
@@ -26,17 +26,17 @@ TEST(expected_groups, are_those_that_were_asked_for_and_each_once) {
   EXPECT_FALSE(groups.take("a"));
 }
 
-TEST(expected_groups, come_in_the_order_in_which_they_were_asked_for) {
+TEST(expected_groups, a_group_drops_those_requested_before_it) {
   expected_groups groups;
   for (const char* name : {"a", "b", "c"}) {
     groups.add(named(name));
   }
   EXPECT_TRUE(groups.take("a"));
   EXPECT_TRUE(groups.take("c"));
-  EXPECT_FALSE(groups.take("b")) << "it was asked for before";
+  EXPECT_FALSE(groups.take("b")) << "b was requested before c";
 }
 
-TEST(expected_groups, are_fewer_by_one_that_was_refused) {
+TEST(expected_groups, drop_last_removes_a_refused_request) {
   expected_groups groups;
   groups.drop_last();
   groups.add(named("a"));
@@ -46,7 +46,7 @@ TEST(expected_groups, are_fewer_by_one_that_was_refused) {
   EXPECT_TRUE(groups.take("a"));
 }
 
-TEST(expected_groups, are_compared_byte_by_byte) {
+TEST(expected_groups, names_are_compared_bytewise) {
   expected_groups groups;
   groups.add(named(std::string("a\0b", 3)));
   EXPECT_FALSE(groups.take("a"));

@@ -24,7 +24,9 @@ fragment part(std::string& bytes, std::uint32_t pid, std::size_t total, fragment
           type};
 }
 
-std::string text(std::span<std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+std::string text(std::span<std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
 
 TEST(fragment_assembler, joins_first_middle_and_last) {
   fragment_assembler a(100, 200);
@@ -37,14 +39,14 @@ TEST(fragment_assembler, joins_first_middle_and_last) {
   EXPECT_EQ(a.bytes_held(), 0U);
 }
 
-TEST(fragment_assembler, ignores_the_rest_of_a_message_whose_start_it_missed) {
+TEST(fragment_assembler, ignores_fragments_without_their_first) {
   fragment_assembler a(100, 200);
   std::string piece = "xyz";
   EXPECT_TRUE(a.push(part(piece, 1, 6, fragment_type::middle)).given_up.empty());
   EXPECT_FALSE(a.push(part(piece, 1, 6, fragment_type::last)).message);
 }
 
-TEST(fragment_assembler, gives_up_the_old_one_when_the_sender_starts_again) {
+TEST(fragment_assembler, aborts_the_unfinished_message_when_its_sender_starts_another) {
   fragment_assembler a(100, 200);
   std::string piece = "xyz";
   a.push(part(piece, 1, 6, fragment_type::first));
@@ -57,7 +59,7 @@ TEST(fragment_assembler, gives_up_the_old_one_when_the_sender_starts_again) {
   EXPECT_EQ(text(*done.message), "xyzxyz");
 }
 
-TEST(fragment_assembler, gives_up_when_the_sender_leaves) {
+TEST(fragment_assembler, aborts_when_the_sender_leaves) {
   fragment_assembler a(100, 200);
   std::string piece = "xyz";
   a.push(part(piece, 9, 6, fragment_type::first));
@@ -68,7 +70,7 @@ TEST(fragment_assembler, gives_up_when_the_sender_leaves) {
   EXPECT_EQ(a.open(), 0U);
 }
 
-TEST(fragment_assembler, refuses_what_is_announced_above_the_limit_without_holding_a_byte) {
+TEST(fragment_assembler, refuses_an_announced_size_above_the_limit_without_allocating) {
   fragment_assembler a(10, 20);
   std::string piece = "xyz";
   auto out = a.push(part(piece, 1, 11, fragment_type::first));
@@ -91,7 +93,7 @@ TEST(fragment_assembler, refuses_more_bytes_than_announced_and_fewer) {
   EXPECT_EQ(fewer.given_up.at(0).cause, errc::malformed);
 }
 
-TEST(fragment_assembler, bounds_what_many_senders_leave_unfinished) {
+TEST(fragment_assembler, bounds_the_bytes_of_all_unfinished_messages) {
   fragment_assembler a(10, 20);
   std::string piece(8, 'x');
   std::size_t given_up = 0;
@@ -102,7 +104,7 @@ TEST(fragment_assembler, bounds_what_many_senders_leave_unfinished) {
   EXPECT_EQ(given_up, 98U);
 }
 
-TEST(fragment_assembler, holds_what_has_come_and_not_what_was_announced) {
+TEST(fragment_assembler, memory_grows_with_received_not_announced_bytes) {
   fragment_assembler a(std::size_t{1} << 30, std::size_t{1} << 31);
   std::string piece(1000, 'x');
   a.push(part(piece, 1, 1 << 30, fragment_type::first));
@@ -113,7 +115,7 @@ TEST(fragment_assembler, holds_what_has_come_and_not_what_was_announced) {
   }
 }
 
-TEST(fragment_assembler, never_holds_more_than_was_announced) {
+TEST(fragment_assembler, memory_never_exceeds_the_announced_size) {
   fragment_assembler a(100, 100);
   std::string piece(30, 'x');
   a.push(part(piece, 1, 100, fragment_type::first));
@@ -122,11 +124,11 @@ TEST(fragment_assembler, never_holds_more_than_was_announced) {
   EXPECT_LE(a.bytes_held(), 100U);
   std::string rest(10, 'y');
   auto done = a.push(part(rest, 1, 100, fragment_type::last));
-  ASSERT_TRUE(done.message) << "it would have to grow beyond the limit if it grew twofold";
+  ASSERT_TRUE(done.message) << "doubling the buffer would exceed the limit";
   EXPECT_EQ(done.message->size(), 100U);
 }
 
-TEST(fragment_assembler, keeps_the_first_of_too_many_senders_who_all_go_on) {
+TEST(fragment_assembler, keeps_the_first_open_max_of_too_many_active_senders) {
   constexpr std::uint32_t senders = fragment_assembler::open_max + 44;
   fragment_assembler a(100, 1 << 20);
   std::string piece = "x";
@@ -148,7 +150,7 @@ TEST(fragment_assembler, keeps_the_first_of_too_many_senders_who_all_go_on) {
   EXPECT_EQ(a.bytes_held(), 0U);
 }
 
-TEST(fragment_assembler, gives_up_what_stands_still_and_not_what_is_being_sent) {
+TEST(fragment_assembler, aborts_the_longest_stalled_message_and_no_active_one) {
   fragment_assembler a(100000, 1 << 20);
   std::string piece = "x";
   a.push(part(piece, 7, 100000, fragment_type::first));
@@ -156,27 +158,27 @@ TEST(fragment_assembler, gives_up_what_stands_still_and_not_what_is_being_sent) 
     EXPECT_TRUE(a.push(part(piece, pid, 100, fragment_type::first)).given_up.empty());
   }
   ASSERT_EQ(a.open(), fragment_assembler::open_max);
-  for (std::uint64_t i = 0; i < fragment_assembler::still_after; ++i) {
+  for (std::uint64_t i = 0; i < fragment_assembler::stalled_after; ++i) {
     EXPECT_TRUE(a.push(part(piece, 7, 100000, fragment_type::middle)).given_up.empty());
   }
   for (std::uint32_t pid = 5000; pid < 5000 + fragment_assembler::open_max - 1; ++pid) {
     const auto out = a.push(part(piece, pid, 100, fragment_type::first));
     ASSERT_EQ(out.given_up.size(), 1U);
-    EXPECT_EQ(out.given_up.at(0).pid, pid - 4000) << "the one that stands still longest";
+    EXPECT_EQ(out.given_up.at(0).pid, pid - 4000) << "the message stalled longest";
   }
   const auto none = a.push(part(piece, 9999, 100, fragment_type::first));
   ASSERT_EQ(none.given_up.size(), 1U);
-  EXPECT_EQ(none.given_up.at(0).pid, 9999U) << "nobody stands still";
+  EXPECT_EQ(none.given_up.at(0).pid, 9999U) << "no message is stalled";
 }
 
-TEST(fragment_assembler, makes_room_for_bytes_where_somebody_stands_still) {
+TEST(fragment_assembler, frees_the_bytes_of_a_stalled_message_for_another) {
   fragment_assembler a(1000, 1500);
   std::string large(900, 'x'), piece = "x";
   a.push(part(large, 1, 1000, fragment_type::first));
   const auto out = a.push(part(large, 2, 1000, fragment_type::first));
   ASSERT_EQ(out.given_up.size(), 1U);
-  EXPECT_EQ(out.given_up.at(0).pid, 2U) << "the one before it is being sent";
-  for (std::uint64_t i = 0; i < fragment_assembler::still_after; ++i) {
+  EXPECT_EQ(out.given_up.at(0).pid, 2U) << "the message before it is active";
+  for (std::uint64_t i = 0; i < fragment_assembler::stalled_after; ++i) {
     a.push(part(piece, 3, 1, fragment_type::last));
   }
   const auto then = a.push(part(large, 2, 1000, fragment_type::first));
@@ -185,7 +187,7 @@ TEST(fragment_assembler, makes_room_for_bytes_where_somebody_stands_still) {
   EXPECT_EQ(then.given_up.at(0).received, 900U);
 }
 
-RC_GTEST_PROP(fragment_assembler, interleaved_senders_get_their_own_bytes_back, ()) {
+RC_GTEST_PROP(fragment_assembler, interleaved_senders_yield_their_own_messages, ()) {
   const auto senders = *rc::gen::inRange<std::uint32_t>(1, 5);
   fragment_assembler a(1 << 20, 2 << 20);
   std::map<std::uint32_t, std::string> whole;
@@ -200,11 +202,13 @@ RC_GTEST_PROP(fragment_assembler, interleaved_senders_get_their_own_bytes_back, 
   for (std::uint32_t pid = 1; pid <= senders; ++pid) {
     turns.insert(turns.end(), 3, pid);
   }
-  const auto order = *rc::gen::container<std::vector<std::uint32_t>>(turns.size(), rc::gen::arbitrary<std::uint32_t>());
+  const auto order =
+      *rc::gen::container<std::vector<std::uint32_t>>(turns.size(), rc::gen::arbitrary<std::uint32_t>());
   std::vector<std::size_t> index(turns.size());
   for (std::size_t i = 0; i < index.size(); ++i)
     index[i] = i;
-  std::stable_sort(index.begin(), index.end(), [&](std::size_t x, std::size_t y) { return order[x] < order[y]; });
+  std::stable_sort(index.begin(), index.end(),
+                   [&](std::size_t x, std::size_t y) { return order[x] < order[y]; });
   std::map<std::uint32_t, std::size_t> next;
   std::size_t complete = 0;
   for (const std::size_t i : index) {

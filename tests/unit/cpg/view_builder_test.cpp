@@ -51,7 +51,7 @@ TEST(view_builder, numbers_views_from_one_and_sorts_members) {
   EXPECT_EQ(v.group, "g");
 }
 
-TEST(view_builder, keeps_an_incarnation_while_a_member_stays_and_renews_it_when_it_comes_back) {
+TEST(view_builder, renews_an_incarnation_only_when_the_member_rejoins) {
   view_builder b;
   const change one({{1, 10, 0}, {1, 11, 0}}, {}, {{1, 11, 1}});
   const auto stay = b.apply(one.decoded, "g").members[0].incarnation;
@@ -64,7 +64,8 @@ TEST(view_builder, keeps_an_incarnation_while_a_member_stays_and_renews_it_when_
   EXPECT_EQ(v.joined[0].incarnation, v.members[1].incarnation);
 }
 
-totem_configuration ring_of(std::vector<std::byte>& bytes, const std::vector<std::uint32_t>& nodes, std::uint64_t sequence) {
+totem_configuration ring_of(std::vector<std::byte>& bytes, const std::vector<std::uint32_t>& nodes,
+                            std::uint64_t sequence) {
   bytes.resize(nodes.size() * 4);
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     put(bytes.data() + i * 4, nodes[i]);
@@ -76,7 +77,7 @@ totem_configuration ring_of(std::vector<std::byte>& bytes, const std::vector<std
   return ring;
 }
 
-TEST(view_builder, shows_a_ring_change_with_the_members_unchanged) {
+TEST(view_builder, shows_a_ring_change_with_unchanged_members) {
   view_builder b;
   const change one({{1, 10, 0}}, {}, {{1, 10, 1}});
   b.apply(one.decoded, "g");
@@ -85,15 +86,17 @@ TEST(view_builder, shows_a_ring_change_with_the_members_unchanged) {
   EXPECT_EQ(v.cause, view_cause::ring);
   EXPECT_EQ(v.number, 2U);
   EXPECT_EQ(v.members.size(), 1U);
-  EXPECT_EQ(std::vector<std::uint32_t>(v.ring_nodes.begin(), v.ring_nodes.end()), (std::vector<std::uint32_t>{1, 3}));
+  EXPECT_EQ(std::vector<std::uint32_t>(v.ring_nodes.begin(), v.ring_nodes.end()),
+            (std::vector<std::uint32_t>{1, 3}));
   const change two({{1, 10, 0}, {1, 12, 0}}, {}, {{1, 12, 1}});
   const view& later = b.apply(two.decoded, "g");
   EXPECT_EQ(later.ring, (ring_id{1, 44}));
   EXPECT_EQ(later.cause, view_cause::membership);
-  EXPECT_EQ(std::vector<std::uint32_t>(later.ring_nodes.begin(), later.ring_nodes.end()), (std::vector<std::uint32_t>{1, 3}));
+  EXPECT_EQ(std::vector<std::uint32_t>(later.ring_nodes.begin(), later.ring_nodes.end()),
+            (std::vector<std::uint32_t>{1, 3}));
 }
 
-TEST(view_builder, names_the_nodes_in_the_first_view_when_the_ring_came_ahead_of_it) {
+TEST(view_builder, first_view_has_the_ring_nodes_if_the_ring_is_known) {
   view_builder b;
   std::vector<std::byte> nodes;
   b.note_ring(ring_of(nodes, {3, 1}, 44));
@@ -101,10 +104,11 @@ TEST(view_builder, names_the_nodes_in_the_first_view_when_the_ring_came_ahead_of
   const view& first = b.apply(own.decoded, "g");
   EXPECT_EQ(first.number, 1U);
   EXPECT_EQ(first.ring, (ring_id{3, 44}));
-  EXPECT_EQ(std::vector<std::uint32_t>(first.ring_nodes.begin(), first.ring_nodes.end()), (std::vector<std::uint32_t>{1, 3}));
+  EXPECT_EQ(std::vector<std::uint32_t>(first.ring_nodes.begin(), first.ring_nodes.end()),
+            (std::vector<std::uint32_t>{1, 3}));
 }
 
-TEST(view_builder, names_no_nodes_before_the_ring_is_known) {
+TEST(view_builder, has_no_ring_nodes_before_the_ring_is_known) {
   view_builder b;
   const change own({{1, 10, 0}}, {}, {{1, 10, 1}});
   EXPECT_TRUE(b.apply(own.decoded, "g").ring_nodes.empty());
@@ -119,7 +123,8 @@ TEST(view_builder, has_no_limit_of_128_members) {
   view_builder b;
   const view& v = b.apply(all.decoded, "g");
   EXPECT_EQ(v.members.size(), 1000U);
-  EXPECT_TRUE(std::is_sorted(v.members.begin(), v.members.end(), [](const member& x, const member& y) { return x.pid < y.pid; }));
+  EXPECT_TRUE(std::is_sorted(v.members.begin(), v.members.end(),
+                             [](const member& x, const member& y) { return x.pid < y.pid; }));
 }
 
 std::vector<bool> in_ring(std::span<const member> members) {
@@ -134,8 +139,9 @@ TEST(view_builder, flags_members_whose_node_is_not_in_the_ring) {
   view_builder b;
   std::vector<std::byte> bytes;
   const change all({{1, 10, 0}, {2, 20, 0}, {3, 30, 0}}, {}, {{1, 10, 1}});
-  EXPECT_EQ(in_ring(b.apply(all.decoded, "g").members), (std::vector{true, true, true})) << "no ring is known yet";
-  const view& ring = b.apply(ring_of(bytes, {3, 1}, 8), "g");  // not sorted, as merges come
+  EXPECT_EQ(in_ring(b.apply(all.decoded, "g").members), (std::vector{true, true, true}))
+      << "no ring is known yet";
+  const view& ring = b.apply(ring_of(bytes, {3, 1}, 8), "g");  // unsorted, as after a merge
   EXPECT_EQ(in_ring(ring.members), (std::vector{true, false, true}));
   const change gone({{1, 10, 0}, {3, 30, 0}}, {{2, 20, 3}}, {});
   const view& v = b.apply(gone.decoded, "g");
@@ -146,7 +152,7 @@ TEST(view_builder, flags_members_whose_node_is_not_in_the_ring) {
   EXPECT_EQ(b.current().ring, (ring_id{1, 12}));
 }
 
-TEST(view_builder, shows_what_the_service_said_even_if_it_names_one_twice) {
+TEST(view_builder, keeps_duplicate_entries_of_the_service) {
   view_builder b;
   const change twice({{1, 10, 0}, {1, 10, 0}}, {{1, 9, 2}, {1, 9, 2}}, {{1, 10, 1}, {1, 10, 1}});
   const view& v = b.apply(twice.decoded, "g");
@@ -179,26 +185,28 @@ TEST(view_builder, merges_a_held_view_with_the_next) {
   EXPECT_EQ(v.left[0].pid, 20U);
   EXPECT_EQ(v.left[0].incarnation, old_20);
   EXPECT_EQ(v.left[1].pid, 30U);
-  ASSERT_EQ(v.joined.size(), 1U) << "40 came and went unseen";
+  ASSERT_EQ(v.joined.size(), 1U) << "pid 40 joined and left within the merged view";
   EXPECT_EQ(v.joined[0].pid, 20U);
   EXPECT_NE(v.joined[0].incarnation, old_20);
   b.show();
   const change after({{1, 10, 0}}, {{2, 20, 2}}, {});
   EXPECT_EQ(b.apply(after.decoded, "g").number, 3U);
   EXPECT_EQ(b.current().changes, 1U);
-  EXPECT_EQ(b.current().ring_nodes.size(), 1U) << "known from before";
+  EXPECT_EQ(b.current().ring_nodes.size(), 1U) << "the ring is still known";
 }
 
-/// I4, whatever is merged with what.
-RC_GTEST_PROP(view_builder, joined_and_left_lead_from_each_view_to_the_next, ()) {
+/// I4, with random merges.
+RC_GTEST_PROP(view_builder, joined_and_left_turn_each_view_into_the_next, ()) {
   view_builder b;
   std::vector<who> members;
   std::set<std::uint64_t> seen;  // incarnations after the last view that was shown
-  const auto steps = *rc::gen::container<std::vector<std::uint32_t>>(40, rc::gen::inRange<std::uint32_t>(0, 24));
+  const auto steps =
+      *rc::gen::container<std::vector<std::uint32_t>>(40, rc::gen::inRange<std::uint32_t>(0, 24));
   for (const std::uint32_t step : steps) {
     const std::uint32_t pid = 1 + step % 6;
     std::vector<who> left, joined;
-    const auto there = std::find_if(members.begin(), members.end(), [pid](const who& w) { return w.pid == pid; });
+    const auto there =
+        std::find_if(members.begin(), members.end(), [pid](const who& w) { return w.pid == pid; });
     if (there != members.end()) {
       left.push_back({1, pid, 3});
       if (step < 18) {
@@ -233,9 +241,11 @@ RC_GTEST_PROP(view_builder, joined_and_left_lead_from_each_view_to_the_next, ())
 RC_GTEST_PROP(view_builder, incarnations_are_unique_among_members, ()) {
   view_builder b;
   std::vector<who> members;
-  const auto steps = *rc::gen::container<std::vector<std::uint32_t>>(30, rc::gen::inRange<std::uint32_t>(1, 8));
+  const auto steps =
+      *rc::gen::container<std::vector<std::uint32_t>>(30, rc::gen::inRange<std::uint32_t>(1, 8));
   for (const std::uint32_t pid : steps) {
-    const auto there = std::find_if(members.begin(), members.end(), [pid](const who& w) { return w.pid == pid; });
+    const auto there =
+        std::find_if(members.begin(), members.end(), [pid](const who& w) { return w.pid == pid; });
     std::vector<who> left, joined;
     if (there != members.end()) {
       left.push_back({1, pid, 2});

@@ -35,7 +35,7 @@ std::vector<record> pop(intake_queue& q, std::uint32_t at_most) {
   return out;
 }
 
-TEST(intake_queue, is_empty_at_first_and_after_all_was_popped) {
+TEST(intake_queue, is_empty_at_first_and_after_the_last_pop) {
   intake_queue q(4096);
   EXPECT_FALSE(q.pending());
   ASSERT_TRUE(push(q, 1, 2, "three"));
@@ -44,7 +44,7 @@ TEST(intake_queue, is_empty_at_first_and_after_all_was_popped) {
   EXPECT_FALSE(q.pending());
 }
 
-TEST(intake_queue, refuses_when_full_and_takes_again_after_a_pop) {
+TEST(intake_queue, refuses_when_full_and_accepts_again_after_a_pop) {
   intake_queue q(4096);
   const std::string text(480, 'x');  // 512 bytes with its header
   for (int i = 0; i < 8; ++i) {
@@ -56,7 +56,7 @@ TEST(intake_queue, refuses_when_full_and_takes_again_after_a_pop) {
   EXPECT_FALSE(push(q, 1, 0, ""));
 }
 
-TEST(intake_queue, joins_pieces) {
+TEST(intake_queue, joins_pieces_into_one_record) {
   intake_queue q(4096);
   const char a[] = {'a'}, b[] = {'b', 'c'};
   const std::span<const std::byte> pieces[] = {std::as_bytes(std::span(a)), {}, std::as_bytes(std::span(b))};
@@ -88,7 +88,7 @@ RC_GTEST_PROP(intake_queue, behaves_like_a_bounded_list_over_many_laps, ()) {
   }
 }
 
-TEST(intake_queue, keeps_each_producers_order_and_loses_nothing) {
+TEST(intake_queue, keeps_the_order_of_each_producer_and_loses_nothing) {
   intake_queue q(1 << 14);
   constexpr std::uint64_t producers = 3, each = 40000;
   std::vector<std::thread> threads;
@@ -111,7 +111,8 @@ TEST(intake_queue, keeps_each_producers_order_and_loses_nothing) {
     const auto taken = q.pop(64, [&](std::uint32_t p, std::uint64_t id, std::span<const std::byte> bytes) {
       std::uint64_t inside = 0;
       std::memcpy(&inside, bytes.data(), sizeof inside);
-      fine = fine && p < producers && id == next[p] && inside == id && bytes.size() == sizeof inside + id % 200;
+      fine =
+          fine && p < producers && id == next[p] && inside == id && bytes.size() == sizeof inside + id % 200;
       for (std::size_t i = sizeof inside; i < bytes.size(); ++i) {
         fine = fine && bytes[i] == static_cast<std::byte>('a' + p);
       }

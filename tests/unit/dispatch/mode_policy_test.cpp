@@ -11,7 +11,7 @@ using namespace std::chrono_literals;
 
 const cpgring::base::time_point start{};
 
-TEST(mode_policy, one_takes_exactly_one_and_sleeps_for_it) {
+TEST(mode_policy, one_takes_exactly_one_event_and_sleeps_until_it_arrives) {
   mode_policy p(mode::one, {}, start);
   EXPECT_TRUE(p.sleeps());
   EXPECT_EQ(p.events_left(), 1U);
@@ -21,14 +21,14 @@ TEST(mode_policy, one_takes_exactly_one_and_sleeps_for_it) {
   EXPECT_TRUE(p.used_up(start));
 }
 
-TEST(mode_policy, one_nonblocking_takes_one_and_does_not_sleep) {
+TEST(mode_policy, one_nonblocking_takes_one_event_and_does_not_sleep) {
   mode_policy p(mode::one_nonblocking, {}, start);
   EXPECT_FALSE(p.sleeps());
   EXPECT_TRUE(p.try_again_when_empty());
   EXPECT_EQ(p.events_left(), 1U);
 }
 
-TEST(mode_policy, all_is_bounded_by_what_waits_and_never_sleeps) {
+TEST(mode_policy, all_takes_only_waiting_events_and_never_sleeps) {
   mode_policy p(mode::all, {}, start);
   EXPECT_FALSE(p.sleeps());
   EXPECT_TRUE(p.only_what_waits());
@@ -36,7 +36,7 @@ TEST(mode_policy, all_is_bounded_by_what_waits_and_never_sleeps) {
   EXPECT_FALSE(p.used_up(start + 1h));
 }
 
-TEST(mode_policy, blocking_is_never_content) {
+TEST(mode_policy, blocking_never_ends_by_itself) {
   mode_policy p(mode::blocking, {}, start);
   p.count(1000000, 1);
   EXPECT_TRUE(p.sleeps());
@@ -62,7 +62,7 @@ TEST(mode_policy, budgets_of_count_bytes_and_time_end_a_call) {
   EXPECT_TRUE(time.used_up(start + 1ms));
 }
 
-TEST(mode_policy, time_alone_lets_a_call_that_does_not_sleep_take_at_least_one) {
+TEST(mode_policy, a_time_budget_alone_allows_at_least_one_event) {
   mode_policy p(mode::all, budget{0, 0, 1ms}, start);
   EXPECT_FALSE(p.used_up(start + 1s));
   p.count(1, 0);

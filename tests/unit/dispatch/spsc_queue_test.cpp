@@ -1,4 +1,4 @@
-// The queue between two threads: order, wrap-around, full and empty, what is staged, what is destroyed; and two threads at it.
+// The SPSC queue: order, wrap-around, full and empty, staging, destruction, and use by two threads.
 #include "dispatch/spsc_queue.hpp"
 
 #include <array>
@@ -17,7 +17,7 @@ namespace {
 
 using cpgring::dispatch::spsc_queue;
 
-struct element {  // as large as what crosses to a worker
+struct element {  // a descriptor-sized payload with a checksum
   std::uint64_t number;
   std::array<std::uint64_t, 4> copies;
   static element of(std::uint64_t n) { return {n, {n + 1, n * 3, ~n, n ^ 0x5555}}; }
@@ -27,7 +27,8 @@ struct element {  // as large as what crosses to a worker
   }
 };
 static_assert(sizeof(element) == 40);
-static_assert(!std::is_copy_constructible_v<spsc_queue<int>::producer> && !std::is_copy_constructible_v<spsc_queue<int>::consumer>);
+static_assert(!std::is_copy_constructible_v<spsc_queue<int>::producer> &&
+              !std::is_copy_constructible_v<spsc_queue<int>::consumer>);
 
 TEST(spsc_queue, is_empty_then_full_then_empty) {
   spsc_queue<int> q(4);
@@ -50,29 +51,29 @@ TEST(spsc_queue, is_empty_then_full_then_empty) {
   }
 }
 
-TEST(spsc_queue, shows_nothing_that_is_only_staged) {
+TEST(spsc_queue, hides_staged_elements_until_published) {
   spsc_queue<int> q(4);
   auto [in, out] = q.split();
   int* const first = in.stage(1);
   ASSERT_NE(first, nullptr);
   ASSERT_NE(in.stage(2), nullptr);
   EXPECT_TRUE(out.empty());
-  *first = 7;  // still ours to change
+  *first = 7;  // the producer may change a staged element
   in.publish();
   EXPECT_EQ(out.available(), 2U);
   EXPECT_EQ(out.front(0), 7);
-  EXPECT_EQ(&out.front(0), first) << "in place";
+  EXPECT_EQ(&out.front(0), first) << "not copied";
   EXPECT_EQ(out.front(1), 2);
   ASSERT_NE(in.stage(3), nullptr);
   ASSERT_NE(in.stage(4), nullptr);
-  EXPECT_EQ(in.stage(5), nullptr) << "staged elements take room";
+  EXPECT_EQ(in.stage(5), nullptr) << "staged elements occupy room";
   out.release(2);
   EXPECT_TRUE(out.empty());
   in.publish();
   EXPECT_EQ(out.available(), 2U);
 }
 
-TEST(spsc_queue, carries_what_can_only_be_moved) {
+TEST(spsc_queue, carries_move_only_elements) {
   spsc_queue<std::unique_ptr<int>> q(2);
   auto [in, out] = q.split();
   EXPECT_TRUE(in.emplace(std::make_unique<int>(5)));
@@ -81,7 +82,7 @@ TEST(spsc_queue, carries_what_can_only_be_moved) {
   EXPECT_EQ(*got, 5);
 }
 
-TEST(spsc_queue, destroys_each_element_once_those_left_in_it_too) {
+TEST(spsc_queue, destroys_each_element_once_including_remaining_ones) {
   struct counted {
     explicit counted(int& n) : alive(&n) { ++*alive; }
     counted(counted&& other) noexcept : alive(other.alive) { ++*alive; }
@@ -106,13 +107,13 @@ TEST(spsc_queue, destroys_each_element_once_those_left_in_it_too) {
   EXPECT_EQ(alive, 0);
 }
 
-TEST(spsc_queue_death, is_split_once) {
+TEST(spsc_queue_death, can_be_split_only_once) {
   spsc_queue<int> q(2);
   static_cast<void>(q.split());
   EXPECT_DEATH(static_cast<void>(q.split()), "has_been_split");
 }
 
-RC_GTEST_PROP(spsc_queue, does_what_a_bounded_deque_does, ()) {
+RC_GTEST_PROP(spsc_queue, behaves_like_a_bounded_deque, ()) {
   spsc_queue<std::uint64_t> q(std::size_t{1} << *rc::gen::inRange(1, 6));
   auto [in, out] = q.split();
   std::deque<std::uint64_t> model;
@@ -159,10 +160,10 @@ RC_GTEST_PROP(spsc_queue, does_what_a_bounded_deque_does, ()) {
   }
 }
 
-class spsc_queue_threads : public testing::TestWithParam<std::size_t> {};
-INSTANTIATE_TEST_SUITE_P(capacity, spsc_queue_threads, testing::Values(2U, 8U, 1024U));
+class spsc_queue_threads : public ::testing::TestWithParam<std::size_t> {};
+INSTANTIATE_TEST_SUITE_P(capacity, spsc_queue_threads, ::testing::Values(2U, 8U, 1024U));
 
-TEST_P(spsc_queue_threads, hand_over_everything_whole_and_in_order) {
+TEST_P(spsc_queue_threads, transfer_all_elements_intact_and_in_order) {
   constexpr std::uint64_t count = 300000;
   spsc_queue<element> q(GetParam());
   auto [in, out] = q.split();
@@ -195,7 +196,7 @@ TEST_P(spsc_queue_threads, hand_over_everything_whole_and_in_order) {
   EXPECT_TRUE(out.empty());
 }
 
-TEST_P(spsc_queue_threads, sleep_when_there_is_nothing_and_are_always_woken) {
+TEST_P(spsc_queue_threads, never_miss_a_wake_up) {
   constexpr std::uint64_t count = 20000;
   spsc_queue<std::uint64_t> q(GetParam());
   auto [in, out] = q.split();
@@ -207,7 +208,7 @@ TEST_P(spsc_queue_threads, sleep_when_there_is_nothing_and_are_always_woken) {
         asleep.wake();
       }
       if (n % 64 == 0) {
-        std::this_thread::yield();  // so that the other side gets to sleep now and then
+        std::this_thread::yield();  // gives the consumer a chance to sleep
       }
     }
   });
@@ -220,7 +221,7 @@ TEST_P(spsc_queue_threads, sleep_when_there_is_nothing_and_are_always_woken) {
     }
     asleep.announce();
     if (out.empty()) {
-      asleep.sleep();  // for ever, if a wake-up were lost
+      asleep.sleep();  // sleeps for ever if a wake-up is lost
     }
     asleep.awake();
   }

@@ -14,26 +14,29 @@ namespace {
 using namespace cpgring;
 using namespace cpgring::dispatch;
 
-/// Writes down in which order its items, and those of others that share the list, were run.
+/// Appends its number to a shared list for each item that runs.
 struct recorder : worker_target {
-  recorder(int n, std::vector<int>& l) : worker_target(&run_items), number(n), list(&l) {}
-  static std::uint32_t run_items(worker_target& self, feed& from, std::uint32_t first, std::uint32_t count) {
+  recorder(int n, std::vector<int>& l) : worker_target(&run_items, &ignore_report), number(n), list(&l) {}
+  static std::uint32_t run_items(worker_target& self, worker_link& from, std::uint32_t first,
+                                 std::uint32_t count) {
     auto& me = static_cast<recorder&>(self);
     me.list->insert(me.list->end(), count, me.number);
-    EXPECT_TRUE(from.back_ends.in.emplace(receipt{&self, from.work_ends.out.front(first).lease, count, count, 0, nullptr}));
+    EXPECT_TRUE(from.back_ends.in.emplace(
+        work_done{&self, from.work_ends.out.front(first).claim, count, count, 0, nullptr}));
     return count;
   }
+  static void ignore_report(worker_target& /*self*/, work_done& /*report*/) {}
   int number;
   std::vector<int>* list;
 };
 
 work_item item_for(worker_target& to) { return {&to, nullptr, {0}, 0, 0, 0, 0}; }
 
-void fill(feed& way, worker_target& to, std::uint32_t count) {
+void fill(worker_link& link, worker_target& to, std::uint32_t count) {
   for (std::uint32_t i = 0; i < count; ++i) {
-    ASSERT_NE(way.work_ends.in.stage(item_for(to)), nullptr);
+    ASSERT_NE(link.work_ends.in.stage(item_for(to)), nullptr);
   }
-  way.work_ends.in.publish();
+  link.work_ends.in.publish();
 }
 
 bool wait_for(const std::atomic<int>& value, int wanted) {
@@ -44,39 +47,39 @@ bool wait_for(const std::atomic<int>& value, int wanted) {
   return value >= wanted;
 }
 
-TEST(worker_pool, a_reactor_with_much_does_not_keep_another_waiting) {
+TEST(worker_pool, a_busy_reactor_does_not_starve_another) {
   worker_pool pool({1, 2, 4096, {}});
   std::vector<int> order;
   recorder loud(0, order), quiet(1, order);
-  fill(pool.way(0, 0), loud, 4000);
-  fill(pool.way(1, 0), quiet, 1);
+  fill(pool.link(0, 0), loud, 4000);
+  fill(pool.link(1, 0), quiet, 1);
   std::atomic<int> ran_out{0};
   for (std::uint32_t r = 0; r < 2; ++r) {
-    pool.on_receipts(r, [&](bool all) { ran_out += all ? 1 : 0; });
+    pool.on_reports(r, [&](bool all) { ran_out += all ? 1 : 0; });
   }
   ASSERT_TRUE(pool.start());
   ASSERT_TRUE(wait_for(ran_out, 2));
   pool.stop();
   ASSERT_EQ(order.size(), 4001U);
   const auto at = std::find(order.begin(), order.end(), 1) - order.begin();
-  EXPECT_LE(at, 64) << "one turn of the other's at most";
+  EXPECT_LE(at, 64) << "at most one batch of the busy reactor runs first";
 }
 
-TEST(worker_pool, says_to_each_reactor_when_nothing_of_its_own_is_left) {
+TEST(worker_pool, tells_each_reactor_when_its_own_work_is_done) {
   worker_pool pool({1, 2, 64, {}});
   std::vector<int> order;
   recorder target(7, order);
   std::atomic<int> ran_out[2] = {0, 0};
   for (std::uint32_t r = 0; r < 2; ++r) {
-    pool.on_receipts(r, [&, r](bool all) { ran_out[r] += all ? 1 : 0; });
+    pool.on_reports(r, [&, r](bool all) { ran_out[r] += all ? 1 : 0; });
   }
   ASSERT_TRUE(pool.start());
-  ASSERT_TRUE(pool.start()) << "once is enough";
+  ASSERT_TRUE(pool.start()) << "a second start is harmless";
   for (int round = 1; round <= 20; ++round) {
-    fill(pool.way(1, 0), target, 3);
+    fill(pool.link(1, 0), target, 3);
     pool.wake(0);
     ASSERT_TRUE(wait_for(ran_out[1], round));
-    auto& back = pool.way(1, 0).back_ends.out;
+    auto& back = pool.link(1, 0).back_ends.out;
     std::uint32_t done = 0;
     for (; !back.empty(); back.release(1)) {
       done += back.front().count;
@@ -88,26 +91,26 @@ TEST(worker_pool, says_to_each_reactor_when_nothing_of_its_own_is_left) {
   pool.stop();
 }
 
-TEST(worker_pool, each_pair_has_a_way_of_its_own) {
+TEST(worker_pool, each_pair_of_reactor_and_worker_has_its_own_link) {
   worker_pool pool({3, 2, 64, {}});
-  std::set<const feed*> all;
+  std::set<const worker_link*> all;
   for (std::uint32_t r = 0; r < 2; ++r) {
     for (std::uint32_t w = 0; w < 3; ++w) {
-      all.insert(&pool.way(r, w));
+      all.insert(&pool.link(r, w));
     }
   }
   EXPECT_EQ(all.size(), 6U);
 }
 
-TEST(worker_pool, what_was_not_begun_at_the_stop_is_left_where_it_is) {
+TEST(worker_pool, leaves_unstarted_work_in_its_queue_at_the_stop) {
   worker_pool pool({1, 1, 64, {}});
-  pool.on_receipts(0, [](bool) {});
+  pool.on_reports(0, [](bool) {});
   pool.stop();
-  EXPECT_TRUE(pool.start()) << "does nothing behind the end";
+  EXPECT_TRUE(pool.start()) << "start after stop does nothing";
   std::vector<int> order;
   recorder target(1, order);
-  fill(pool.way(0, 0), target, 2);
-  EXPECT_EQ(pool.way(0, 0).work_ends.out.available(2), 2U);
+  fill(pool.link(0, 0), target, 2);
+  EXPECT_EQ(pool.link(0, 0).work_ends.out.available(2), 2U);
   EXPECT_TRUE(order.empty());
 }
 

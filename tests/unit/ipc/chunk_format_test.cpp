@@ -1,4 +1,4 @@
-// The numbers of chunk_format against a ring that libqb made.
+// Compares the constants of chunk_format with a ring made by libqb.
 #include "ipc/chunk_format.hpp"
 
 #include <semaphore.h>
@@ -15,7 +15,7 @@ namespace {
 using namespace cpgring::ipc;
 using namespace cpgring::ipc::test;
 
-TEST(chunk_format, has_every_header_field_where_libqb_has_it) {
+TEST(chunk_format, header_field_offsets_match_libqb) {
   qb_ring qb(65536);
   const shared_ring ring = qb.open_ours();
   EXPECT_EQ(*ring.write_position(), 0U);
@@ -39,7 +39,7 @@ TEST(chunk_format, has_every_header_field_where_libqb_has_it) {
   EXPECT_GE(st.st_size, static_cast<off_t>(cf::header_bytes));
 }
 
-TEST(chunk_format, has_the_semaphores_value_and_waiters_where_glibc_has_them) {
+TEST(chunk_format, semaphore_value_and_waiters_match_glibc) {
   alignas(8) sem_t semaphore;
   ASSERT_EQ(sem_init(&semaphore, 1, 5), 0);
   std::uint64_t word = 0;
@@ -52,7 +52,7 @@ TEST(chunk_format, has_the_semaphores_value_and_waiters_where_glibc_has_them) {
   sem_destroy(&semaphore);
 }
 
-TEST(chunk_format, measures_a_way_over_the_rings_end) {
+TEST(chunk_format, distance_wraps_around_the_end_of_the_ring) {
   EXPECT_EQ(cf::distance(3, 3, 1024), 0U);
   EXPECT_EQ(cf::distance(3, 10, 1024), 7U);
   EXPECT_EQ(cf::distance(1020, 2, 1024), 6U);

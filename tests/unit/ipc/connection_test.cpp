@@ -1,4 +1,4 @@
-// A whole connection against libqb's own server: requests, answers, events, flow control, and both ways to end.
+// A whole connection to libqb's own server: requests, answers, events, flow control, end by either side.
 #include "ipc/connection.hpp"
 
 #include <sys/prctl.h>
@@ -30,7 +30,7 @@ using namespace cpgring::ipc::test;
 
 constexpr std::uint32_t asked = 16384;
 
-/// Tries again, without a pause, for half a minute.
+/// Polls the condition without pauses for at most 30 s.
 template <class Condition>
 bool comes_true(Condition condition) {
   const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(30);
@@ -48,7 +48,8 @@ connection connect_to(const std::string& name) {
   EXPECT_TRUE(h);
   for (;;) {
     const auto step = h->advance();
-    if (!step || *step == handshake::step::done || (*step == handshake::step::wait_readable && !wait_readable(h->fd()))) {
+    if (!step || *step == handshake::step::done ||
+        (*step == handshake::step::wait_readable && !wait_readable(h->fd()))) {
       EXPECT_TRUE(step) << step.error().message();
       break;
     }
@@ -76,7 +77,7 @@ bool stage(connection& c, const std::string& bytes) {
   return at != nullptr;
 }
 
-/// libqb's directories for the clients of this service.
+/// The number of directories that libqb made for the clients of this service.
 int directories_of_service(pid_t pid) {
   int count = 0;
   for (const auto& entry : std::filesystem::directory_iterator("/dev/shm")) {
@@ -87,10 +88,12 @@ int directories_of_service(pid_t pid) {
 
 struct connection_to_libqb : ::testing::Test {
   const no_leak none;
+  // Directories left by an earlier process with the same pid.
+  const int directories_before = directories_of_service(::getpid());
   qb_service service;
   connection c = connect_to(service.name());
 
-  /// The body of the next answer, which belongs to `token`.
+  /// The body of the next answer, which must carry `token`.
   std::string answer_to(std::uint64_t token) {
     answer got;
     look seen = look::empty;
@@ -117,7 +120,7 @@ TEST_F(connection_to_libqb, carries_requests_and_answers_of_any_length) {
   }
 }
 
-TEST_F(connection_to_libqb, carries_a_batch_with_one_ring_of_its_bell) {
+TEST_F(connection_to_libqb, carries_a_batch_with_one_doorbell_send) {
   for (std::uint64_t round = 0; round < 50; ++round) {
     for (std::uint64_t i = 0; i < 40; ++i) {
       c.answers().expect(5, response_reader::header_bytes + 8, i);
@@ -133,7 +136,7 @@ TEST_F(connection_to_libqb, carries_a_batch_with_one_ring_of_its_bell) {
   EXPECT_EQ(service.call([](qb_server& s) { return s.requests().size(); }), 2000U);
 }
 
-TEST_F(connection_to_libqb, sends_nothing_of_what_was_abandoned) {
+TEST_F(connection_to_libqb, sends_nothing_of_an_abandoned_reservation) {
   ASSERT_NE(c.reserve(100), nullptr);
   c.abandon();
   ASSERT_TRUE(c.flush());
@@ -144,7 +147,7 @@ TEST_F(connection_to_libqb, sends_nothing_of_what_was_abandoned) {
   EXPECT_EQ(service.call([](qb_server& s) { return s.requests(); }), std::vector{request(6, "kept")});
 }
 
-TEST_F(connection_to_libqb, brings_events_and_a_byte_for_each) {
+TEST_F(connection_to_libqb, receives_events_with_one_doorbell_byte_each) {
   for (std::uint64_t i = 0; i < 20; ++i) {
     ASSERT_TRUE(service.send_event(pattern(500, i)));
   }
@@ -160,7 +163,7 @@ TEST_F(connection_to_libqb, brings_events_and_a_byte_for_each) {
   EXPECT_EQ(c.events().used_bytes(), 0U);
 }
 
-TEST_F(connection_to_libqb, leaves_no_more_doorbells_unread_than_libqb_may_owe) {
+TEST_F(connection_to_libqb, keeps_unread_doorbells_within_the_limit_of_libqb) {
   const std::int64_t due = c.events().capacity_bytes() / 4;
   bool was_due = false;
   frame f;
@@ -177,20 +180,20 @@ TEST_F(connection_to_libqb, leaves_no_more_doorbells_unread_than_libqb_may_owe) 
   EXPECT_EQ(connect_to(service.name()).unread_doorbells(), 0);
 }
 
-TEST_F(connection_to_libqb, says_that_an_event_did_not_fit_and_brings_the_next_ones) {
+TEST_F(connection_to_libqb, detects_an_event_that_did_not_fit_and_receives_later_ones) {
   std::uint64_t sent = 0;
   while (service.send_event(pattern(1000, sent))) {
     ++sent;
   }
   EXPECT_EQ(sent, 20U);  // 20480 bytes, 1008 each
-  EXPECT_FALSE(c.events().nearly_full_seen());
+  EXPECT_FALSE(c.events().take_nearly_full());
   frame f;
   c.events().collect();
   while (c.events().next(f) == look::frame) {
   }
   c.events().reclaim(c.events().leased());
-  EXPECT_TRUE(c.events().nearly_full_seen());
-  // The poke: any request.
+  EXPECT_TRUE(c.events().take_nearly_full());
+  // Any request works as a poke.
   c.answers().expect(7, response_reader::header_bytes, 1);
   ASSERT_TRUE(stage(c, request(7, "")));
   ASSERT_TRUE(c.flush());
@@ -201,7 +204,7 @@ TEST_F(connection_to_libqb, says_that_an_event_did_not_fit_and_brings_the_next_o
   EXPECT_EQ(text(f), "after");
 }
 
-TEST_F(connection_to_libqb, is_not_writable_while_the_service_holds_its_clients_back) {
+TEST_F(connection_to_libqb, is_not_writable_under_flow_control) {
   EXPECT_EQ(c.writable(), writable::yes);
   service.call([](qb_server& s) { ::qb_ipcs_request_rate_limit(s.get(), QB_IPCS_RATE_OFF_2); });
   EXPECT_EQ(c.writable(), writable::flow_control);
@@ -209,10 +212,10 @@ TEST_F(connection_to_libqb, is_not_writable_while_the_service_holds_its_clients_
   EXPECT_EQ(c.writable(), writable::yes);
 }
 
-TEST_F(connection_to_libqb, is_writable_again_when_the_service_has_taken_enough) {
+TEST_F(connection_to_libqb, is_writable_again_after_the_service_reads_its_requests) {
   service.call([](qb_server& s) { ::qb_ipcs_request_rate_limit(s.get(), QB_IPCS_RATE_OFF); });
   std::uint32_t sent = 0;
-  // Held back, it reads nothing. Nobody should write then, but whoever did has lost nothing.
+  // Under flow control the service reads nothing. Requests written nevertheless are not lost.
   for (; sent < doorbell::outstanding_max; ++sent) {
     c.answers().expect(8, response_reader::header_bytes, sent);
     ASSERT_TRUE(stage(c, request(8, "")));
@@ -226,7 +229,7 @@ TEST_F(connection_to_libqb, is_writable_again_when_the_service_has_taken_enough)
   ASSERT_TRUE(comes_true([&] { return c.writable() == writable::yes; }));
 }
 
-TEST_F(connection_to_libqb, keeps_its_rings_where_they_are_when_it_is_moved) {
+TEST_F(connection_to_libqb, keeps_ring_addresses_when_moved) {
   ring_reader* const events = &c.events();
   const connection moved = std::move(c);
   EXPECT_EQ(&moved.events(), events);
@@ -235,16 +238,16 @@ TEST_F(connection_to_libqb, keeps_its_rings_where_they_are_when_it_is_moved) {
   EXPECT_EQ(events->collect(), 1U);
 }
 
-TEST_F(connection_to_libqb, hears_that_the_service_hung_up_and_then_finds_no_files) {
+TEST_F(connection_to_libqb, detects_a_hang_up_that_removes_the_files) {
   EXPECT_FALSE(c.hung_up());
-  c.abandon_files();  // does nothing to a service that is there
-  EXPECT_EQ(directories_of_service(::getpid()), 1);
+  c.remove_files_of_dead_service();  // no effect while the service lives
+  EXPECT_EQ(directories_of_service(::getpid()), directories_before + 1);
   ASSERT_TRUE(service.send_event("last words"));
   service.call([](qb_server& s) { ::qb_ipcs_disconnect(s.connections().at(0)); });
   EXPECT_TRUE(c.hung_up());
-  EXPECT_EQ(directories_of_service(::getpid()), 0);
+  EXPECT_EQ(directories_of_service(::getpid()), directories_before);
   EXPECT_EQ(c.writable(), writable::hung_up);
-  // What it had sent before is still ours.
+  // Events sent before the hang-up are still readable.
   frame f;
   ASSERT_EQ(c.events().collect(), 1U);
   ASSERT_EQ(c.events().next(f), look::frame);
@@ -253,10 +256,10 @@ TEST_F(connection_to_libqb, hears_that_the_service_hung_up_and_then_finds_no_fil
   const auto flushed = c.flush();
   ASSERT_FALSE(flushed);
   EXPECT_EQ(flushed.error(), errc::service_lost);
-  c.abandon_files();
+  c.remove_files_of_dead_service();
 }
 
-/// The service of this name as a process of its own, without threads, until it is killed.
+/// Runs a service of this name in a single-threaded child until it is killed.
 pid_t serve_in_a_child(const std::string& name) {
   std::array<int, 2> ready{};
   EXPECT_EQ(::pipe(ready.data()), 0);
@@ -274,28 +277,30 @@ pid_t serve_in_a_child(const std::string& name) {
   }
   ::close(ready[1]);
   char end = 0;
-  EXPECT_EQ(::read(ready[0], &end, 1), 0);  // it listens now
+  EXPECT_EQ(::read(ready[0], &end, 1), 0);  // EOF: the child listens
   ::close(ready[0]);
   return child;
 }
 
-TEST(connection_to_a_killed_service, removes_what_it_left) {
+TEST(connection_to_a_killed_service, removes_the_files_of_a_killed_service) {
   const no_leak none;
   const std::string name = fresh_name("child");
   const pid_t child = serve_in_a_child(name);
   ASSERT_GT(child, 0);
+  // Directories left by an earlier process with the same pid.
+  const int others = directories_of_service(child);
   connection c = connect_to(name);
   EXPECT_EQ(c.service_pid(), child);
-  EXPECT_EQ(directories_of_service(child), 1);
+  EXPECT_EQ(directories_of_service(child), others + 1);
   ASSERT_EQ(::kill(child, SIGKILL), 0);
   ASSERT_EQ(::waitpid(child, nullptr, 0), child);
   EXPECT_TRUE(c.hung_up());
-  EXPECT_EQ(directories_of_service(child), 1);
-  c.abandon_files();
-  EXPECT_EQ(directories_of_service(child), 0);
+  EXPECT_EQ(directories_of_service(child), others + 1);
+  c.remove_files_of_dead_service();
+  EXPECT_EQ(directories_of_service(child), others);
 }
 
-/// Rings of which the test is the service; in a directory of their own, as libqb's are.
+/// A connection whose service is the test. The rings have a directory of their own, as with libqb.
 struct connection_to_a_fake : ::testing::Test {
   struct directory {
     std::string path = "/dev/shm/" + fresh_name("dir");
@@ -329,7 +334,7 @@ struct connection_to_a_fake : ::testing::Test {
   connection c = connect();
 };
 
-TEST_F(connection_to_a_fake, rings_once_for_each_request_and_behind_its_count) {
+TEST_F(connection_to_a_fake, sends_one_byte_per_request_after_posting_the_semaphore) {
   ASSERT_TRUE(stage(c, "one"));
   ASSERT_TRUE(stage(c, "two"));
   EXPECT_EQ(requests.get(cf::semaphore), 0U);
@@ -339,7 +344,7 @@ TEST_F(connection_to_a_fake, rings_once_for_each_request_and_behind_its_count) {
   EXPECT_EQ(service.request().size(), 2U);
 }
 
-TEST_F(connection_to_a_fake, stops_for_each_reason) {
+TEST_F(connection_to_a_fake, names_each_reason_for_not_writable) {
   requests.set(cf::user_word, 2);
   EXPECT_EQ(c.writable(), writable::flow_control);
   requests.set(cf::user_word, 0);
@@ -354,7 +359,7 @@ TEST_F(connection_to_a_fake, stops_for_each_reason) {
   EXPECT_EQ(c.writable(), writable::outstanding);
   EXPECT_EQ(requests.get(cf::semaphore), doorbell::outstanding_max);
   requests.set(cf::semaphore, doorbell::outstanding_max / 2);
-  EXPECT_EQ(c.writable(), writable::outstanding) << "refused once, it waits until half is taken";
+  EXPECT_EQ(c.writable(), writable::outstanding) << "after a refusal, writable only below half the limit";
   requests.set(cf::semaphore, doorbell::outstanding_max / 2 - 1);
   EXPECT_EQ(c.writable(), writable::yes);
   requests.set(cf::semaphore, 0);
@@ -365,8 +370,8 @@ TEST_F(connection_to_a_fake, stops_for_each_reason) {
   EXPECT_EQ(c.writable(), writable::yes);
 }
 
-TEST_F(connection_to_a_fake, publishes_nothing_new_while_a_byte_is_owed) {
-  // Not to be had from a service that keeps to the limit: the socket is filled behind the connection's back.
+TEST_F(connection_to_a_fake, publishes_nothing_more_while_a_doorbell_byte_is_owed) {
+  // The connection's own limit prevents a full socket, so the test fills it directly.
   while (::send(c.fd(), "", 1, MSG_DONTWAIT) == 1) {
   }
   ASSERT_TRUE(stage(c, "first"));
@@ -386,7 +391,7 @@ TEST_F(connection_to_a_fake, publishes_nothing_new_while_a_byte_is_owed) {
   EXPECT_EQ(service.request().size(), 2U);
 }
 
-TEST_F(connection_to_a_fake, that_breaks_the_request_ring_ends_with_the_fields_name) {
+TEST_F(connection_to_a_fake, names_the_field_of_a_broken_request_ring) {
   EXPECT_TRUE(c.fault());
   requests.set(cf::read_position, 99999);
   EXPECT_EQ(c.reserve(4), nullptr);
@@ -394,24 +399,25 @@ TEST_F(connection_to_a_fake, that_breaks_the_request_ring_ends_with_the_fields_n
   for (const auto& why : {c.fault(), c.flush()}) {
     ASSERT_FALSE(why);
     EXPECT_EQ(why.error(), errc::malformed);
-    EXPECT_NE(why.error().text.find("request ring: the read position is 99999"), std::string::npos) << why.error().text;
+    EXPECT_NE(why.error().text.find("request ring: the read position is 99999"), std::string::npos)
+        << why.error().text;
   }
   EXPECT_EQ(service.request().size(), 0U);
 }
 
-TEST_F(connection_to_a_fake, removes_the_files_of_a_service_that_died_and_only_then) {
-  c.abandon_files();
+TEST_F(connection_to_a_fake, removes_files_only_after_the_service_died) {
+  c.remove_files_of_dead_service();
   EXPECT_TRUE(std::filesystem::exists(events.header_path()));
   service.hang_up();
   EXPECT_TRUE(c.hung_up());
-  c.abandon_files();
+  c.remove_files_of_dead_service();
   EXPECT_FALSE(std::filesystem::exists(dir.path));
 }
 
-TEST_F(connection_to_a_fake, leaves_a_directory_in_which_something_else_lies) {
+TEST_F(connection_to_a_fake, keeps_a_directory_with_other_files) {
   const raw_ring other(4096, 8252, dir.path + "/other");
   service.hang_up();
-  c.abandon_files();
+  c.remove_files_of_dead_service();
   EXPECT_TRUE(std::filesystem::exists(other.header_path()));
   EXPECT_FALSE(std::filesystem::exists(events.header_path()));
 }

@@ -1,4 +1,4 @@
-// How many doorbell bytes are unread, and when the socket has to be read.
+// The number of unread doorbell bytes, and when the socket must be read.
 #include "ipc/doorbell_debt.hpp"
 
 #include <gtest/gtest.h>
@@ -16,7 +16,7 @@ TEST(doorbell_debt, is_due_at_exactly_8192_events) {
   EXPECT_TRUE(debt.due(8192));
 }
 
-TEST(doorbell_debt, is_due_earlier_where_the_buffer_of_the_service_is_small) {
+TEST(doorbell_debt, is_due_earlier_with_a_small_ring) {
   const doorbell_debt debt(smallest_ring);
   EXPECT_FALSE(debt.due(4095));
   EXPECT_TRUE(debt.due(4096));
@@ -24,7 +24,7 @@ TEST(doorbell_debt, is_due_earlier_where_the_buffer_of_the_service_is_small) {
   EXPECT_TRUE(doorbell_debt(32U << 20).due(8192));
 }
 
-TEST(doorbell_debt, is_settled_by_as_many_bytes_as_events) {
+TEST(doorbell_debt, is_paid_by_one_byte_per_event) {
   doorbell_debt debt(mebibyte);
   debt.emptied(8192, 8192);
   EXPECT_EQ(debt.debt(8192), 0);
@@ -32,9 +32,9 @@ TEST(doorbell_debt, is_settled_by_as_many_bytes_as_events) {
   EXPECT_TRUE(debt.due(8192 + 8192));
 }
 
-TEST(doorbell_debt, is_read_again_until_the_service_has_sent_what_it_owed) {
+TEST(doorbell_debt, stays_due_until_the_service_has_sent_its_owed_bytes) {
   doorbell_debt debt(mebibyte);
-  debt.emptied(8192, 278);  // what the socket held
+  debt.emptied(8192, 278);  // the bytes that the socket held
   EXPECT_EQ(debt.debt(8192), 7914);
   EXPECT_TRUE(debt.due(8192));
   debt.emptied(8192, 0);  // the service has not run yet
@@ -46,7 +46,7 @@ TEST(doorbell_debt, is_read_again_until_the_service_has_sent_what_it_owed) {
   EXPECT_TRUE(debt.due(8192 + 8192));
 }
 
-TEST(doorbell_debt, counts_what_others_have_read) {
+TEST(doorbell_debt, counts_bytes_read_by_the_wake_up_backend) {
   doorbell_debt debt(mebibyte);
   for (std::uint64_t taken = 1; taken <= 100000; ++taken) {
     debt.bytes_read() += 1;
@@ -55,7 +55,7 @@ TEST(doorbell_debt, counts_what_others_have_read) {
   EXPECT_TRUE(debt.due(100000 + 8192));
 }
 
-TEST(doorbell_debt, is_below_zero_while_bytes_are_ahead_of_their_events) {
+TEST(doorbell_debt, is_negative_while_bytes_precede_their_events) {
   doorbell_debt debt(mebibyte);
   debt.emptied(0, 5000);
   EXPECT_EQ(debt.debt(0), -5000);
@@ -63,18 +63,19 @@ TEST(doorbell_debt, is_below_zero_while_bytes_are_ahead_of_their_events) {
   EXPECT_TRUE(debt.due(5000 + 8192));
 }
 
-TEST(doorbell_debt, is_not_hidden_by_bytes_without_events) {
+TEST(doorbell_debt, is_limited_below_so_that_excess_bytes_cannot_hide_it) {
   doorbell_debt debt(smallest_ring);
   debt.emptied(0, 1000000000);
   EXPECT_EQ(debt.debt(0), -std::int64_t{smallest_ring / 32});
   EXPECT_TRUE(debt.due(smallest_ring / 32 + 4096));
 }
 
-TEST(doorbell_debt, is_forgiven_to_a_service_that_sends_no_bytes) {
+TEST(doorbell_debt, is_forgiven_if_the_service_sends_no_bytes) {
   doorbell_debt debt(smallest_ring);
   debt.emptied(4096, 0);
   EXPECT_TRUE(debt.due(4096));
-  debt.emptied(4096 + 512, 0);  // as many events as the ring holds: all of them may be older than the first reading
+  // 512 events fill the ring: all of them may be older than the first read of the socket.
+  debt.emptied(4096 + 512, 0);
   EXPECT_TRUE(debt.due(4096 + 512));
   debt.emptied(4096 + 513, 0);
   EXPECT_EQ(debt.debt(4096 + 513), 0);

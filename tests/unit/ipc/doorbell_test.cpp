@@ -1,4 +1,4 @@
-// The byte that goes with each request: never lost, never one too many, never blocked on.
+// The doorbell byte of each request: exactly one is sent, and sending never blocks.
 #include "ipc/doorbell.hpp"
 
 #include <sys/socket.h>
@@ -46,9 +46,10 @@ TEST_F(doorbell_on_a_socket, sends_one_byte_for_each_request) {
   EXPECT_EQ(arrived(), 0U);
 }
 
-TEST_F(doorbell_on_a_socket, never_fills_the_socket_within_its_limit_even_one_by_one_and_with_a_late_reader) {
+TEST_F(doorbell_on_a_socket, single_bytes_up_to_the_limit_never_fill_the_socket) {
   const std::uint32_t most = doorbell::outstanding_limit(ours.get()) + doorbell::service_batch_max;
-  EXPECT_EQ(doorbell::outstanding_limit(ours.get()), doorbell::outstanding_max);  // Linux's default send buffer
+  // With Linux's default send buffer.
+  EXPECT_EQ(doorbell::outstanding_limit(ours.get()), doorbell::outstanding_max);
   for (std::uint32_t i = 0; i < most; ++i) {
     ASSERT_TRUE(bell.ring(ours.get(), 1));
     ASSERT_EQ(bell.owed(), 0U) << i;
@@ -56,7 +57,7 @@ TEST_F(doorbell_on_a_socket, never_fills_the_socket_within_its_limit_even_one_by
   EXPECT_EQ(arrived(), most);
 }
 
-TEST_F(doorbell_on_a_socket, allows_fewer_where_the_send_buffer_is_small) {
+TEST_F(doorbell_on_a_socket, has_a_lower_limit_with_a_small_send_buffer) {
   const int small = 32768;
   ASSERT_EQ(::setsockopt(ours.get(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
   const std::uint32_t limit = doorbell::outstanding_limit(ours.get());
@@ -70,7 +71,7 @@ TEST_F(doorbell_on_a_socket, allows_fewer_where_the_send_buffer_is_small) {
   EXPECT_EQ(doorbell::outstanding_limit(ours.get()), 1U);
 }
 
-TEST_F(doorbell_on_a_socket, owes_what_a_full_socket_did_not_take_and_pays_later) {
+TEST_F(doorbell_on_a_socket, sends_bytes_later_that_a_full_socket_refused) {
   std::size_t sent = 0;
   while (bell.owed() == 0) {
     ASSERT_TRUE(bell.ring(ours.get(), 1));
@@ -87,14 +88,14 @@ TEST_F(doorbell_on_a_socket, owes_what_a_full_socket_did_not_take_and_pays_later
   EXPECT_EQ(arrived(), 5U);
 }
 
-TEST_F(doorbell_on_a_socket, tells_that_the_service_is_gone_without_a_signal) {
+TEST_F(doorbell_on_a_socket, reports_a_closed_peer_without_sigpipe) {
   theirs.reset();
   auto rung = bell.ring(ours.get(), 1);
   ASSERT_FALSE(rung);
   EXPECT_EQ(rung.error(), errc::service_lost);
 }
 
-TEST_F(doorbell_on_a_socket, takes_all_event_bytes_at_once) {
+TEST_F(doorbell_on_a_socket, drains_all_event_bytes_at_once) {
   for (int i = 0; i < 200; ++i) {
     ASSERT_EQ(::send(theirs.get(), "", 1, 0), 1);
   }
@@ -109,7 +110,7 @@ TEST_F(doorbell_on_a_socket, takes_all_event_bytes_at_once) {
   EXPECT_EQ(*doorbell::drain(ours.get()), 10000U);
 }
 
-TEST_F(doorbell_on_a_socket, takes_the_last_event_bytes_before_it_tells_of_the_end) {
+TEST_F(doorbell_on_a_socket, drains_the_last_event_bytes_before_reporting_the_end) {
   ASSERT_EQ(::send(theirs.get(), "", 1, 0), 1);
   theirs.reset();
   EXPECT_EQ(*doorbell::drain(ours.get()), 1U);

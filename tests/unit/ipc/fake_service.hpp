@@ -1,4 +1,4 @@
-// A service that says what the test wants it to say: an abstract socket, and answers to the handshake byte by byte.
+// A service whose handshake answers the test writes byte by byte, on an abstract socket or a path.
 #pragma once
 
 #include <sys/socket.h>
@@ -19,7 +19,7 @@
 
 namespace cpgring::ipc::test {
 
-/// libqb's answer to a handshake; as made it is an honest one, for rings that are not there.
+/// libqb's answer to a handshake. By default it is a valid answer that names rings which do not exist.
 struct fake_answer {
   static constexpr std::size_t id = 0, size = 8, error = 16, type = 24, max_message_size = 28;
   static constexpr std::array<std::size_t, 3> names{40, 4136, 8232};  // request, response, event
@@ -39,7 +39,7 @@ struct fake_answer {
     const auto low = static_cast<std::uint32_t>(value);
     std::memcpy(bytes.data() + at, &low, sizeof low);
   }
-  /// The whole field is written: NULs follow.
+  /// Writes the whole field; the rest is NUL.
   void name(std::size_t at, std::string_view text) {
     std::memset(bytes.data() + at, 0, name_bytes);
     std::memcpy(bytes.data() + at, text.data(), text.size());
@@ -49,11 +49,12 @@ struct fake_answer {
   std::array<char, 12328> bytes{};
 };
 
-/// Listens; single-threaded, since neither side of a handshake ever waits.
+/// The listening side. Needs no thread: neither side of a handshake blocks.
 class fake_service {
  public:
   explicit fake_service(int backlog = 8, const std::string& path = {})
-      : name_(path.empty() ? fresh_name("fake") : path), listener_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+      : name_(path.empty() ? fresh_name("fake") : path),
+        listener_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::memcpy(address.sun_path + (path.empty() ? 1 : 0), name_.data(), name_.size());
@@ -66,7 +67,7 @@ class fake_service {
 
   [[nodiscard]] const std::string& name() const { return name_; }
   void accept() { client_.reset(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)); }
-  /// The request as it came.
+  /// The bytes of the request received so far.
   [[nodiscard]] std::string request() const {
     std::string bytes(100, '\0');
     const auto got = ::recv(client_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
@@ -74,7 +75,8 @@ class fake_service {
     return bytes;
   }
   void send(std::string_view bytes) const {
-    if (::send(client_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL) != static_cast<ssize_t>(bytes.size())) {
+    if (::send(client_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL) !=
+        static_cast<ssize_t>(bytes.size())) {
       std::perror("send");
       std::abort();
     }

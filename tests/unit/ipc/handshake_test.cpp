@@ -1,4 +1,4 @@
-// The handshake against libqb's own server: what it agrees to, what it refuses, and that nothing is left of one that was dropped.
+// The handshake with libqb's own server: agreements, refusals, and no leaks after a handshake is dropped.
 #include "ipc/handshake.hpp"
 
 #include <fcntl.h>
@@ -23,7 +23,7 @@ using namespace cpgring;
 using namespace cpgring::ipc;
 using namespace cpgring::ipc::test;
 
-/// As a caller without a deadline would.
+/// Advances as a caller without a deadline does.
 result<handshake::step> advance_to_the_end(handshake& h) {
   for (;;) {
     auto step = h.advance();
@@ -33,7 +33,7 @@ result<handshake::step> advance_to_the_end(handshake& h) {
     if (*step == handshake::step::retry_connect) {
       std::this_thread::yield();
     } else if (!wait_readable(h.fd())) {
-      return fail(errc::timeout, "no answer for half a minute");
+      return fail(errc::timeout, "no answer for 30 s");
     }
   }
 }
@@ -49,7 +49,7 @@ result<connection> connect(const std::string& name, std::uint32_t max_message_si
   return h->finish();
 }
 
-TEST(handshake, with_libqb_ends_with_three_rings_and_both_sides_counted) {
+TEST(handshake, opens_three_rings_with_two_references) {
   const no_leak none;
   qb_service service;
   auto made = connect(service.name());
@@ -60,14 +60,14 @@ TEST(handshake, with_libqb_ends_with_three_rings_and_both_sides_counted) {
   EXPECT_EQ(made->events().capacity_bytes(), 20480U);
   EXPECT_EQ(made->responses().capacity_bytes(), 20480U);
   EXPECT_EQ(made->request_bytes_max(), 20480U - 12U);
-  EXPECT_EQ(made->writable(), writable::yes);  // which it is not unless the count is 2
+  EXPECT_EQ(made->writable(), writable::yes);  // requires a reference count of 2
   EXPECT_FALSE(made->hung_up());
   EXPECT_EQ(service.connections(), 1U);
   EXPECT_NE(::fcntl(made->fd(), F_GETFD) & FD_CLOEXEC, 0);
   EXPECT_NE(::fcntl(made->fd(), F_GETFL) & O_NONBLOCK, 0);
 }
 
-TEST(handshake, with_libqb_gives_rings_of_the_size_that_was_asked_for) {
+TEST(handshake, opens_rings_of_the_requested_size) {
   const no_leak none;
   qb_service service;
   for (std::uint32_t size : {12328U, 16384U, 65536U, 1048576U}) {
@@ -78,7 +78,7 @@ TEST(handshake, with_libqb_gives_rings_of_the_size_that_was_asked_for) {
   }
 }
 
-TEST(handshake, takes_a_larger_size_that_the_service_insists_on) {
+TEST(handshake, accepts_a_larger_size_enforced_by_the_service) {
   const no_leak none;
   qb_service service(0, 131072);
   auto made = connect(service.name(), 16384);
@@ -87,7 +87,7 @@ TEST(handshake, takes_a_larger_size_that_the_service_insists_on) {
   EXPECT_EQ(made->events().capacity_bytes(), 135168U);
 }
 
-TEST(handshake, goes_on_while_others_are_under_way) {
+TEST(handshake, runs_concurrently_with_others) {
   const no_leak none;
   qb_service service;
   std::vector<handshake> all;
@@ -117,7 +117,7 @@ struct refusal_case {
   const char* words;
 };
 
-TEST(handshake, that_libqb_refuses_says_why_and_what_to_do) {
+TEST(handshake, names_cause_and_remedy_of_a_refusal) {
   const no_leak none;
   for (const auto& [code, expected, words] : {
            refusal_case{-EACCES, errc::access, "uidgid"},
@@ -139,7 +139,7 @@ TEST(handshake, that_libqb_refuses_says_why_and_what_to_do) {
   }
 }
 
-/// Until the server has seen a hang-up; each try is a round through its loop.
+/// Waits at most 30 s until the server has no connections.
 bool comes_to_have_no_connections(qb_service& service) {
   const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(30);
   while (service.connections() != 0) {
@@ -151,7 +151,7 @@ bool comes_to_have_no_connections(qb_service& service) {
   return true;
 }
 
-TEST(handshake, that_was_dropped_at_any_step_leaves_nothing_behind_in_the_service_either) {
+TEST(handshake, dropped_at_any_step_leaves_nothing_open_in_client_or_service) {
   const no_leak none;
   qb_service service;
   const auto before = no_leak::descriptors();
@@ -163,7 +163,7 @@ TEST(handshake, that_was_dropped_at_any_step_leaves_nothing_behind_in_the_servic
   {
     auto h = handshake::begin(service.name(), 16384);
     ASSERT_TRUE(h);
-    const auto step = h->advance();  // a quick service has answered in there already
+    const auto step = h->advance();  // a fast service may have answered already
     ASSERT_TRUE(step && (*step == handshake::step::done || wait_readable(h->fd())));
   }
   {
@@ -171,9 +171,9 @@ TEST(handshake, that_was_dropped_at_any_step_leaves_nothing_behind_in_the_servic
     ASSERT_TRUE(h && advance_to_the_end(*h));
   }
   { ASSERT_TRUE(connect(service.name())); }
-  // The last one to connect is also the last one that the server hears of.
+  // The server sees the clients in the order of their connecting.
   ASSERT_TRUE(comes_to_have_no_connections(service));
-  EXPECT_EQ(no_leak::descriptors(), before);  // the server is of this process: its ends are counted too
+  EXPECT_EQ(no_leak::descriptors(), before);  // includes the server's ends: same process
   EXPECT_EQ(no_leak::mappings(), 0);
 }
 
@@ -185,11 +185,11 @@ TEST(handshake, moves_with_its_socket) {
   handshake second = std::move(*first);
   const auto end = advance_to_the_end(second);
   ASSERT_TRUE(end) << end.error().message();
-  EXPECT_EQ(*second.advance(), handshake::step::done);  // asking again changes nothing
+  EXPECT_EQ(*second.advance(), handshake::step::done);  // a further call changes nothing
   EXPECT_TRUE(second.finish());
 }
 
-TEST(handshake, finds_that_nobody_listens) {
+TEST(handshake, reports_an_absent_service) {
   const no_leak none;
   for (const char* name : {"cpgring-test-nobody", "/tmp/cpgring-test-nobody"}) {
     auto made = connect(name);
@@ -199,9 +199,10 @@ TEST(handshake, finds_that_nobody_listens) {
   }
 }
 
-TEST(handshake, refuses_names_that_no_socket_can_have) {
+TEST(handshake, refuses_invalid_socket_names) {
   const no_leak none;
-  for (const std::string& name : {std::string(), std::string(107, 'x'), std::string("a\0b", 3), "/" + std::string(106, 'x')}) {
+  for (const std::string& name :
+       {std::string(), std::string(107, 'x'), std::string("a\0b", 3), "/" + std::string(106, 'x')}) {
     auto h = handshake::begin(name, 16384);
     ASSERT_FALSE(h) << name.size();
     EXPECT_EQ(h.error(), errc::invalid_param);
@@ -210,15 +211,18 @@ TEST(handshake, refuses_names_that_no_socket_can_have) {
   EXPECT_TRUE(handshake::begin(std::string(106, 'x'), 16384));
 }
 
-// Limits are the process's own, so this runs in a child.
-TEST(handshake, says_when_we_are_out_of_descriptors) {
+// Limits apply to the whole process, so this runs in a child.
+TEST(handshake, reports_a_lack_of_descriptors) {
   const pid_t child = ::fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
     const rlimit none{3, 3};
     ::setrlimit(RLIMIT_NOFILE, &none);
     const auto h = handshake::begin("cpgring-test-nobody", 16384);
-    ::_exit(!h && h.error() == errc::no_descriptors && h.error().text.find("RLIMIT_NOFILE") != std::string::npos ? 0 : 1);
+    ::_exit(!h && h.error() == errc::no_descriptors &&
+                    h.error().text.find("RLIMIT_NOFILE") != std::string::npos
+                ? 0
+                : 1);
   }
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);

@@ -1,4 +1,4 @@
-// A service that answers the handshake with nonsense, or not at all: each kind is an error of its own, names its field, and leaks nothing.
+// Malformed or missing handshake answers: each gives its own error with the field's name, and leaks nothing.
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -33,7 +33,7 @@ struct hostile_handshake : ::testing::Test {
   fake_service service;
   result<handshake> h = handshake::begin(service.name(), asked);
 
-  /// Until the request is out.
+  /// Sends the request and accepts the connection.
   void connect() {
     ASSERT_TRUE(h) << h.error().message();
     const auto step = h->advance();
@@ -41,7 +41,7 @@ struct hostile_handshake : ::testing::Test {
     ASSERT_EQ(*step, handshake::step::wait_readable);
     service.accept();
   }
-  /// What comes of this answer, up to the connection.
+  /// The result of the handshake after this answer.
   result<connection> outcome_of(std::string_view answer) {
     connect();
     EXPECT_EQ(service.request().size(), 24U);
@@ -76,7 +76,7 @@ struct offered_rings {
   fake_answer answer;
 };
 
-TEST_F(hostile_handshake, is_none_when_the_answer_is_honest) {
+TEST_F(hostile_handshake, succeeds_with_a_valid_answer) {
   const offered_rings rings;
   connect();
   const std::string request = service.request();
@@ -99,7 +99,7 @@ TEST_F(hostile_handshake, is_none_when_the_answer_is_honest) {
   EXPECT_FALSE(made->hung_up());
 }
 
-TEST_F(hostile_handshake, tells_who_we_are_to_a_service_that_asks_only_after_it_was_sent_and_then_no_more) {
+TEST_F(hostile_handshake, passes_credentials_until_the_handshake_is_done) {
   const auto passes_credentials = [&] {
     int value = -1;
     socklen_t size = sizeof value;
@@ -108,7 +108,8 @@ TEST_F(hostile_handshake, tells_who_we_are_to_a_service_that_asks_only_after_it_
   };
   const offered_rings rings;
   ASSERT_TRUE(h);
-  EXPECT_EQ(passes_credentials(), 1);  // from the beginning: a service may accept between our connecting and our sending
+  // Set before connecting: the service may accept before the request is sent.
+  EXPECT_EQ(passes_credentials(), 1);
   connect();
   const int on = 1;
   ASSERT_EQ(::setsockopt(service.client(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on), 0);
@@ -131,10 +132,10 @@ TEST_F(hostile_handshake, tells_who_we_are_to_a_service_that_asks_only_after_it_
   EXPECT_EQ(who.gid, ::getgid());
   service.send(rings.answer.text());
   ASSERT_EQ(*h->advance(), handshake::step::done);
-  EXPECT_EQ(passes_credentials(), 0);  // no doorbell byte needs to carry them
+  EXPECT_EQ(passes_credentials(), 0);  // doorbell bytes need no credentials
 }
 
-TEST_F(hostile_handshake, with_an_answer_in_many_pieces_only_takes_longer) {
+TEST_F(hostile_handshake, accepts_an_answer_in_many_pieces) {
   const offered_rings rings;
   connect();
   const std::string_view text = rings.answer.text();
@@ -147,7 +148,7 @@ TEST_F(hostile_handshake, with_an_answer_in_many_pieces_only_takes_longer) {
   EXPECT_TRUE(h->finish());
 }
 
-TEST_F(hostile_handshake, with_an_answer_followed_by_event_bytes_leaves_them_to_the_connection) {
+TEST_F(hostile_handshake, leaves_event_bytes_after_the_answer_unread) {
   const offered_rings rings;
   auto made = outcome_of(std::string(rings.answer.text()) + "123");
   ASSERT_TRUE(made) << made.error().message();
@@ -163,12 +164,13 @@ TEST_F(hostile_handshake, with_a_short_answer_and_a_hang_up) {
   const auto step = h->advance();
   ASSERT_FALSE(step);
   EXPECT_EQ(step.error(), errc::service_lost);
-  EXPECT_NE(step.error().text.find("hung up after 5000 of 12328 bytes"), std::string::npos) << step.error().text;
+  EXPECT_NE(step.error().text.find("hung up after 5000 of 12328 bytes"), std::string::npos)
+      << step.error().text;
 }
 
 TEST_F(hostile_handshake, with_a_hang_up_before_and_after_the_request_was_read) {
   connect();
-  service.hang_up();  // the request is unread: a reset
+  service.hang_up();  // unread request: connection reset
   auto step = h->advance();
   ASSERT_FALSE(step);
   EXPECT_EQ(step.error(), errc::service_lost) << step.error().message();
@@ -182,7 +184,7 @@ TEST_F(hostile_handshake, with_a_hang_up_before_and_after_the_request_was_read) 
   EXPECT_NE(step.error().text.find("hung up after 0 of"), std::string::npos) << step.error().text;
 }
 
-TEST_F(hostile_handshake, with_a_listener_that_goes_away_before_it_accepts) {
+TEST_F(hostile_handshake, with_a_listener_that_closes_before_accepting) {
   ASSERT_TRUE(h);
   ASSERT_EQ(*h->advance(), handshake::step::wait_readable);
   service.stop_listening();
@@ -191,20 +193,20 @@ TEST_F(hostile_handshake, with_a_listener_that_goes_away_before_it_accepts) {
   EXPECT_EQ(step.error(), errc::service_lost) << step.error().message();
 }
 
-TEST_F(hostile_handshake, without_an_answer_never_blocks_and_can_be_dropped) {
+TEST_F(hostile_handshake, without_an_answer_does_not_block_and_can_be_dropped) {
   connect();
   for (int i = 0; i < 1000; ++i) {
     const auto step = h->advance();
     ASSERT_TRUE(step);
     ASSERT_EQ(*step, handshake::step::wait_readable);
   }
-  h = fail(errc::timeout);  // what a caller with a deadline does
+  h = fail(errc::timeout);  // as a caller does at its deadline
   std::array<char, 100> bytes;
   EXPECT_EQ(::recv(service.client(), bytes.data(), bytes.size(), 0), 24);
-  EXPECT_EQ(::recv(service.client(), bytes.data(), bytes.size(), 0), 0);  // and the service sees a hang-up
+  EXPECT_EQ(::recv(service.client(), bytes.data(), bytes.size(), 0), 0);  // the service sees a hang-up
 }
 
-TEST(hostile_backlog, that_is_full_asks_for_another_try_until_there_is_room) {
+TEST(hostile_backlog, that_is_full_asks_for_a_retry_until_it_has_room) {
   const no_leak none;
   fake_service service(0);
   std::vector<handshake> waiting;
@@ -224,7 +226,7 @@ TEST(hostile_backlog, that_is_full_asks_for_another_try_until_there_is_room) {
   EXPECT_EQ(*waiting.back().advance(), handshake::step::wait_readable);
 }
 
-TEST(hostile_backlog, of_a_service_that_is_a_file_is_no_other) {
+TEST(hostile_backlog, of_a_socket_file_works_like_an_abstract_one) {
   const no_leak none;
   const std::string path = "/tmp/" + fresh_name("socket");
   fake_service service(8, path);
@@ -236,7 +238,7 @@ TEST(hostile_backlog, of_a_service_that_is_a_file_is_no_other) {
   service.stop_listening();
   auto late = handshake::begin(path, asked);
   ASSERT_TRUE(late);
-  EXPECT_EQ(late->advance().error(), errc::service_absent);  // its file is still there
+  EXPECT_EQ(late->advance().error(), errc::service_absent);  // the socket file still exists
   ::unlink(path.c_str());
 }
 
@@ -252,20 +254,20 @@ TEST_F(hostile_handshake, with_another_size) {
   expect_error(a, errc::malformed, "size is 24, expected 12328");
 }
 
-TEST_F(hostile_handshake, with_an_error_that_is_no_errno) {
+TEST_F(hostile_handshake, with_a_positive_error) {
   fake_answer a;
   a.put(fake_answer::error, 11);
   expect_error(a, errc::malformed, "error is 11, expected 0, or a negative errno");
 }
 
-// Negating it has no result: INT32_MIN has no positive counterpart.
-TEST_F(hostile_handshake, with_the_smallest_error_there_is) {
+// -INT32_MIN overflows.
+TEST_F(hostile_handshake, with_the_error_int32_min) {
   fake_answer a;
   a.put(fake_answer::error, INT32_MIN);
   expect_error(a, errc::malformed, "error is -2147483648");
 }
 
-TEST_F(hostile_handshake, with_a_refusal_whatever_else_it_says) {
+TEST_F(hostile_handshake, with_a_refusal_and_invalid_other_fields) {
   fake_answer a;
   a.put(fake_answer::error, -EACCES);
   a.put(fake_answer::type, 9);
@@ -285,42 +287,43 @@ TEST_F(hostile_handshake, with_an_unknown_type) {
   expect_error(a, errc::not_supported, "connection type 4294967295");
 }
 
-TEST_F(hostile_handshake, with_less_than_was_asked_for) {
+TEST_F(hostile_handshake, with_a_message_size_below_the_requested_one) {
   fake_answer a;
   a.put(fake_answer::max_message_size, asked - 1);
   expect_error(a, errc::malformed, "max_msg_size is 16383, expected 16384 (as asked for)");
 }
 
-TEST_F(hostile_handshake, with_a_size_of_nothing) {
+TEST_F(hostile_handshake, with_a_message_size_of_zero) {
   fake_answer a;
   a.put(fake_answer::max_message_size, 0);
   expect_error(a, errc::malformed, "max_msg_size is 0");
 }
 
-TEST_F(hostile_handshake, with_more_than_any_ring_holds) {
+TEST_F(hostile_handshake, with_the_message_size_uint32_max) {
   fake_answer a;
   a.put(fake_answer::max_message_size, 0xFFFFFFFF);
   expect_error(a, errc::malformed, "max_msg_size is 4294967295");
 }
 
-TEST_F(hostile_handshake, with_more_than_any_client_may_ask_for) {
+TEST_F(hostile_handshake, with_a_message_size_above_the_largest_option) {
   fake_answer a;
-  a.put(fake_answer::max_message_size, max_message_size_max + 1);
+  a.put(fake_answer::max_message_size, ring_bytes_max + 1);
   expect_error(a, errc::malformed, "max_msg_size is 33554433, expected 16384 (as asked for) to 33554432");
 }
 
-TEST_F(hostile_handshake, with_rings_larger_than_any_client_may_ask_for) {
+TEST_F(hostile_handshake, with_rings_above_the_largest_option) {
   const offered_rings rings((std::size_t{32} << 20) + 8192);
   expect_error(rings.answer, errc::malformed, "at most 33558528");
 }
 
-TEST_F(hostile_handshake, with_one_ring_for_two_purposes) {
+TEST_F(hostile_handshake, with_the_same_ring_named_twice) {
   fake_answer a;
   a.name(fake_answer::names[2], "/dev/shm/cpgring-test-no-such-response");
-  expect_error(a, errc::malformed, "ring names is /dev/shm/cpgring-test-no-such-response, expected three different ones");
+  expect_error(a, errc::malformed,
+               "ring names is /dev/shm/cpgring-test-no-such-response, expected three different ones");
 }
 
-TEST_F(hostile_handshake, with_more_than_its_own_rings_hold) {
+TEST_F(hostile_handshake, with_a_message_size_above_its_own_rings) {
   offered_rings rings;
   rings.answer.put(fake_answer::max_message_size, 20480);
   expect_error(rings.answer, errc::malformed, "at least 20493 bytes");
@@ -328,10 +331,11 @@ TEST_F(hostile_handshake, with_more_than_its_own_rings_hold) {
 }
 
 TEST_F(hostile_handshake, with_names_that_do_not_exist) {
-  expect_error(fake_answer(), {ENOENT, std::system_category()}, "/dev/shm/cpgring-test-no-such-request-header");
+  expect_error(fake_answer(), {ENOENT, std::system_category()},
+               "/dev/shm/cpgring-test-no-such-request-header");
 }
 
-TEST_F(hostile_handshake, with_only_the_last_ring_missing_lets_go_of_the_others) {
+TEST_F(hostile_handshake, with_the_last_ring_missing_releases_the_others) {
   offered_rings rings;
   ::unlink(rings.event.data_path().c_str());
   expect_error(rings.answer, {ENOENT, std::system_category()}, rings.event.data_path());
@@ -363,7 +367,8 @@ TEST(hostile_names, are_refused_for_each_ring_by_its_name) {
                                      "/dev/shm/qb\x1b[31m",
                                      std::string(4096, '/'),
                                      "/" + std::string(4095, 'x')};
-  for (const auto& [which, at] : {name_case{"request ring name", 40}, {"response ring name", 4136}, {"event ring name", 8232}}) {
+  for (const auto& [which, at] :
+       {name_case{"request ring name", 40}, {"response ring name", 4136}, {"event ring name", 8232}}) {
     for (const std::string& text : bad) {
       const no_leak none;
       fake_service service;
@@ -381,17 +386,17 @@ TEST(hostile_names, are_refused_for_each_ring_by_its_name) {
   }
 }
 
-TEST_F(hostile_handshake, with_a_name_longer_than_a_path_can_be) {
+TEST_F(hostile_handshake, with_a_ring_name_longer_than_a_path) {
   fake_answer a;
   char last = 'x';
   for (const std::size_t at : fake_answer::names) {
-    a.name(at, "/dev/shm/" + std::string(4085, 'x') + last++);  // 4095 and the NUL: terminated
+    a.name(at, "/dev/shm/" + std::string(4085, 'x') + last++);  // 4095 bytes and the NUL
   }
   expect_error(a, {ENAMETOOLONG, std::system_category()}, "opening /dev/shm/xxx");
 }
 
-// No combination of wrong fields is more than an error, and none leaks.
-RC_GTEST_PROP(hostile_answers, of_any_bytes_are_an_error_with_a_text, ()) {
+// Any combination of wrong fields gives an error and leaks nothing.
+RC_GTEST_PROP(hostile_answers, with_random_fields_give_an_error_with_a_text, ()) {
   const no_leak none;
   fake_service service;
   auto h = handshake::begin(service.name(), asked);
@@ -399,15 +404,18 @@ RC_GTEST_PROP(hostile_answers, of_any_bytes_are_an_error_with_a_text, ()) {
   RC_ASSERT(h->advance().has_value());
   service.accept();
   fake_answer a;
-  const auto changes = *rc::gen::nonEmpty(rc::gen::container<std::vector<std::pair<std::size_t, std::uint32_t>>>(
-      rc::gen::pair(rc::gen::oneOf(rc::gen::elementOf(std::vector<std::size_t>{0, 8, 16, 24, 28, 40, 4136, 8232}),
-                                   rc::gen::map(rc::gen::inRange<std::size_t>(0, 12328 / 4), [](std::size_t word) { return word * 4; })),
-                    rc::gen::oneOf(rc::gen::arbitrary<std::uint32_t>(), rc::gen::inRange<std::uint32_t>(0, 40),
-                                   rc::gen::inRange<std::uint32_t>(-40U, UINT32_MAX)))));
+  const auto changes =
+      *rc::gen::nonEmpty(rc::gen::container<std::vector<std::pair<std::size_t, std::uint32_t>>>(rc::gen::pair(
+          rc::gen::oneOf(rc::gen::elementOf(std::vector<std::size_t>{0, 8, 16, 24, 28, 40, 4136, 8232}),
+                         rc::gen::map(rc::gen::inRange<std::size_t>(0, 12328 / 4),
+                                      [](std::size_t word) { return word * 4; })),
+          rc::gen::oneOf(rc::gen::arbitrary<std::uint32_t>(), rc::gen::inRange<std::uint32_t>(0, 40),
+                         rc::gen::inRange<std::uint32_t>(-40U, UINT32_MAX)))));
   for (const auto& [at, value] : changes) {
     a.put(at, value);
   }
-  const auto length = *rc::gen::oneOf(rc::gen::just(std::size_t{12328}), rc::gen::inRange<std::size_t>(0, 12328));
+  const auto length =
+      *rc::gen::oneOf(rc::gen::just(std::size_t{12328}), rc::gen::inRange<std::size_t>(0, 12328));
   service.send(a.text().substr(0, length));
   service.hang_up();
   const auto step = h->advance();

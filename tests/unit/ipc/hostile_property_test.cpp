@@ -1,4 +1,5 @@
-// One wrong field, anywhere in a ring that is otherwise honest: the chunks before it are read as ever, then the error names that field.
+// One wrong field at a random place of an otherwise valid ring: the chunks before it are read normally, then
+// the error names the field.
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -20,14 +21,15 @@ using namespace cpgring::ipc::test;
 
 constexpr std::uint32_t words = 1024;
 
-/// An honest ring of some chunks, beginning anywhere.
+/// A valid ring with random chunks at a random start.
 struct honest_ring {
   honest_ring()
       : start(*rc::gen::inRange<std::uint32_t>(0, words)),
-        lengths(*rc::gen::nonEmpty(rc::gen::container<std::vector<std::uint32_t>>(rc::gen::inRange<std::uint32_t>(0, 200)))) {
-    lengths.resize(std::min<std::size_t>(lengths.size(), 19));  // so many fit, whatever their lengths
+        lengths(*rc::gen::nonEmpty(
+            rc::gen::container<std::vector<std::uint32_t>>(rc::gen::inRange<std::uint32_t>(0, 200)))) {
+    lengths.resize(std::min<std::size_t>(lengths.size(), 19));  // 19 chunks fit whatever their lengths
     raw.set(cf::read_position, start);
-    raw.fill(0xFF);  // no lengths, no magics but those that follow
+    raw.fill(0xFF);  // no valid length or magic outside the chunks below
     for (const std::uint32_t length : lengths) {
       positions.push_back(end());
       used += cf::words_of(length);
@@ -52,7 +54,7 @@ struct honest_ring {
   std::vector<std::uint32_t> lengths, positions;
 };
 
-/// So many good chunks, then broken by `field`.
+/// Expects `good` valid chunks, then an error that names `field`.
 void expect_broken_after(const honest_ring& ring, std::size_t good, const std::string& field) {
   const auto shared = open_ring(ring.raw.base(), ring.raw.max_message_size(), false);
   RC_ASSERT(shared.has_value());
@@ -62,7 +64,7 @@ void expect_broken_after(const honest_ring& ring, std::size_t good, const std::s
   for (std::size_t i = 0; i < good; ++i) {
     RC_ASSERT(reader.next(f) == look::frame);
     RC_ASSERT(f.size == ring.lengths[i]);
-    RC_ASSERT(f.data == shared->at(ring.positions[i] + cf::words_ahead));
+    RC_ASSERT(f.data == shared->at(ring.positions[i] + cf::header_words));
   }
   RC_ASSERT(reader.next(f) == look::broken);
   RC_ASSERT(reader.fault() == errc::malformed);
@@ -74,47 +76,51 @@ void expect_broken_after(const honest_ring& ring, std::size_t good, const std::s
 RC_GTEST_PROP(one_wrong_field, a_magic, ()) {
   honest_ring ring;
   const auto which = *rc::gen::inRange<std::size_t>(0, ring.lengths.size());
-  const auto magic = *rc::gen::suchThat(rc::gen::oneOf(rc::gen::arbitrary<std::uint32_t>(),
-                                                       rc::gen::element(cf::magic_being_written, cf::magic_consumed, cf::magic_ready ^ 1U)),
-                                        [](std::uint32_t m) { return m != cf::magic_ready; });
+  const auto magic = *rc::gen::suchThat(
+      rc::gen::oneOf(rc::gen::arbitrary<std::uint32_t>(),
+                     rc::gen::element(cf::magic_being_written, cf::magic_consumed, cf::magic_ready ^ 1U)),
+      [](std::uint32_t m) { return m != cf::magic_ready; });
   ring.raw.set_word(ring.positions[which] + 1, magic);
   expect_broken_after(ring, which, "magic of a chunk");
 }
 
-RC_GTEST_PROP(one_wrong_field, a_length_that_leads_past_what_was_written, ()) {
+RC_GTEST_PROP(one_wrong_field, a_length_beyond_the_write_position, ()) {
   honest_ring ring;
   const auto which = *rc::gen::inRange<std::size_t>(0, ring.lengths.size());
-  const std::uint32_t most = (ring.words_from(which) - cf::words_ahead) * 4;
+  const std::uint32_t most = (ring.words_from(which) - cf::header_words) * 4;
   const auto length =
-      *rc::gen::oneOf(rc::gen::inRange<std::uint32_t>(most + 1, most + 10), rc::gen::inRange<std::uint32_t>(most + 1, 0x80000000U),
+      *rc::gen::oneOf(rc::gen::inRange<std::uint32_t>(most + 1, most + 10),
+                      rc::gen::inRange<std::uint32_t>(most + 1, 0x80000000U),
                       rc::gen::inRange<std::uint32_t>(0x80000000U, UINT32_MAX), rc::gen::just(UINT32_MAX));
   ring.raw.set_word(ring.positions[which], length);
   expect_broken_after(ring, which, "length of a chunk");
 }
 
-RC_GTEST_PROP(one_wrong_field, a_count_above_what_any_ring_can_hold, ()) {
+RC_GTEST_PROP(one_wrong_field, a_count_above_the_capacity_of_the_ring, ()) {
   honest_ring ring;
   ring.raw.set(cf::semaphore, *rc::gen::oneOf(rc::gen::inRange<std::uint32_t>(words / 2 + 1, words * 2),
-                                              rc::gen::inRange<std::uint32_t>(words, UINT32_MAX), rc::gen::just(UINT32_MAX)));
+                                              rc::gen::inRange<std::uint32_t>(words, UINT32_MAX),
+                                              rc::gen::just(UINT32_MAX)));
   expect_broken_after(ring, 0, "semaphore's count of new chunks");
 }
 
-RC_GTEST_PROP(one_wrong_field, a_count_above_what_lies_before_the_write_position, ()) {
+RC_GTEST_PROP(one_wrong_field, a_count_above_the_written_words, ()) {
   honest_ring ring;
-  ring.raw.set(cf::semaphore, *rc::gen::inRange<std::uint32_t>(ring.used / cf::words_ahead + 1, words / 2 + 1));
+  ring.raw.set(cf::semaphore,
+               *rc::gen::inRange<std::uint32_t>(ring.used / cf::header_words + 1, words / 2 + 1));
   expect_broken_after(ring, 0, "write position");
 }
 
 RC_GTEST_PROP(one_wrong_field, a_write_position_outside_of_the_ring, ()) {
   honest_ring ring;
-  ring.raw.set(cf::write_position,
-               *rc::gen::oneOf(rc::gen::element(+words, words + 1, UINT32_MAX), rc::gen::inRange<std::uint32_t>(words, UINT32_MAX)));
+  ring.raw.set(cf::write_position, *rc::gen::oneOf(rc::gen::element(+words, words + 1, UINT32_MAX),
+                                                   rc::gen::inRange<std::uint32_t>(words, UINT32_MAX)));
   expect_broken_after(ring, 0, "write position");
 }
 
-RC_GTEST_PROP(one_wrong_field, a_write_position_before_the_end_of_what_is_counted, ()) {
+RC_GTEST_PROP(one_wrong_field, a_write_position_before_the_end_of_the_counted_chunks, ()) {
   honest_ring ring;
-  const auto span = *rc::gen::inRange<std::uint32_t>(0, ring.count() * cf::words_ahead);
+  const auto span = *rc::gen::inRange<std::uint32_t>(0, ring.count() * cf::header_words);
   ring.raw.set(cf::write_position, (ring.start + span) % words);
   expect_broken_after(ring, 0, "write position");
 }
@@ -125,7 +131,7 @@ RC_GTEST_PROP(one_wrong_field, a_read_position_outside_of_the_ring, ()) {
   expect_broken_after(ring, 0, "read position");
 }
 
-RC_GTEST_PROP(one_wrong_field, a_length_that_changes_while_it_is_leased_moves_the_reader_nowhere_else, ()) {
+RC_GTEST_PROP(one_wrong_field, a_length_changed_while_leased_does_not_move_the_reader, ()) {
   honest_ring ring;
   const auto shared = open_ring(ring.raw.base(), ring.raw.max_message_size(), false);
   RC_ASSERT(shared.has_value());
@@ -136,17 +142,19 @@ RC_GTEST_PROP(one_wrong_field, a_length_that_changes_while_it_is_leased_moves_th
   }
   RC_ASSERT(reader.leased() == ring.count());
   const auto which = *rc::gen::inRange<std::size_t>(0, ring.lengths.size());
-  const auto length = *rc::gen::suchThat(rc::gen::oneOf(rc::gen::inRange<std::uint32_t>(0, 400), rc::gen::arbitrary<std::uint32_t>()),
-                                         [&](std::uint32_t l) { return cf::words_of(l) != cf::words_of(ring.lengths[which]); });
+  const auto length = *rc::gen::suchThat(
+      rc::gen::oneOf(rc::gen::inRange<std::uint32_t>(0, 400), rc::gen::arbitrary<std::uint32_t>()),
+      [&](std::uint32_t l) { return cf::words_of(l) != cf::words_of(ring.lengths[which]); });
   ring.raw.set_word(ring.positions[which], length);
   reader.reclaim(reader.leased());
-  // Some length down the line cannot be right: their sum is known.
+  // The sum of the lengths is known, so one of them is found wrong.
   RC_ASSERT(reader.broken());
-  RC_ASSERT(reader.fault().text.find("the length of a chunk, changed while it was leased, is ") != std::string::npos);
+  RC_ASSERT(reader.fault().text.find("the length of a chunk, changed while it was leased, is ") !=
+            std::string::npos);
   RC_ASSERT(ring.raw.get(cf::read_position) == ring.start);
 }
 
-RC_GTEST_PROP(hostile_request_rings, of_random_positions_and_counts_never_lead_a_writer_outside, ()) {
+RC_GTEST_PROP(hostile_request_rings, with_random_positions_and_counts_keep_the_writer_inside, ()) {
   raw_ring raw(words * 4);
   const auto shared = open_ring(raw.base(), raw.max_message_size(), false);
   RC_ASSERT(shared.has_value());
@@ -159,7 +167,8 @@ RC_GTEST_PROP(hostile_request_rings, of_random_positions_and_counts_never_lead_a
                  return std::array{a, b};
                },
                rc::gen::inRange<std::uint32_t>(0, 8),
-               rc::gen::oneOf(rc::gen::inRange<std::uint32_t>(0, 1100), rc::gen::inRange<std::uint32_t>(0, 4085))));
+               rc::gen::oneOf(rc::gen::inRange<std::uint32_t>(0, 1100),
+                              rc::gen::inRange<std::uint32_t>(0, 4085))));
   std::uint32_t published_in_all = 0;
   for (const auto& [what, value] : steps) {
     if (what == 0) {
@@ -167,7 +176,7 @@ RC_GTEST_PROP(hostile_request_rings, of_random_positions_and_counts_never_lead_a
     } else if (what == 1) {
       *shared->semaphore() = value;
     } else if (what == 2) {
-      *shared->read_position() = *shared->write_position();  // honest, so that there is a way on
+      *shared->read_position() = *shared->write_position();  // valid again, so that writing can continue
       *shared->semaphore() = 0;
     } else if (what == 3) {
       published_in_all += writer.publish();

@@ -1,4 +1,5 @@
-// A service that writes nonsense into the rings: each kind ends in `broken`, names its field, and touches nothing outside of the ring.
+// Services that write invalid values into the rings: each fault ends in `broken`, names its field, and causes
+// no access outside the ring.
 #include <array>
 #include <limits>
 #include <string>
@@ -28,7 +29,7 @@ struct hostile_ring : ::testing::Test {
   shared_ring shared = open(raw);
   ring_reader reader{shared};
 
-  /// The reader must be broken, for good, by this field.
+  /// Expects a permanently broken reader whose fault names this field.
   void expect_broken(const std::string& field) {
     frame f;
     reader.collect();
@@ -38,7 +39,7 @@ struct hostile_ring : ::testing::Test {
     EXPECT_EQ(why, errc::malformed);
     EXPECT_NE(why.text.find(field), std::string::npos) << why.text;
     EXPECT_NE(why.text.find("event ring"), std::string::npos) << why.text;
-    // Repairing the ring afterwards does not help.
+    // A later repair of the ring does not revive the reader.
     raw.set(cf::write_position, 12);
     raw.set(cf::semaphore, 1);
     raw.put_chunk(0, 4);
@@ -56,7 +57,7 @@ struct hostile_ring : ::testing::Test {
   }
 };
 
-TEST_F(hostile_ring, with_another_magic) {
+TEST_F(hostile_ring, with_a_wrong_magic) {
   for (std::uint32_t magic : {0U, cf::magic_being_written, cf::magic_consumed, 0xA1A1A1A0U, 0xFFFFFFFFU}) {
     raw_ring other(4096);
     shared_ring ours = open(other);
@@ -72,7 +73,7 @@ TEST_F(hostile_ring, with_another_magic) {
   expect_broken("magic of a chunk is 0xd0d0d0d0, allowed is 0xa1a1a1a1");
 }
 
-TEST_F(hostile_ring, with_a_length_behind_the_write_position) {
+TEST_F(hostile_ring, with_a_length_beyond_the_write_position) {
   one_chunk(8);
   raw.set_word(0, 9);
   expect_broken("length of a chunk is 9, allowed is 0 to 8");
@@ -91,7 +92,7 @@ TEST_F(hostile_ring, with_a_length_as_long_as_the_ring) {
   expect_broken("length of a chunk is 4092, allowed is 0 to 4084");
 }
 
-TEST_F(hostile_ring, with_a_zero_length_gives_an_empty_frame_as_libqb_would) {
+TEST_F(hostile_ring, with_a_zero_length_yields_an_empty_frame_as_in_libqb) {
   one_chunk(0);
   frame f;
   EXPECT_EQ(reader.collect(), 1U);
@@ -101,14 +102,14 @@ TEST_F(hostile_ring, with_a_zero_length_gives_an_empty_frame_as_libqb_would) {
   EXPECT_EQ(raw.get(cf::read_position), 2U);
 }
 
-TEST_F(hostile_ring, with_more_counts_than_a_ring_can_hold) {
+TEST_F(hostile_ring, with_a_count_above_the_capacity_of_the_ring) {
   raw.put_chunk(0, 0);
   raw.set(cf::write_position, 2);
   raw.set(cf::semaphore, 513);
   expect_broken("semaphore's count of new chunks is 513, allowed is 0 to 512");
 }
 
-TEST_F(hostile_ring, with_more_counts_than_there_is_room_for_beside_leased_chunks) {
+TEST_F(hostile_ring, with_a_count_above_the_room_left_by_leased_chunks) {
   std::uint32_t at = 0;
   for (int i = 0; i < 10; ++i) {
     at = raw.put_chunk(at, 8);
@@ -123,31 +124,31 @@ TEST_F(hostile_ring, with_more_counts_than_there_is_room_for_beside_leased_chunk
   expect_broken("semaphore's count of new chunks is 503, allowed is 0 to 502");
 }
 
-TEST_F(hostile_ring, with_a_count_of_four_billion) {
+TEST_F(hostile_ring, with_the_count_uint32_max) {
   raw.set(cf::semaphore, 0xFFFFFFFF);
   expect_broken("semaphore's count of new chunks");
 }
 
-TEST_F(hostile_ring, with_a_count_but_no_chunk) {
+TEST_F(hostile_ring, with_a_count_but_no_chunks) {
   raw.post(1);
   expect_broken("write position is 0, allowed is 2 to 1023");
 }
 
-TEST_F(hostile_ring, with_more_counts_than_chunks) {
+TEST_F(hostile_ring, with_a_count_above_the_number_of_chunks) {
   raw.put_chunk(raw.put_chunk(0, 0), 0);
   raw.set(cf::write_position, 4);
   raw.post(3);
   expect_broken("write position is 4, allowed is 6 to 1023");
 }
 
-TEST_F(hostile_ring, with_a_write_position_outside) {
+TEST_F(hostile_ring, with_a_write_position_outside_the_ring) {
   raw.put_chunk(0, 4);
   raw.set(cf::write_position, 1024);
   raw.post(1);
   expect_broken("write position is 1024");
 }
 
-TEST_F(hostile_ring, with_a_write_position_among_leased_chunks) {
+TEST_F(hostile_ring, with_a_write_position_inside_leased_chunks) {
   std::uint32_t at = 0;
   for (int i = 0; i < 10; ++i) {
     at = raw.put_chunk(at, 8);
@@ -164,7 +165,7 @@ TEST_F(hostile_ring, with_a_write_position_among_leased_chunks) {
   expect_broken("write position is 4, allowed is 42 to 1023");
 }
 
-TEST_F(hostile_ring, with_a_write_position_that_is_wrong_over_the_rings_end) {
+TEST_F(hostile_ring, with_a_wrong_write_position_after_wrap_around) {
   raw.set(cf::read_position, 1000);
   raw.set(cf::write_position, 1000);
   reader = ring_reader(shared);
@@ -175,7 +176,8 @@ TEST_F(hostile_ring, with_a_write_position_that_is_wrong_over_the_rings_end) {
   frame f;
   reader.collect();
   EXPECT_EQ(reader.next(f), look::broken);
-  EXPECT_NE(reader.fault().text.find("write position is 1001, allowed is 1020 or more, or at most 999"), std::string::npos)
+  EXPECT_NE(reader.fault().text.find("write position is 1001, allowed is 1020 or more, or at most 999"),
+            std::string::npos)
       << reader.fault().text;
 }
 
@@ -184,12 +186,13 @@ TEST_F(hostile_ring, with_a_write_position_that_leaves_no_word_free) {
   frame f;
   reader.collect();
   ASSERT_EQ(reader.next(f), look::frame);
-  raw.set(cf::write_position, 0);  // all the way round, to the oldest leased chunk: no writer fills a ring to the last word
+  // A full lap to the oldest leased chunk: a valid writer always leaves one word free.
+  raw.set(cf::write_position, 0);
   raw.post(1);
   expect_broken("write position is 0, allowed is 6 to 1023");
 }
 
-TEST_F(hostile_ring, with_a_length_changed_while_it_was_leased) {
+TEST_F(hostile_ring, with_a_length_changed_while_leased) {
   one_chunk(8);
   frame f;
   reader.collect();
@@ -200,7 +203,7 @@ TEST_F(hostile_ring, with_a_length_changed_while_it_was_leased) {
   expect_broken("length of a chunk, changed while it was leased, is 4, allowed is 0 to 8");
 }
 
-TEST_F(hostile_ring, with_a_length_made_huge_while_it_was_leased) {
+TEST_F(hostile_ring, with_a_length_raised_to_the_maximum_while_leased) {
   std::uint32_t at = raw.put_chunk(raw.put_chunk(0, 8), 8);
   raw.set(cf::write_position, at);
   raw.post(2);
@@ -214,21 +217,22 @@ TEST_F(hostile_ring, with_a_length_made_huge_while_it_was_leased) {
   EXPECT_EQ(raw.get(cf::read_position), 0U);
 }
 
-TEST_F(hostile_ring, with_a_read_position_outside_from_the_beginning) {
+TEST_F(hostile_ring, with_a_read_position_initially_outside_the_ring) {
   raw.set(cf::read_position, 1024);
   reader = ring_reader(shared);
   expect_broken("read position is 1024, allowed is 0 to 1023");
 }
 
-RC_GTEST_PROP(hostile_rings, of_random_words_never_leads_outside, ()) {
+RC_GTEST_PROP(hostile_rings, with_random_words_keep_the_reader_inside, ()) {
   raw_ring raw(4096);
   shared_ring shared = open(raw);
   ring_reader reader(shared);
   const std::byte* const begin = shared.at(0);
   const std::byte* const end = begin + 2 * shared.bytes();
-  // Words that lead somewhere: lengths, magics, positions.
-  const auto word = rc::gen::oneOf(rc::gen::just(cf::magic_ready), rc::gen::just(cf::magic_ready), rc::gen::inRange<std::uint32_t>(0, 40),
-                                   rc::gen::inRange<std::uint32_t>(0, 5000), rc::gen::arbitrary<std::uint32_t>());
+  // Plausible words: lengths, magics, positions.
+  const auto word = rc::gen::oneOf(
+      rc::gen::just(cf::magic_ready), rc::gen::just(cf::magic_ready), rc::gen::inRange<std::uint32_t>(0, 40),
+      rc::gen::inRange<std::uint32_t>(0, 5000), rc::gen::arbitrary<std::uint32_t>());
   const auto words = *rc::gen::container<std::vector<std::uint32_t>>(64, word);
   for (std::uint32_t i = 0; i < 1024; ++i) {
     *shared.word(i) = words[i % words.size()];
@@ -259,7 +263,7 @@ RC_GTEST_PROP(hostile_rings, of_random_words_never_leads_outside, ()) {
   }
 }
 
-// --- the request ring ---------------------------------------------------------------------------------------------------------
+// --- the request ring
 
 struct hostile_request_ring : ::testing::Test {
   raw_ring raw{4096};
@@ -279,12 +283,12 @@ struct hostile_request_ring : ::testing::Test {
   }
 };
 
-TEST_F(hostile_request_ring, with_a_read_position_outside) {
+TEST_F(hostile_request_ring, with_a_read_position_outside_the_ring) {
   raw.set(cf::read_position, 4000);
   expect_broken("the read position is 4000");
 }
 
-TEST_F(hostile_request_ring, with_a_read_position_ahead_of_what_was_written) {
+TEST_F(hostile_request_ring, with_a_read_position_ahead_of_the_written_words) {
   publish_one();
   raw.set(cf::read_position, 28);
   expect_broken("the read position is 28, allowed is 0 to 27");
@@ -300,7 +304,7 @@ TEST_F(hostile_request_ring, with_a_read_position_that_goes_back) {
   expect_broken("the read position is 5, allowed is 27");
 }
 
-TEST_F(hostile_request_ring, with_a_read_position_that_moves_before_the_count_is_taken_counts_as_full_meanwhile) {
+TEST_F(hostile_request_ring, counts_as_full_while_the_read_position_precedes_the_semaphore) {
   publish_one();
   raw.set(cf::read_position, 27);
   EXPECT_EQ(writer.reserve(4), nullptr);
@@ -311,14 +315,14 @@ TEST_F(hostile_request_ring, with_a_read_position_that_moves_before_the_count_is
   EXPECT_NE(writer.reserve(4), nullptr);
 }
 
-TEST_F(hostile_request_ring, with_a_semaphore_that_counts_more_than_was_written) {
+TEST_F(hostile_request_ring, with_a_semaphore_above_the_number_of_requests) {
   publish_one();
   raw.set(cf::semaphore, 2);
   EXPECT_NE(writer.outstanding(), 0U);
   expect_broken("the semaphore's count of open requests is 2, allowed is 0 to 1");
 }
 
-TEST_F(hostile_request_ring, with_a_semaphore_that_goes_up_again) {
+TEST_F(hostile_request_ring, with_a_semaphore_that_rises_again) {
   publish_one();
   publish_one();
   raw.set(cf::semaphore, 0);
@@ -328,7 +332,7 @@ TEST_F(hostile_request_ring, with_a_semaphore_that_goes_up_again) {
   expect_broken("the semaphore's count of open requests is 1, allowed is 0");
 }
 
-TEST_F(hostile_request_ring, with_positions_outside_from_the_beginning) {
+TEST_F(hostile_request_ring, with_a_write_position_initially_outside_the_ring) {
   raw.set(cf::write_position, 2000);
   writer = ring_writer(shared);
   expect_broken("the write position is 2000, allowed is 0 to 1023");

@@ -1,4 +1,4 @@
-// What this process holds open: the same when a test ends as when it began.
+// Checks that a test leaves no descriptor and no ring mapping open.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,7 @@
 
 namespace cpgring::ipc::test {
 
-/// Stands before whatever may leak.
+/// Compares the counts at destruction with those at construction. Declare it before all objects under test.
 class no_leak {
  public:
   no_leak() : descriptors_(descriptors()), mappings_(mappings()) {}
@@ -19,11 +19,12 @@ class no_leak {
   no_leak& operator=(const no_leak&) = delete;
   ~no_leak() {
     EXPECT_EQ(descriptors(), descriptors_) << "descriptors were left open, or closed twice";
-    EXPECT_EQ(mappings(), mappings_) << "mappings of rings were left";
+    EXPECT_EQ(mappings(), mappings_) << "ring mappings remain";
   }
 
   static std::ptrdiff_t descriptors() {
-    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"),
+                         std::filesystem::directory_iterator());
   }
   static std::ptrdiff_t mappings() {
     std::ifstream maps("/proc/self/maps");

@@ -1,5 +1,5 @@
-// Old payload that looks like chunks, everywhere ahead of the reader, and a writer caught at each of its steps: only what is counted is
-// there.
+// Old payload that looks like ready chunks fills the ring, and a writer stops at each of its steps: the
+// reader reads only chunks that the semaphore counts.
 #include <cstring>
 #include <deque>
 #include <string>
@@ -19,13 +19,14 @@ using namespace cpgring;
 using namespace cpgring::ipc;
 using namespace cpgring::ipc::test;
 
-/// libqb's writer, stopped between its steps.
+/// libqb's writer, stopped between two of its steps.
 class slow_writer {
  public:
   slow_writer(const qb_ring& qb, const shared_ring& shared) : qb_(qb), shared_(shared) {}
 
   [[nodiscard]] bool under_way() const { return at_ != nullptr; }
-  /// False: no room. `steps`: 1 room is taken and filled, 2 the length stands and the write position has moved, 3 the magic says ready.
+  /// False: no room. `steps`: 1 allocates and fills the chunk, 2 also stores the length and the write
+  /// position, 3 also sets the magic to ready.
   bool begin(std::string bytes, std::uint32_t steps) {
     bytes_ = std::move(bytes);
     at_ = qb_rb_chunk_alloc(qb_.get(), bytes_.size());
@@ -37,14 +38,15 @@ class slow_writer {
     const auto size = static_cast<std::uint32_t>(bytes_.size());
     if (steps >= 2) {
       *shared_.word(start_) = size;
-      __atomic_store_n(shared_.write_position(), (start_ + cf::words_of(size)) % shared_.words(), __ATOMIC_SEQ_CST);
+      __atomic_store_n(shared_.write_position(), (start_ + cf::words_of(size)) % shared_.words(),
+                       __ATOMIC_SEQ_CST);
     }
     if (steps >= 3) {
       __atomic_store_n(shared_.word(start_ + 1), cf::magic_ready, __ATOMIC_SEQ_CST);
     }
     return true;
   }
-  /// All steps by libqb itself, the last of which counts.
+  /// Repeats all steps through libqb; the last one posts the semaphore.
   std::string finish() {
     __atomic_store_n(shared_.write_position(), start_, __ATOMIC_SEQ_CST);
     EXPECT_EQ(qb_rb_chunk_commit(qb_.get(), bytes_.size()), 0);
@@ -65,7 +67,7 @@ void fill_with_bait(const shared_ring& shared, std::uint64_t seed) {
   std::memcpy(shared.at(0), bytes.data(), bytes.size());
 }
 
-RC_GTEST_PROP(old_payload, is_never_read_by_our_reader_whatever_it_looks_like_and_wherever_libqb_is, ()) {
+RC_GTEST_PROP(old_payload, is_never_read_by_our_reader_at_any_step_of_libqbs_writer, ()) {
   qb_ring qb(one_page);
   const shared_ring shared = qb.open_ours();
   fill_with_bait(shared, *rc::gen::arbitrary<std::uint64_t>());
@@ -86,7 +88,7 @@ RC_GTEST_PROP(old_payload, is_never_read_by_our_reader_whatever_it_looks_like_an
     } else if (what == 4) {
       reader.reclaim(random % (reader.leased() + 1));
     }
-    // At each moment: as many as are counted, and each as it was written.
+    // Always: exactly the counted chunks are readable, with the bytes that were written.
     RC_ASSERT(reader.collect() == counted.size());
     frame f;
     for (std::uint32_t i = 0; i < random % 4 && !counted.empty(); ++i) {
@@ -100,7 +102,7 @@ RC_GTEST_PROP(old_payload, is_never_read_by_our_reader_whatever_it_looks_like_an
   }
 }
 
-RC_GTEST_PROP(old_payload, is_never_read_by_libqb_whatever_our_writer_has_staged, ()) {
+RC_GTEST_PROP(old_payload, is_never_read_by_libqb_while_our_writer_stages, ()) {
   qb_ring qb(one_page);
   const shared_ring shared = qb.open_ours();
   fill_with_bait(shared, *rc::gen::arbitrary<std::uint64_t>());

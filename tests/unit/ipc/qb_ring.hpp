@@ -1,4 +1,4 @@
-// A ring made and used by libqb itself: the other side of ours in the tests.
+// A ring made and used by libqb itself, as the peer of our reader and writer.
 #pragma once
 
 #include <sys/types.h>
@@ -27,7 +27,8 @@ class qb_ring {
   explicit qb_ring(std::uint32_t max_message_size)
       : name_(fresh_name("qb")),
         max_message_size_(max_message_size),
-        ring_(qb_rb_open(name_.c_str(), max_message_size, QB_RB_FLAG_CREATE | QB_RB_FLAG_SHARED_PROCESS, sizeof(std::int32_t))) {
+        ring_(qb_rb_open(name_.c_str(), max_message_size, QB_RB_FLAG_CREATE | QB_RB_FLAG_SHARED_PROCESS,
+                         sizeof(std::int32_t))) {
     if (ring_ == nullptr) {
       std::perror("qb_rb_open");
       std::abort();
@@ -64,7 +65,7 @@ class qb_ring {
     }
     return false;
   }
-  /// Empty: nothing there. Anything else than a chunk or nothing ends the test program.
+  /// Empty: no chunk. Any other error ends the test program.
   [[nodiscard]] std::optional<std::string> read() const {
     std::string bytes(max_message_size_ + 16, '\0');
     const ssize_t n = qb_rb_chunk_read(ring_, bytes.data(), bytes.size(), 0);
@@ -85,7 +86,7 @@ class qb_ring {
   qb_ringbuffer_t* ring_;
 };
 
-/// `size` bytes that differ from chunk to chunk and from place to place.
+/// `size` pseudo-random bytes that depend on the seed.
 inline std::string pattern(std::size_t size, std::uint64_t seed) {
   std::string bytes(size, '\0');
   std::uint64_t x = seed * 0x9E3779B97F4A7C15U + 1;
@@ -96,13 +97,14 @@ inline std::string pattern(std::size_t size, std::uint64_t seed) {
   return bytes;
 }
 
-/// `size` bytes of which every second word is the magic of a ready chunk, behind a length that would fit: once read, it lies in wait in the
-/// ring for a reader who looks ahead by magics.
+/// `size` bytes in which every second word is the magic of a ready chunk, next to a plausible length. As old
+/// payload in the ring it deceives a reader that looks ahead by magics.
 inline std::string bait(std::size_t size, std::uint64_t seed) {
   std::string bytes;
   while (bytes.size() < size) {
     const std::uint32_t length = static_cast<std::uint32_t>(seed++ % 41);
-    const std::uint32_t words[] = {seed % 2 != 0 ? length : cf::magic_ready, seed % 2 != 0 ? cf::magic_ready : length};
+    const std::uint32_t words[] = {seed % 2 != 0 ? length : cf::magic_ready,
+                                   seed % 2 != 0 ? cf::magic_ready : length};
     bytes.append(reinterpret_cast<const char*>(words), sizeof words);
     seed = seed * 6364136223846793005U + 1442695040888963407U;
   }
@@ -110,8 +112,10 @@ inline std::string bait(std::size_t size, std::uint64_t seed) {
   return bytes;
 }
 
-/// Either of them.
-inline std::string payload(std::size_t size, std::uint64_t seed) { return seed % 3 == 0 ? pattern(size, seed) : bait(size, seed); }
+/// pattern() for every third seed, else bait().
+inline std::string payload(std::size_t size, std::uint64_t seed) {
+  return seed % 3 == 0 ? pattern(size, seed) : bait(size, seed);
+}
 
 template <class Frame>
 inline std::string_view text(const Frame& f) {

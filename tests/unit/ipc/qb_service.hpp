@@ -1,4 +1,4 @@
-// libqb's own server on a thread of its own, and the smallest loop that it runs on: the other side of the handshake in the tests.
+// libqb's own server on its own thread, with the minimal event loop that it needs.
 #pragma once
 
 #include <poll.h>
@@ -29,7 +29,7 @@
 
 namespace cpgring::ipc::test {
 
-/// One loop for a thread: libqb's poll handlers carry no context.
+/// The event loop of one thread; found through a thread_local because libqb's poll handlers carry no context.
 class server_loop {
  public:
   server_loop() {
@@ -59,11 +59,12 @@ class server_loop {
         },
     };
   }
-  /// The calling thread's loop from now on.
+  /// Makes this the loop of the calling thread.
   void enter() { here = this; }
   void turn(int wait_ms) {
     std::array<epoll_event, 16> events;
-    const int got = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), jobs_.empty() ? wait_ms : 0);
+    const int got = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()),
+                                 jobs_.empty() ? wait_ms : 0);
     for (int i = 0; i < got; ++i) {
       const auto& e = events[static_cast<std::size_t>(i)];
       if (e.data.fd == wake_.get()) {
@@ -92,7 +93,7 @@ class server_loop {
   std::int32_t control(int operation, std::int32_t fd, std::int32_t events, watch w) {
     watches_[fd] = w;
     epoll_event e{};
-    e.events = static_cast<std::uint32_t>(events);  // poll's and epoll's have the same numbers
+    e.events = static_cast<std::uint32_t>(events);  // poll and epoll use the same bits
     e.data.fd = fd;
     return ::epoll_ctl(epoll_.get(), operation, fd, &e) == 0 ? 0 : -errno;
   }
@@ -104,15 +105,19 @@ class server_loop {
   std::vector<std::pair<qb_loop_job_dispatch_fn, void*>> jobs_;
 };
 
-/// libqb's server; everything of it on one thread. It answers each request with its own payload, behind a good header.
+/// libqb's server, single-threaded. Each request is answered with a valid header and its own payload.
 class qb_server {
  public:
-  /// `admission`: what each client is answered, 0 or a negative errno. `least_buffer`: libqb enforces it; 0: none.
-  qb_server(std::string name, std::int32_t admission, std::uint32_t least_buffer) : name_(std::move(name)), admission_(admission) {
+  /// `admission`: answer to each client, 0 or a negative errno. `least_buffer`: buffer size that libqb
+  /// enforces; 0: none.
+  qb_server(std::string name, std::int32_t admission, std::uint32_t least_buffer)
+      : name_(std::move(name)), admission_(admission) {
     qb_ipcs_service_handlers handlers{
         [](qb_ipcs_connection_t* c, uid_t, gid_t) { return of(c).admission_; },
         [](qb_ipcs_connection_t* c) { of(c).connections_.push_back(c); },
-        [](qb_ipcs_connection_t* c, void* data, std::size_t size) { return of(c).on_request(c, static_cast<const char*>(data), size); },
+        [](qb_ipcs_connection_t* c, void* data, std::size_t size) {
+          return of(c).on_request(c, static_cast<const char*>(data), size);
+        },
         [](qb_ipcs_connection_t* c) -> std::int32_t {
           std::erase(of(c).connections_, c);
           return 0;
@@ -140,7 +145,9 @@ class qb_server {
   [[nodiscard]] const std::vector<std::string>& requests() const { return requests_; }
 
  private:
-  static qb_server& of(qb_ipcs_connection_t* c) { return *static_cast<qb_server*>(::qb_ipcs_connection_service_context_get(c)); }
+  static qb_server& of(qb_ipcs_connection_t* c) {
+    return *static_cast<qb_server*>(::qb_ipcs_connection_service_context_get(c));
+  }
   std::int32_t on_request(qb_ipcs_connection_t* c, const char* data, std::size_t size) {
     requests_.emplace_back(data, size);
     qb_ipc_request_header asked;
@@ -162,12 +169,13 @@ class qb_server {
   std::vector<std::string> requests_;
 };
 
-/// qb_server with its thread.
+/// A qb_server on its own thread.
 class qb_service {
  public:
-  explicit qb_service(std::int32_t admission = 0, std::uint32_t least_buffer = 0) : name_(fresh_name("service")) {
+  explicit qb_service(std::int32_t admission = 0, std::uint32_t least_buffer = 0)
+      : name_(fresh_name("service")) {
     thread_ = std::thread([=, this] { run(admission, least_buffer); });
-    call([](qb_server&) {});  // it listens
+    call([](qb_server&) {});  // returns once the server listens
   }
   qb_service(const qb_service&) = delete;
   qb_service& operator=(const qb_service&) = delete;
@@ -193,10 +201,11 @@ class qb_service {
   std::size_t connections() {
     return call([](qb_server& s) { return s.connections().size(); });
   }
-  /// To the client that came first; false: it had to be queued.
+  /// Sends to the first client. False: the event did not fit.
   bool send_event(const std::string& bytes) {
     return call([&](qb_server& s) {
-      return ::qb_ipcs_event_send(s.connections().at(0), bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size());
+      return ::qb_ipcs_event_send(s.connections().at(0), bytes.data(), bytes.size()) ==
+             static_cast<ssize_t>(bytes.size());
     });
   }
 
@@ -228,7 +237,7 @@ class qb_service {
   std::thread thread_;
 };
 
-/// Waits until `fd` can be read; false after half a minute.
+/// Waits until `fd` is readable; false after 30 s.
 inline bool wait_readable(int fd) {
   pollfd p{fd, POLLIN, 0};
   return ::poll(&p, 1, 30000) == 1;

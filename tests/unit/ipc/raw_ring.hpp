@@ -1,4 +1,4 @@
-// A ring whose files the test writes itself, field by field: for what no honest service does.
+// A ring whose files the test writes field by field, to make states that no valid service makes.
 #pragma once
 
 #include <fcntl.h>
@@ -21,13 +21,14 @@ namespace cpgring::ipc::test {
 
 namespace cf = chunk_format;
 
-/// Unlike any other in this process and, with the pid in it, on this machine.
+/// A name that is unique in this process and, through the pid, on this machine.
 inline std::string fresh_name(const char* stem) {
   static std::atomic<unsigned> count{0};
-  return std::string("cpgring-test-") + stem + "-" + std::to_string(::getpid()) + "-" + std::to_string(count.fetch_add(1));
+  return std::string("cpgring-test-") + stem + "-" + std::to_string(::getpid()) + "-" +
+         std::to_string(count.fetch_add(1));
 }
 
-/// As a client of this user opens a ring of root's service, or of its own.
+/// Opens a ring whose directory and files belong to this user.
 inline result<shared_ring> open_ring(const std::string& base, std::uint32_t max_message_size, bool prefault) {
   const auto slash = base.rfind('/');
   auto directory = ring_directory::open(base.substr(0, slash), {::geteuid(), ::geteuid()});
@@ -59,14 +60,15 @@ class raw_ring {
   [[nodiscard]] std::string header_path() const { return base_ + "-header"; }
   [[nodiscard]] std::string data_path() const { return base_ + "-data"; }
   [[nodiscard]] std::uint32_t words() const { return words_; }
-  /// What an honest service with this ring would have agreed to.
+  /// The largest message size that a valid service with this ring agrees to.
   [[nodiscard]] std::uint32_t max_message_size() const { return words_ * 4 - cf::data_slack; }
 
   void set(std::size_t field, std::uint32_t value) { write(field, value); }
   [[nodiscard]] std::uint32_t get(std::size_t field) const {
     std::uint32_t value = 0;
     access(
-        header_path(), [&](int fd) { return ::pread(fd, &value, sizeof value, static_cast<off_t>(field)); }, sizeof value);
+        header_path(), [&](int fd) { return ::pread(fd, &value, sizeof value, static_cast<off_t>(field)); },
+        sizeof value);
     return value;
   }
   void set_word(std::uint32_t position, std::uint32_t value) {
@@ -86,10 +88,11 @@ class raw_ring {
         data_path(), [&](int fd) { return ::pread(fd, &value, sizeof value, at); }, sizeof value);
     return value;
   }
-  /// Adds to the semaphore's value, as a post of so many would.
+  /// Adds `count` to the semaphore's value.
   void post(std::uint32_t count) { set(cf::semaphore, get(cf::semaphore) + count); }
-  /// A chunk as it stands when it is ready, but for write position and semaphore; returns where the next one goes.
-  std::uint32_t put_chunk(std::uint32_t position, std::uint32_t length, std::uint32_t magic = cf::magic_ready) {
+  /// Writes length and magic of a chunk but neither write position nor semaphore; returns the next position.
+  std::uint32_t put_chunk(std::uint32_t position, std::uint32_t length,
+                          std::uint32_t magic = cf::magic_ready) {
     set_word(position, length);
     set_word(position + 1, magic);
     return (position + cf::words_of(length)) % words_;
@@ -115,7 +118,8 @@ class raw_ring {
   }
   void write(std::size_t field, std::uint32_t value) {
     access(
-        header_path(), [&](int fd) { return ::pwrite(fd, &value, sizeof value, static_cast<off_t>(field)); }, sizeof value);
+        header_path(), [&](int fd) { return ::pwrite(fd, &value, sizeof value, static_cast<off_t>(field)); },
+        sizeof value);
   }
 
   std::string base_;

@@ -1,4 +1,4 @@
-// libqb writes answers, ours matches them with what was expected.
+// Answers written by libqb are matched with the expected requests.
 #include "ipc/response_reader.hpp"
 
 #include <cstring>
@@ -61,7 +61,7 @@ TEST_F(response_reader_on_qb, hands_out_answers_in_the_order_of_the_requests) {
   EXPECT_EQ(qb_rb_space_used(qb.get()), 0);
 }
 
-TEST_F(response_reader_on_qb, takes_a_bare_error_where_a_longer_answer_is_expected) {
+TEST_F(response_reader_on_qb, accepts_a_bare_error_instead_of_a_longer_answer) {
   answers.expect(3, 9248, 1);
   ASSERT_TRUE(qb.write(reply(0, 24, 6)));
   ASSERT_EQ(answers.next(got), look::frame);
@@ -74,7 +74,7 @@ TEST_F(response_reader_on_qb, takes_a_bare_error_where_a_longer_answer_is_expect
   EXPECT_EQ(got.error, 7);
 }
 
-TEST_F(response_reader_on_qb, refuses_a_bare_answer_that_says_all_is_well) {
+TEST_F(response_reader_on_qb, refuses_a_bare_answer_without_an_error) {
   answers.expect(3, 9248, 1);
   ASSERT_TRUE(qb.write(reply(3, 24, 1)));
   expect_broken("the length of the chunk is 24, allowed is 9248");
@@ -86,24 +86,24 @@ TEST_F(response_reader_on_qb, refuses_a_bare_error_to_another_request) {
   expect_broken("the id is 7, allowed is 3");
 }
 
-TEST_F(response_reader_on_qb, refuses_another_id) {
+TEST_F(response_reader_on_qb, refuses_a_wrong_id) {
   answers.expect(3, 32, 1);
   ASSERT_TRUE(qb.write(reply(7, 32)));
   expect_broken("the id is 7, allowed is 3");
 }
 
-TEST_F(response_reader_on_qb, refuses_an_answer_that_nothing_asked_for) {
+TEST_F(response_reader_on_qb, refuses_an_answer_without_a_request) {
   ASSERT_TRUE(qb.write(reply(7, 32)));
   expect_broken("the number of answers beyond the requests is 1");
 }
 
-TEST_F(response_reader_on_qb, refuses_another_length) {
+TEST_F(response_reader_on_qb, refuses_a_wrong_length) {
   answers.expect(7, 32, 1);
   ASSERT_TRUE(qb.write(reply(7, 36)));
   expect_broken("the length of the chunk is 36, allowed is 32");
 }
 
-TEST_F(response_reader_on_qb, refuses_an_answer_without_a_whole_header) {
+TEST_F(response_reader_on_qb, refuses_an_answer_shorter_than_a_header) {
   answers.expect(7, 32, 1);
   ASSERT_TRUE(qb.write(reply(7, 23)));
   expect_broken("the length of the chunk is 23, allowed is 24");
@@ -115,15 +115,15 @@ TEST_F(response_reader_on_qb, refuses_a_header_that_disagrees_with_its_chunk) {
   expect_broken("the size in the header is 40, allowed is 32");
 }
 
-TEST_F(response_reader_on_qb, passes_on_what_is_wrong_with_the_ring) {
+TEST_F(response_reader_on_qb, reports_a_fault_of_the_ring) {
   answers.expect(7, 32, 1);
   ASSERT_TRUE(qb.write(reply(7, 32)));
   *shared.word(1) = 5;
   expect_broken("response ring: the magic of a chunk is 5");
 }
 
-TEST_F(response_reader_on_qb, has_room_for_no_more_answers_than_libqb_can_write) {
-  // Two membership answers of 9248 bytes fit into a ring for messages of 16 KiB (it has 20), three do not.
+TEST_F(response_reader_on_qb, has_room_only_for_answers_that_libqb_can_write) {
+  // A ring for messages of 16 KiB (its size is 20 KiB) holds two membership answers of 9248 bytes, not three.
   EXPECT_TRUE(answers.room_for(9248));
   answers.expect(3, 9248, 1);
   EXPECT_TRUE(answers.room_for(9248));
@@ -139,7 +139,7 @@ TEST_F(response_reader_on_qb, has_room_for_no_more_answers_than_libqb_can_write)
   for (std::uint64_t i = 2; i < token; ++i) {
     ASSERT_TRUE(qb.write(reply(7, 32))) << i;
   }
-  // Handed out but not yet given back it still takes room.
+  // An answer handed out but not yet reclaimed still takes room.
   ASSERT_EQ(answers.next(got), look::frame);
   EXPECT_FALSE(answers.room_for(9248));
   while (answers.next(got) == look::frame) {

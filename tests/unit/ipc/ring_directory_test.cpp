@@ -1,4 +1,4 @@
-// Whose files are taken for a ring's, and which are removed.
+// Which files are accepted as ring files, by owner and type, and which are removed.
 #include "ipc/ring_directory.hpp"
 
 #include <fcntl.h>
@@ -23,26 +23,30 @@ using namespace cpgring::ipc::test;
 
 constexpr uid_t somebody = 1000, somebody_else = 2000;
 
-TEST(ring_owners, are_root_and_the_client_for_roots_service_and_itself_for_any_other) {
-  const ring_owners of_root{0, somebody}, of_somebody{somebody, 0}, of_both{somebody, somebody}, of_another{somebody, somebody_else};
+TEST(ring_owners, may_be_the_service_and_for_a_root_service_also_the_client) {
+  const ring_owners of_root{0, somebody}, of_somebody{somebody, 0}, of_both{somebody, somebody},
+      of_another{somebody, somebody_else};
   EXPECT_TRUE(of_root.may_own_file(0) && of_root.may_own_file(somebody));
   EXPECT_FALSE(of_root.may_own_file(somebody_else));
   EXPECT_TRUE(of_somebody.may_own_file(somebody));
-  EXPECT_FALSE(of_somebody.may_own_file(0)) << "those of root are another connection's";
+  EXPECT_FALSE(of_somebody.may_own_file(0)) << "files of root belong to another connection";
   EXPECT_TRUE(of_both.may_own_file(somebody));
   EXPECT_FALSE(of_both.may_own_file(0));
   EXPECT_TRUE(of_another.may_own_file(somebody));
   EXPECT_FALSE(of_another.may_own_file(somebody_else));
-  EXPECT_TRUE(of_another.may_own_directory(0) && of_another.may_own_directory(somebody) && of_another.may_own_directory(somebody_else));
+  EXPECT_TRUE(of_another.may_own_directory(0) && of_another.may_own_directory(somebody) &&
+              of_another.may_own_directory(somebody_else));
   EXPECT_FALSE(of_root.may_own_directory(somebody_else));
 }
 
-struct a_ring_directory : testing::Test {
+struct a_ring_directory : ::testing::Test {
   a_ring_directory() { std::filesystem::create_directory(path); }
   ~a_ring_directory() override { std::filesystem::remove_all(path); }
 
   static void write(const std::string& file) { std::ofstream(file) << "ring"; }
-  result<ring_directory> open(ring_owners owners = {::geteuid(), ::geteuid()}) const { return ring_directory::open(path, owners); }
+  result<ring_directory> open(ring_owners owners = {::geteuid(), ::geteuid()}) const {
+    return ring_directory::open(path, owners);
+  }
   template <class T>
   static void expect_error(const result<T>& made, std::error_code code, const std::string& words) {
     ASSERT_FALSE(made);
@@ -54,7 +58,7 @@ struct a_ring_directory : testing::Test {
   const std::string path = "/dev/shm/" + fresh_name("files");
 };
 
-TEST_F(a_ring_directory, gives_a_file_and_its_size) {
+TEST_F(a_ring_directory, opens_a_file_and_reports_its_size) {
   write(path + "/ring");
   auto directory = open();
   ASSERT_TRUE(directory) << directory.error().message();
@@ -64,7 +68,7 @@ TEST_F(a_ring_directory, gives_a_file_and_its_size) {
   EXPECT_NE(::fcntl(file->fd.get(), F_GETFD) & FD_CLOEXEC, 0);
 }
 
-TEST_F(a_ring_directory, is_the_one_that_was_opened_whatever_has_its_name_later) {
+TEST_F(a_ring_directory, stays_the_opened_one_after_a_rename) {
   write(path + "/ring");
   auto directory = open();
   ASSERT_TRUE(directory);
@@ -75,22 +79,25 @@ TEST_F(a_ring_directory, is_the_one_that_was_opened_whatever_has_its_name_later)
   std::filesystem::remove_all(path + "-moved");
 }
 
-TEST_F(a_ring_directory, is_no_link) {
+TEST_F(a_ring_directory, refuses_a_link_as_directory) {
   std::filesystem::create_directory_symlink(path, path + "-link");
-  expect_error(ring_directory::open(path + "-link", {::geteuid(), ::geteuid()}), {ENOTDIR, std::system_category()}, path + "-link");
+  expect_error(ring_directory::open(path + "-link", {::geteuid(), ::geteuid()}),
+               {ENOTDIR, std::system_category()}, path + "-link");
   std::filesystem::remove(path + "-link");
 }
 
-TEST_F(a_ring_directory, is_no_file) {
+TEST_F(a_ring_directory, refuses_a_file_as_directory) {
   write(path + "/ring");
-  expect_error(ring_directory::open(path + "/ring", {::geteuid(), ::geteuid()}), {ENOTDIR, std::system_category()}, path);
+  expect_error(ring_directory::open(path + "/ring", {::geteuid(), ::geteuid()}),
+               {ENOTDIR, std::system_category()}, path);
 }
 
-TEST_F(a_ring_directory, that_is_not_there_names_the_path) {
-  expect_error(ring_directory::open(path + "/none", {0, 0}), {ENOENT, std::system_category()}, path + "/none");
+TEST_F(a_ring_directory, names_the_path_of_a_missing_directory) {
+  expect_error(ring_directory::open(path + "/none", {0, 0}), {ENOENT, std::system_category()},
+               path + "/none");
 }
 
-TEST_F(a_ring_directory, has_no_file_through_a_link_nor_of_two_names_nor_of_another_kind) {
+TEST_F(a_ring_directory, refuses_links_and_special_files) {
   write(path + "/ring");
   std::filesystem::create_symlink(path + "/ring", path + "/link");
   std::filesystem::create_hard_link(path + "/ring", path + "/second");
@@ -102,14 +109,15 @@ TEST_F(a_ring_directory, has_no_file_through_a_link_nor_of_two_names_nor_of_anot
   expect_error(directory->open_file("fifo"), errc::malformed, "no regular file");
 }
 
-TEST_F(a_ring_directory, is_refused_when_it_or_a_file_is_somebody_elses) {
+TEST_F(a_ring_directory, is_refused_when_owned_by_another_user) {
   if (::geteuid() != 0) {
-    GTEST_SKIP() << "only root can give files away";
+    GTEST_SKIP() << "only root can change the owner of files";
   }
   write(path + "/ring");
   const auto give = [](const std::string& file, uid_t to) { ASSERT_EQ(::chown(file.c_str(), to, 0), 0); };
   give(path, somebody_else);
-  expect_error(open({0, 0}), errc::malformed, path + " belongs to uid 2000; a service of uid 0 can't have made it for a client of uid 0");
+  expect_error(open({0, 0}), errc::malformed,
+               path + " belongs to uid 2000; a service of uid 0 can't have made it for a client of uid 0");
   give(path, somebody);
   give(path + "/ring", somebody_else);
   auto of_root = open({0, somebody});
@@ -125,7 +133,7 @@ TEST_F(a_ring_directory, is_refused_when_it_or_a_file_is_somebody_elses) {
                "/ring belongs to uid 0; a service of uid 1000 can't have made it for a client of uid 0");
 }
 
-TEST_F(a_ring_directory, removes_what_was_opened_and_itself) {
+TEST_F(a_ring_directory, removes_opened_files_and_itself) {
   write(path + "/one");
   write(path + "/two");
   auto directory = open();
@@ -135,7 +143,7 @@ TEST_F(a_ring_directory, removes_what_was_opened_and_itself) {
   EXPECT_FALSE(std::filesystem::exists(path));
 }
 
-TEST_F(a_ring_directory, leaves_what_was_not_opened) {
+TEST_F(a_ring_directory, keeps_files_that_were_not_opened) {
   write(path + "/one");
   write(path + "/other");
   auto directory = open();
@@ -145,11 +153,11 @@ TEST_F(a_ring_directory, leaves_what_was_not_opened) {
   EXPECT_TRUE(std::filesystem::exists(path + "/other"));
 }
 
-TEST_F(a_ring_directory, leaves_a_file_that_has_taken_the_name_of_one_that_was_opened) {
+TEST_F(a_ring_directory, keeps_a_new_file_with_the_name_of_an_opened_one) {
   write(path + "/one");
   auto directory = open();
   ASSERT_TRUE(directory);
-  const auto kept = directory->open_file("one");  // its inode is not used again meanwhile
+  const auto kept = directory->open_file("one");  // keeps the inode from being reused
   ASSERT_TRUE(kept);
   std::filesystem::remove(path + "/one");
   write(path + "/one");
@@ -157,7 +165,7 @@ TEST_F(a_ring_directory, leaves_a_file_that_has_taken_the_name_of_one_that_was_o
   EXPECT_TRUE(std::filesystem::exists(path + "/one"));
 }
 
-TEST_F(a_ring_directory, leaves_a_directory_or_link_that_has_taken_its_name) {
+TEST_F(a_ring_directory, keeps_a_new_directory_or_link_with_its_name) {
   write(path + "/one");
   auto directory = open();
   ASSERT_TRUE(directory && directory->open_file("one"));

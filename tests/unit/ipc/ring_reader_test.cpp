@@ -1,4 +1,4 @@
-// libqb writes, ours reads.
+// The ring reader with chunks written by libqb.
 #include "ipc/ring_reader.hpp"
 
 #include <algorithm>
@@ -22,7 +22,7 @@ struct ring_reader_on_qb : ::testing::Test {
   shared_ring shared = qb.open_ours();
   ring_reader reader{shared};
 
-  /// Takes one chunk and gives it back.
+  /// Reads one chunk and reclaims it.
   std::string take_one() {
     frame f;
     if (reader.ready() == 0) {
@@ -35,7 +35,7 @@ struct ring_reader_on_qb : ::testing::Test {
   }
 };
 
-TEST_F(ring_reader_on_qb, sees_nothing_in_a_fresh_ring) {
+TEST_F(ring_reader_on_qb, finds_nothing_in_a_new_ring) {
   frame f;
   EXPECT_EQ(shared.words(), 1024U);
   EXPECT_EQ(reader.waiting(), 0U);
@@ -44,13 +44,13 @@ TEST_F(ring_reader_on_qb, sees_nothing_in_a_fresh_ring) {
   EXPECT_EQ(reader.used_bytes(), 0U);
 }
 
-TEST_F(ring_reader_on_qb, counts_then_takes_then_leases_then_gives_back) {
+TEST_F(ring_reader_on_qb, collects_leases_and_reclaims_chunks) {
   ASSERT_TRUE(qb.write("one"));
   ASSERT_TRUE(qb.write("second"));
   EXPECT_EQ(reader.waiting(), 2U);
   EXPECT_EQ(reader.ready(), 0U);
   frame f;
-  EXPECT_EQ(reader.next(f), look::empty);  // what is not taken is not there
+  EXPECT_EQ(reader.next(f), look::empty);  // chunks not collected are not visible
   EXPECT_EQ(reader.collect(), 2U);
   EXPECT_EQ(reader.waiting(), 0U);
   ASSERT_EQ(reader.next(f), look::frame);
@@ -70,7 +70,7 @@ TEST_F(ring_reader_on_qb, counts_then_takes_then_leases_then_gives_back) {
   EXPECT_EQ(reader.leased_bytes(), 0U);
 }
 
-TEST_F(ring_reader_on_qb, leaves_a_chunk_as_libqbs_own_reader_does) {
+TEST_F(ring_reader_on_qb, leaves_a_reclaimed_chunk_as_libqbs_reader_does) {
   ASSERT_TRUE(qb.write("abcd"));
   take_one();
   EXPECT_EQ(*shared.word(0), 0U);
@@ -95,7 +95,7 @@ TEST_F(ring_reader_on_qb, reads_chunks_of_every_length_at_every_position_in_the_
       const std::string bytes = pattern(size, ++seed);
       ASSERT_TRUE(qb.write(bytes)) << size;
       ASSERT_EQ(take_one(), bytes) << size;
-      // Together with this one: one word further than a whole lap.
+      // Both chunks together take one word more than a lap, so each position is used once.
       const std::uint32_t filler = 1025 - cf::words_of(size);
       ASSERT_TRUE(qb.write(pattern((filler - 2) * 4, seed)));
       take_one();
@@ -104,7 +104,7 @@ TEST_F(ring_reader_on_qb, reads_chunks_of_every_length_at_every_position_in_the_
   }
 }
 
-TEST_F(ring_reader_on_qb, takes_a_ring_filled_to_the_last_chunk_at_once) {
+TEST_F(ring_reader_on_qb, reads_a_full_ring_at_once) {
   for (std::uint32_t size : {1U, 4U, 5U, 100U, 999U}) {
     std::deque<std::string> written;
     for (std::uint64_t i = 0; qb.write(pattern(size, i)); ++i) {
@@ -118,13 +118,13 @@ TEST_F(ring_reader_on_qb, takes_a_ring_filled_to_the_last_chunk_at_once) {
     EXPECT_EQ(reader.leased(), written.size());
     EXPECT_FALSE(qb.write(pattern(size, 0)));
     reader.reclaim(reader.leased());
-    EXPECT_TRUE(qb.write("x"));  // not taken for full: the counts were gone before the room came
+    EXPECT_TRUE(qb.write("x"));  // not refused as full: the counts were taken before the room was freed
     EXPECT_EQ(take_one(), "x");
   }
 }
 
-TEST_F(ring_reader_on_qb, is_not_fooled_by_old_payload_that_looks_like_a_ready_chunk) {
-  // Everywhere in the ring: length 8, magic ready.
+TEST_F(ring_reader_on_qb, ignores_old_payload_that_looks_like_a_ready_chunk) {
+  // Fills the ring with pairs of length 8 and magic ready.
   std::string bait;
   while (bait.size() < 4096 - 12) {
     const std::uint32_t words[] = {8, cf::magic_ready};
@@ -132,12 +132,14 @@ TEST_F(ring_reader_on_qb, is_not_fooled_by_old_payload_that_looks_like_a_ready_c
   }
   bait.resize(4096 - 12);
   frame f;
-  for (int lap = 0; lap < 4; ++lap) {  // each lap ends 3 words, then 2, before where it began: both halves of the bait come to stand ahead
+  // Laps end 3, then 2 words before their start: either half of a bait pair comes to lie ahead of the reader.
+  for (int lap = 0; lap < 4; ++lap) {
     ASSERT_TRUE(qb.write(bait.substr(0, bait.size() - static_cast<std::size_t>(lap))));
     take_one();
     ASSERT_EQ(reader.collect(), 0U);
     ASSERT_EQ(reader.next(f), look::empty);
-    // Half written: the position has moved over it, and what stands there reads like a chunk. Only its count is missing.
+    // A half-written chunk: the write position has passed it and its header looks ready; only the semaphore's
+    // count is missing.
     void* half = qb_rb_chunk_alloc(qb.get(), 8);
     ASSERT_NE(half, nullptr);
     const std::uint32_t at = *shared.write_position();
@@ -153,25 +155,25 @@ TEST_F(ring_reader_on_qb, is_not_fooled_by_old_payload_that_looks_like_a_ready_c
   }
 }
 
-TEST_F(ring_reader_on_qb, says_that_the_ring_was_nearly_full_when_an_event_did_not_fit_and_only_once) {
+TEST_F(ring_reader_on_qb, reports_once_that_the_ring_was_nearly_full) {
   const std::string event = pattern(200, 1);
-  EXPECT_FALSE(reader.nearly_full_seen());
+  EXPECT_FALSE(reader.take_nearly_full());
   ASSERT_TRUE(qb.write(event));
   take_one();
-  EXPECT_FALSE(reader.nearly_full_seen());
+  EXPECT_FALSE(reader.take_nearly_full());
   while (qb.write(event)) {
   }
   reader.collect();
   frame f;
   while (reader.next(f) == look::frame) {
   }
-  EXPECT_FALSE(reader.nearly_full_seen());  // nothing was given back yet: no reason to poke
+  EXPECT_FALSE(reader.take_nearly_full());  // no chunk reclaimed yet: no reason to poke
   reader.reclaim(reader.leased());
-  EXPECT_TRUE(reader.nearly_full_seen());
-  EXPECT_FALSE(reader.nearly_full_seen());
+  EXPECT_TRUE(reader.take_nearly_full());
+  EXPECT_FALSE(reader.take_nearly_full());
 }
 
-TEST_F(ring_reader_on_qb, reckons_with_an_event_of_a_quarter_of_the_ring_before_it_has_seen_one) {
+TEST_F(ring_reader_on_qb, assumes_events_of_a_quarter_of_the_ring_at_first) {
   for (int i = 0; i < 264; ++i) {
     ASSERT_TRUE(qb.write("tiny"));  // 3 words of 1024 each
   }
@@ -181,22 +183,22 @@ TEST_F(ring_reader_on_qb, reckons_with_an_event_of_a_quarter_of_the_ring_before_
   while (reader.next(f) == look::frame) {
   }
   reader.reclaim(reader.leased());
-  EXPECT_TRUE(reader.nearly_full_seen());
+  EXPECT_TRUE(reader.take_nearly_full());
 }
 
-TEST_F(ring_reader_on_qb, learns_from_large_events_how_full_is_nearly_full) {
-  const std::string large = pattern(2200, 1);  // more than half of the ring: a second one never fits beside it
+TEST_F(ring_reader_on_qb, raises_the_assumed_event_size_after_large_events) {
+  const std::string large = pattern(2200, 1);  // more than half of the ring: two never fit
   ASSERT_TRUE(qb.write(large));
   ASSERT_FALSE(qb.write(large));
   take_one();
-  EXPECT_TRUE(reader.nearly_full_seen());
+  EXPECT_TRUE(reader.take_nearly_full());
 }
 
-RC_GTEST_PROP(ring_reader, never_misses_that_a_writer_ran_out_of_room, ()) {
+RC_GTEST_PROP(ring_reader, detects_every_write_refused_for_lack_of_room, ()) {
   qb_ring qb(one_page);
   const shared_ring shared = qb.open_ours();
   ring_reader reader(shared);
-  std::uint32_t largest = 256;  // words; a quarter of the ring is always reckoned with
+  std::uint32_t largest = 256;  // words; a quarter of the ring is always assumed
   std::deque<std::uint32_t> leased;
   bool refused = false;
   const auto steps = *rc::gen::container<std::vector<std::pair<std::uint32_t, std::uint32_t>>>(
@@ -217,14 +219,14 @@ RC_GTEST_PROP(ring_reader, never_misses_that_a_writer_ran_out_of_room, ()) {
         largest = std::max(largest, leased.front());
         leased.pop_front();
       }
-      const bool seen = reader.nearly_full_seen();
+      const bool seen = reader.take_nearly_full();
       RC_ASSERT(seen || !refused);
       refused = false;
     }
   }
 }
 
-RC_GTEST_PROP(ring_reader, hands_out_what_libqb_wrote_in_order_whatever_the_interleaving, ()) {
+RC_GTEST_PROP(ring_reader, reads_the_chunks_of_libqb_in_order_under_any_interleaving, ()) {
   const auto pages = *rc::gen::element<std::uint32_t>(1, 2, 4);
   qb_ring qb(pages * 4096 - 13);
   const shared_ring shared = qb.open_ours();
@@ -238,7 +240,8 @@ RC_GTEST_PROP(ring_reader, hands_out_what_libqb_wrote_in_order_whatever_the_inte
   std::uint32_t counted = 0;
   enum class act { write_small, write_any, collect, lease, lease_all, reclaim };
   const auto steps = *rc::gen::container<std::vector<std::pair<act, std::uint32_t>>>(
-      300, rc::gen::pair(rc::gen::element(act::write_small, act::write_any, act::collect, act::lease, act::lease_all, act::reclaim),
+      300, rc::gen::pair(rc::gen::element(act::write_small, act::write_any, act::collect, act::lease,
+                                          act::lease_all, act::reclaim),
                          rc::gen::inRange<std::uint32_t>(0, 0x10000)));
   std::uint64_t seed = 0;
   const auto lease = [&] {
@@ -278,7 +281,7 @@ RC_GTEST_PROP(ring_reader, hands_out_what_libqb_wrote_in_order_whatever_the_inte
         }
         break;
       case act::reclaim: {
-        // All that is leased still reads as it was written, however full the writer made the ring meanwhile.
+        // Leased chunks are unchanged, however full the ring has become.
         for (const auto& one : leased) {
           RC_ASSERT(text(one.where) == one.bytes);
         }

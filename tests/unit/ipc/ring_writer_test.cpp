@@ -1,4 +1,4 @@
-// Ours writes, libqb reads.
+// The ring writer with libqb as the reader.
 #include "ipc/ring_writer.hpp"
 
 #include <algorithm>
@@ -37,7 +37,7 @@ struct ring_writer_on_qb : ::testing::Test {
   ring_writer writer{shared};
 };
 
-TEST_F(ring_writer_on_qb, shows_nothing_of_what_is_staged_until_it_is_published) {
+TEST_F(ring_writer_on_qb, hides_staged_chunks_until_published) {
   ASSERT_TRUE(stage(writer, "one"));
   ASSERT_TRUE(stage(writer, "two"));
   EXPECT_EQ(writer.staged(), 2U);
@@ -55,7 +55,7 @@ TEST_F(ring_writer_on_qb, shows_nothing_of_what_is_staged_until_it_is_published)
   EXPECT_EQ(qb.read(), std::nullopt);
 }
 
-TEST_F(ring_writer_on_qb, publishes_less_than_was_reserved) {
+TEST_F(ring_writer_on_qb, may_publish_less_than_reserved) {
   std::byte* at = writer.reserve(1000);
   ASSERT_NE(at, nullptr);
   std::memcpy(at, "abc", 3);
@@ -66,7 +66,7 @@ TEST_F(ring_writer_on_qb, publishes_less_than_was_reserved) {
   EXPECT_EQ(qb.read(), "next");
 }
 
-TEST_F(ring_writer_on_qb, forgets_what_was_abandoned) {
+TEST_F(ring_writer_on_qb, drops_an_abandoned_reservation) {
   ASSERT_NE(writer.reserve(100), nullptr);
   writer.abandon();
   ASSERT_TRUE(stage(writer, "kept"));
@@ -114,7 +114,7 @@ TEST_F(ring_writer_on_qb, writes_chunks_of_every_length_at_every_position_in_the
   }
 }
 
-TEST_F(ring_writer_on_qb, takes_the_largest_chunk_that_libqb_takes_and_no_larger_one) {
+TEST_F(ring_writer_on_qb, accepts_the_same_largest_chunk_as_libqb) {
   EXPECT_EQ(writer.bytes_max(), 4096U - 12U);
   ASSERT_TRUE(qb.write(pattern(writer.bytes_max(), 1)));
   EXPECT_TRUE(qb.read());
@@ -125,7 +125,7 @@ TEST_F(ring_writer_on_qb, takes_the_largest_chunk_that_libqb_takes_and_no_larger
   EXPECT_EQ(qb.read(), pattern(writer.bytes_max(), 2));
 }
 
-TEST_F(ring_writer_on_qb, has_room_to_the_byte_for_what_libqb_has_room_for_wherever_the_reader_stands) {
+TEST_F(ring_writer_on_qb, has_exactly_the_room_of_libqb_at_every_position) {
   for (std::uint32_t lap = 0; lap < 1024; ++lap) {
     ASSERT_TRUE(stage(writer, pattern(1200, lap)));  // 302 words
     writer.publish();
@@ -140,7 +140,7 @@ TEST_F(ring_writer_on_qb, has_room_to_the_byte_for_what_libqb_has_room_for_where
   }
 }
 
-TEST_F(ring_writer_on_qb, has_room_again_only_for_what_it_last_refused) {
+TEST_F(ring_writer_on_qb, has_room_again_only_for_the_last_refused_size) {
   EXPECT_TRUE(writer.has_room());
   while (stage(writer, pattern(1000, 1))) {
   }
@@ -150,11 +150,11 @@ TEST_F(ring_writer_on_qb, has_room_again_only_for_what_it_last_refused) {
   EXPECT_TRUE(writer.has_room());
   EXPECT_EQ(writer.reserve(3000), nullptr);
   EXPECT_FALSE(writer.has_room());
-  ASSERT_TRUE(stage(writer, "small"));  // whoever asks for less gets it, and nothing is wanted any more
+  ASSERT_TRUE(stage(writer, "small"));  // a smaller chunk fits, and clears the refused size
   EXPECT_TRUE(writer.has_room());
 }
 
-TEST_F(ring_writer_on_qb, stages_no_more_than_its_limit_at_a_time) {
+TEST_F(ring_writer_on_qb, stages_at_most_staged_max_chunks) {
   for (std::uint32_t i = 0; i < ring_writer::staged_max; ++i) {
     ASSERT_TRUE(stage(writer, "x"));
   }
@@ -163,14 +163,15 @@ TEST_F(ring_writer_on_qb, stages_no_more_than_its_limit_at_a_time) {
   EXPECT_TRUE(stage(writer, "x"));
 }
 
-TEST_F(ring_writer_on_qb, wakes_a_reader_that_waits_in_libqb) {
-  // A second mapping, made by the same process: the reader sleeps in sem_timedwait on the shared word.
+TEST_F(ring_writer_on_qb, wakes_a_reader_that_sleeps_in_libqb) {
+  // The reader uses another mapping of this process and sleeps in sem_timedwait on the shared word.
   std::string got(64, '\0');
   ssize_t n = 0;
   std::thread reader([&] { n = qb_rb_chunk_read(qb.get(), got.data(), got.size(), 60000); });
-  // Wait until it sleeps: glibc counts it in the word's high half.
+  // Waits until it sleeps: glibc counts waiters in the word's high half.
   const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  while (cf::waiters_of(__atomic_load_n(shared.semaphore(), __ATOMIC_SEQ_CST)) == 0 && std::chrono::steady_clock::now() < give_up) {
+  while (cf::waiters_of(__atomic_load_n(shared.semaphore(), __ATOMIC_SEQ_CST)) == 0 &&
+         std::chrono::steady_clock::now() < give_up) {
     std::this_thread::yield();
   }
   EXPECT_EQ(cf::waiters_of(__atomic_load_n(shared.semaphore(), __ATOMIC_SEQ_CST)), 1U);
@@ -181,7 +182,7 @@ TEST_F(ring_writer_on_qb, wakes_a_reader_that_waits_in_libqb) {
   EXPECT_EQ(got.substr(0, 7), "wake up");
 }
 
-RC_GTEST_PROP(ring_writer, is_read_by_libqb_in_order_and_has_room_when_libqb_says_so, ()) {
+RC_GTEST_PROP(ring_writer, is_read_in_order_and_agrees_with_libqb_about_room, ()) {
   const auto pages = *rc::gen::element<std::uint32_t>(1, 2, 4);
   qb_ring qb(pages * 4096 - 13);
   const shared_ring shared = qb.open_ours();
@@ -189,7 +190,8 @@ RC_GTEST_PROP(ring_writer, is_read_by_libqb_in_order_and_has_room_when_libqb_say
   std::deque<std::string> staged, published;
   enum class act { stage_small, stage_any, abandon, publish, read, read_all };
   const auto steps = *rc::gen::container<std::vector<std::pair<act, std::uint32_t>>>(
-      300, rc::gen::pair(rc::gen::element(act::stage_small, act::stage_any, act::abandon, act::publish, act::read, act::read_all),
+      300, rc::gen::pair(rc::gen::element(act::stage_small, act::stage_any, act::abandon, act::publish,
+                                          act::read, act::read_all),
                          rc::gen::inRange<std::uint32_t>(0, 0x10000)));
   std::uint64_t seed = 0;
   const auto read = [&] {
@@ -211,7 +213,7 @@ RC_GTEST_PROP(ring_writer, is_read_by_libqb_in_order_and_has_room_when_libqb_say
         const bool expected = staged.size() < ring_writer::staged_max && libqb_says >= size + 12;
         const bool done = stage(writer, bytes);
         RC_ASSERT(!done || expected);
-        RC_ASSERT(done || !expected || !staged.empty());  // libqb does not know of what is staged
+        RC_ASSERT(done || !expected || !staged.empty());  // libqb does not see staged chunks
         if (done) {
           staged.push_back(std::move(bytes));
         }
@@ -238,7 +240,7 @@ RC_GTEST_PROP(ring_writer, is_read_by_libqb_in_order_and_has_room_when_libqb_say
   }
 }
 
-RC_GTEST_PROP(ring_writer, and_ring_reader_agree_with_each_other, ()) {
+RC_GTEST_PROP(ring_writer, agrees_with_ring_reader, ()) {
   raw_ring raw(4096);
   auto shared = open_ring(raw.base(), raw.max_message_size(), true);
   RC_ASSERT(shared.has_value());

@@ -1,4 +1,4 @@
-// Who runs the service: uid 0, ourselves, or the one that is named; nobody else.
+// Accepted uids of a service: 0, the client's own, or the one named by the option; no other.
 #include <unistd.h>
 
 #include <optional>
@@ -20,18 +20,19 @@ using cpgring::test::as_uid;
 
 constexpr uid_t plain = 1000, other = 2000, overflow = 65534;
 
-struct service_uid : testing::Test {
+struct service_uid : ::testing::Test {
   void SetUp() override {
     if (::geteuid() != 0) {
-      GTEST_SKIP() << "only root can be somebody else";
+      GTEST_SKIP() << "only root can change its uid";
     }
   }
   static fake_service listen_as(uid_t uid) {
     const as_uid who(uid);
     return fake_service();
   }
-  /// What comes of a client of uid `client`.
-  static result<handshake> connect(const fake_service& to, uid_t client, std::optional<uid_t> allowed = std::nullopt) {
+  /// The result for a client of uid `client`.
+  static result<handshake> connect(const fake_service& to, uid_t client,
+                                   std::optional<uid_t> allowed = std::nullopt) {
     const as_uid who(client);
     auto h = handshake::begin(to.name(), 16384, true, allowed);
     if (!h) {
@@ -51,30 +52,31 @@ struct service_uid : testing::Test {
   }
 };
 
-TEST_F(service_uid, of_a_plain_user_is_refused_by_root_with_both_uids_and_the_options) {
+TEST_F(service_uid, of_a_plain_user_is_refused_by_root_with_a_remedy) {
   const no_leak none;
   const auto service = listen_as(plain);
-  expect_refused(connect(service, 0), {service.name().c_str(), "run by uid 1000", "this process by uid 0", "handle_options::service_uid",
-                                       "--service-uid 1000", "CPGRING_LIBCPG_SERVICE_UID=1000"});
+  expect_refused(connect(service, 0),
+                 {service.name().c_str(), "run by uid 1000", "this process by uid 0",
+                  "handle_options::service_uid", "--service-uid 1000", "CPGRING_LIBCPG_SERVICE_UID=1000"});
   const auto refused = connect(service, 0);
   EXPECT_EQ(refused.error().text.find("namespace"), std::string::npos) << refused.error().text;
 }
 
-TEST_F(service_uid, of_a_plain_user_is_taken_when_it_is_named_and_only_that) {
+TEST_F(service_uid, of_a_plain_user_is_accepted_when_named_by_the_option) {
   const no_leak none;
   const auto service = listen_as(plain);
   EXPECT_TRUE(connect(service, 0, plain));
   expect_refused(connect(service, 0, other), {"run by uid 1000", "of its own uid and of uid 2000"});
 }
 
-TEST_F(service_uid, of_a_plain_user_is_taken_by_that_user_and_refused_by_others) {
+TEST_F(service_uid, of_a_plain_user_is_accepted_only_by_the_same_user) {
   const no_leak none;
   const auto service = listen_as(plain);
   EXPECT_TRUE(connect(service, plain));
   expect_refused(connect(service, other), {"run by uid 1000", "this process by uid 2000"});
 }
 
-TEST_F(service_uid, of_root_is_taken_by_everybody) {
+TEST_F(service_uid, of_root_is_accepted_by_all_users) {
   const no_leak none;
   const auto service = listen_as(0);
   EXPECT_TRUE(connect(service, 0));
@@ -82,13 +84,13 @@ TEST_F(service_uid, of_root_is_taken_by_everybody) {
   EXPECT_TRUE(connect(service, 0, plain));
 }
 
-TEST_F(service_uid, that_is_unknown_here_hints_at_user_namespaces) {
+TEST_F(service_uid, of_the_overflow_user_hints_at_user_namespaces) {
   const no_leak none;
   const auto service = listen_as(overflow);
   expect_refused(connect(service, 0), {"run by uid 65534", "another user namespace"});
 }
 
-TEST_F(service_uid, is_looked_at_before_anything_is_sent) {
+TEST_F(service_uid, is_checked_before_the_request_is_sent) {
   const no_leak none;
   auto service = listen_as(plain);
   expect_refused(connect(service, 0), {});
@@ -96,7 +98,7 @@ TEST_F(service_uid, is_looked_at_before_anything_is_sent) {
   EXPECT_EQ(service.request().size(), 0U);
 }
 
-/// Rings of the test's own; to whom their files belong is to be said.
+/// Rings whose files belong to `owner`.
 struct owned_rings {
   explicit owned_rings(uid_t owner) {
     for (const raw_ring* one : {&request, &response, &event}) {
@@ -111,7 +113,8 @@ struct owned_rings {
   fake_answer answer;
 };
 
-result<connection> opened(fake_service& service, const owned_rings& rings, result<handshake> h, uid_t client) {
+result<connection> opened(fake_service& service, const owned_rings& rings, result<handshake> h,
+                          uid_t client) {
   if (!h) {
     return fail(h.error());
   }
@@ -129,7 +132,7 @@ struct files_case {
   bool taken;
 };
 
-TEST_F(service_uid, says_to_whom_the_files_of_the_rings_may_belong) {
+TEST_F(service_uid, limits_the_owners_of_ring_files) {
   for (const auto& [service_of, client, owner, taken] : {files_case{0, 0, 0, true},
                                                          {0, plain, plain, true},
                                                          {0, 0, plain, false},
@@ -141,7 +144,8 @@ TEST_F(service_uid, says_to_whom_the_files_of_the_rings_may_belong) {
     const owned_rings rings(owner);
     auto service = listen_as(service_of);
     const auto made = opened(service, rings, connect(service, client, service_of), client);
-    EXPECT_EQ(made.has_value(), taken) << service_of << ' ' << client << ' ' << owner << ' ' << (made ? "" : made.error().message());
+    EXPECT_EQ(made.has_value(), taken)
+        << service_of << ' ' << client << ' ' << owner << ' ' << (made ? "" : made.error().message());
     if (!made) {
       EXPECT_EQ(made.error(), errc::malformed) << made.error().message();
       EXPECT_NE(made.error().text.find("belongs to uid"), std::string::npos) << made.error().text;

@@ -1,4 +1,4 @@
-// Opening a ring: what is refused, what is counted, what is left behind.
+// Opening a ring: refusals, the reference count, and no leftovers.
 #include "ipc/shared_ring.hpp"
 
 #include <sys/resource.h>
@@ -20,7 +20,8 @@ using namespace cpgring;
 using namespace cpgring::ipc;
 using namespace cpgring::ipc::test;
 
-void expect_refused(const raw_ring& raw, std::uint32_t max_message_size, errc code, const std::string& words) {
+void expect_refused(const raw_ring& raw, std::uint32_t max_message_size, errc code,
+                    const std::string& words) {
   auto ring = open_ring(raw.base(), max_message_size, true);
   ASSERT_FALSE(ring);
   EXPECT_EQ(ring.error(), code) << ring.error().message();
@@ -41,7 +42,7 @@ TEST(shared_ring, maps_the_data_twice_back_to_back) {
   EXPECT_EQ(ring->shm_bytes(), 8252U + 8192U);
 }
 
-TEST(shared_ring, of_libqb_has_the_size_and_the_count_that_the_format_says) {
+TEST(shared_ring, opens_rings_of_libqb_and_counts_its_reference) {
   for (std::uint32_t max : {4083U, 4084U, 16384U, 65536U, 1048576U}) {
     qb_ring qb(max);
     EXPECT_EQ(qb_rb_refcount_get(qb.get()), 1);
@@ -54,7 +55,7 @@ TEST(shared_ring, of_libqb_has_the_size_and_the_count_that_the_format_says) {
   }
 }
 
-TEST(shared_ring, counts_once_however_often_it_is_moved) {
+TEST(shared_ring, counts_one_reference_even_when_moved) {
   raw_ring raw;
   {
     auto first = open_ring(raw.base(), raw.max_message_size(), false);
@@ -66,7 +67,7 @@ TEST(shared_ring, counts_once_however_often_it_is_moved) {
   EXPECT_EQ(raw.get(cf::reference_count), 1U);
 }
 
-TEST(shared_ring, changes_no_file_size_and_removes_nothing) {
+TEST(shared_ring, keeps_files_and_their_sizes) {
   raw_ring raw(4096, 9000);
   { ASSERT_TRUE(open_ring(raw.base(), raw.max_message_size(), true)); }
   struct stat st {};
@@ -92,7 +93,7 @@ TEST(shared_ring, is_refused_when_it_is_smaller_than_the_handshake_promised) {
   EXPECT_TRUE(open_ring(raw.base(), 8192 - 13, true));
 }
 
-TEST(shared_ring, is_refused_when_it_is_no_whole_number_of_pages) {
+TEST(shared_ring, is_refused_unless_whole_pages) {
   raw_ring raw(6000);
   expect_refused(raw, 1000, errc::malformed, "whole pages");
 }
@@ -123,7 +124,7 @@ TEST(shared_ring, does_not_follow_a_link) {
   ::unlink((base + "-data").c_str());
 }
 
-TEST(shared_ring, is_refused_when_it_is_no_regular_file) {
+TEST(shared_ring, is_refused_if_not_a_regular_file) {
   const std::string base = "/dev/shm/" + fresh_name("fifo");
   ASSERT_EQ(::mkfifo((base + "-header").c_str(), 0600), 0);
   auto ring = open_ring(base, 1000, true);
@@ -133,14 +134,14 @@ TEST(shared_ring, is_refused_when_it_is_no_regular_file) {
   ::unlink((base + "-header").c_str());
 }
 
-TEST(shared_ring, that_is_not_there_names_the_file) {
+TEST(shared_ring, names_a_missing_file) {
   auto ring = open_ring("/dev/shm/cpgring-test-nothing", 1000, true);
   ASSERT_FALSE(ring);
   EXPECT_EQ(ring.error().code.value(), ENOENT);
   EXPECT_NE(ring.error().text.find("/dev/shm/cpgring-test-nothing-header"), std::string::npos);
 }
 
-// Limits are the process's own, so these run in a child.
+// Limits apply to the whole process, so these run in a child.
 template <class Body>
 void in_a_child(Body body) {
   const pid_t child = ::fork();
@@ -155,13 +156,14 @@ void in_a_child(Body body) {
 
 bool expect_error(const result<shared_ring>& ring, errc code) {
   if (ring || ring.error() != code) {
-    std::fprintf(stderr, "expected another error than '%s'\n", ring ? "none" : ring.error().message().c_str());
+    std::fprintf(stderr, "expected another error than '%s'\n",
+                 ring ? "none" : ring.error().message().c_str());
     return false;
   }
   return true;
 }
 
-TEST(shared_ring, says_when_we_are_out_of_descriptors) {
+TEST(shared_ring, reports_a_lack_of_descriptors) {
   raw_ring raw;
   in_a_child([&] {
     const rlimit none{3, 3};
@@ -170,8 +172,8 @@ TEST(shared_ring, says_when_we_are_out_of_descriptors) {
   });
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they map terabytes themselves
-TEST(shared_ring, says_when_we_are_out_of_mappings) {
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // sanitizers map terabytes themselves
+TEST(shared_ring, reports_a_lack_of_mappings) {
   raw_ring raw(std::size_t{16} << 20);
   in_a_child([&] {
     const rlimit little{std::size_t{64} << 20, std::size_t{64} << 20};

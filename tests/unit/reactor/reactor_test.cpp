@@ -1,4 +1,4 @@
-// The loop: fairness, sources that come and go in their own turns, timers, rest, wake-ups from other threads, foreign loops.
+// The reactor: fairness, removal of sources, timers, sleep, wake-ups from other threads, foreign loops.
 #include <poll.h>
 
 #include <atomic>
@@ -19,7 +19,8 @@ using namespace cpgring::reactor;
 using namespace cpgring::reactor::test;
 using loop = cpgring::reactor::reactor;
 
-std::unique_ptr<loop> make(wakeup backend, idle strategy = idle::adaptive, std::uint32_t quantum = 65536, std::uint32_t polling_max = 64) {
+std::unique_ptr<loop> make(wakeup backend, idle strategy = idle::adaptive, std::uint32_t quantum = 65536,
+                           std::uint32_t polling_max = 64) {
   reactor_options o;
   o.backend = backend;
   o.idle_strategy = strategy;
@@ -50,11 +51,11 @@ bool drive(loop& r, Condition condition) {
   return false;
 }
 
-class reactors : public testing::TestWithParam<wakeup> {};
-INSTANTIATE_TEST_SUITE_P(each, reactors, testing::ValuesIn(backends_here()),
+class reactors : public ::testing::TestWithParam<wakeup> {};
+INSTANTIATE_TEST_SUITE_P(each, reactors, ::testing::ValuesIn(backends_here()),
                          [](const auto& info) { return std::string(to_string(info.param)); });
 
-TEST_P(reactors, takes_every_event_of_many_sources_with_every_idle_strategy) {
+TEST_P(reactors, serves_every_event_of_many_sources_with_every_idle_strategy) {
   for (const idle strategy : {idle::block, idle::adaptive, idle::spin, idle::yield}) {
     auto r = make(GetParam(), strategy, 65536, 4);
     std::vector<std::unique_ptr<fake_source>> all;
@@ -107,7 +108,7 @@ TEST_P(reactors, weights_divide_the_bytes_of_a_round) {
   r->remove(heavy);
 }
 
-TEST_P(reactors, what_a_quantum_exceeds_is_paid_back) {
+TEST_P(reactors, a_source_that_exceeds_its_quantum_pays_back_later) {
   auto r = make(GetParam(), idle::block, 4096);
   fake_source small, large;
   small.bytes_each = 100;
@@ -119,7 +120,8 @@ TEST_P(reactors, what_a_quantum_exceeds_is_paid_back) {
   for (int round = 0; round < 320; ++round) {
     r->serve({});
   }
-  EXPECT_GT(small.taken * small.bytes_each, large.taken * large.bytes_each / 3) << "large events must not crowd small ones out";
+  EXPECT_GT(small.taken * small.bytes_each, large.taken * large.bytes_each / 3)
+      << "large events must not starve small ones";
   EXPECT_GT(large.taken, 0U);
   r->remove(small);
   r->remove(large);
@@ -142,13 +144,14 @@ TEST_P(reactors, a_loud_source_does_not_starve_a_hundred_quiet_ones) {
     EXPECT_EQ(s->taken, 1U);
     r->remove(*s);
   }
-  EXPECT_LE(loud.taken, loop::turn_events_max * 2) << "one turn in a round, two at the most";
+  EXPECT_LE(loud.taken, loop::turn_events_max * 2) << "at most two turns in a round";
   r->remove(loud);
 }
 
 TEST_P(reactors, a_source_may_remove_itself_and_others_in_its_turn) {
   auto r = make(GetParam());
-  auto first = std::make_unique<fake_source>(), second = std::make_unique<fake_source>(), third = std::make_unique<fake_source>();
+  auto first = std::make_unique<fake_source>(), second = std::make_unique<fake_source>(),
+       third = std::make_unique<fake_source>();
   for (auto* s : {first.get(), second.get(), third.get()}) {
     ASSERT_TRUE(r->add(*s));
     s->service.post();
@@ -163,11 +166,11 @@ TEST_P(reactors, a_source_may_remove_itself_and_others_in_its_turn) {
   first->service.post();
   third->service.post();
   EXPECT_TRUE(drive(*r, [&] { return third->taken == 2; }));
-  EXPECT_EQ(first->turns, 1) << "removed: never touched again";
+  EXPECT_EQ(first->turns, 1) << "a removed source is never served";
   r->remove(*third);
 }
 
-TEST_P(reactors, one_source_alone_is_served_alone) {
+TEST_P(reactors, serve_can_be_limited_to_one_source) {
   auto r = make(GetParam());
   fake_source a, b;
   ASSERT_TRUE(r->add(a));
@@ -186,7 +189,7 @@ TEST_P(reactors, one_source_alone_is_served_alone) {
   r->remove(b);
 }
 
-TEST_P(reactors, limits_of_a_call_end_it_and_say_that_more_is_there) {
+TEST_P(reactors, a_call_ends_at_its_limits_and_reports_remaining_events) {
   auto r = make(GetParam());
   fake_source a, b;
   a.ready = b.ready = 10;
@@ -217,7 +220,7 @@ TEST_P(reactors, a_hang_up_reaches_the_source_and_gives_it_a_turn) {
   r->remove(a);
 }
 
-TEST_P(reactors, an_expected_answer_is_noticed_though_nothing_announces_it) {
+TEST_P(reactors, an_expected_answer_without_a_wake_up_is_noticed) {
   auto r = make(GetParam(), idle::block);
   fake_source a;
   ASSERT_TRUE(r->add(a));
@@ -240,7 +243,7 @@ struct recorded_timer : timer {
   int times = 0;
 };
 
-TEST_P(reactors, timers_run_in_order_can_be_moved_and_cancelled) {
+TEST_P(reactors, timers_run_in_order_and_can_be_rescheduled_and_cancelled) {
   auto r = make(GetParam());
   recorded_timer first, second, cancelled, again;
   std::vector<int> order;
@@ -254,7 +257,7 @@ TEST_P(reactors, timers_run_in_order_can_be_moved_and_cancelled) {
   const auto now = base::clock::now();
   r->schedule(second, now + std::chrono::milliseconds(4));
   r->schedule(first, now + std::chrono::hours(1));
-  r->schedule(first, now + std::chrono::milliseconds(2));  // moved
+  r->schedule(first, now + std::chrono::milliseconds(2));  // rescheduled
   r->schedule(cancelled, now + std::chrono::milliseconds(1));
   r->schedule(again, now + std::chrono::milliseconds(1));
   r->cancel(cancelled);
@@ -269,7 +272,7 @@ struct counting_watcher : watcher {
   int times = 0;
 };
 
-TEST_P(reactors, a_watcher_is_told_once_and_an_unwatched_one_never) {
+TEST_P(reactors, a_watcher_is_called_once_and_never_after_unwatch) {
   auto r = make(GetParam());
   fake_service s, other;
   counting_watcher w, gone;
@@ -287,7 +290,7 @@ TEST_P(reactors, a_watcher_is_told_once_and_an_unwatched_one_never) {
   EXPECT_EQ(gone.times, 0);
 }
 
-/// An intake that other threads fill.
+/// An intake queue reduced to a counter.
 struct counting_intake {
   std::atomic<std::uint64_t> posted{0};
   std::uint64_t taken = 0;
@@ -318,7 +321,7 @@ TEST_P(reactors, a_wake_up_from_another_thread_is_never_lost) {
           in.posted.fetch_add(1, std::memory_order_release);
           r->wake();
           if (k % 7 == 0) {
-            std::this_thread::yield();  // so that the reactor gets to sleep now and then
+            std::this_thread::yield();  // gives the reactor a chance to sleep
           }
         }
       });
@@ -331,14 +334,14 @@ TEST_P(reactors, a_wake_up_from_another_thread_is_never_lost) {
   }
 }
 
-TEST_P(reactors, sleeps_through_while_nothing_happens_however_many_sources_there_are) {
+TEST_P(reactors, sleeps_without_interruption_while_200_sources_are_idle) {
   auto r = make(GetParam(), idle::adaptive);
   std::vector<std::unique_ptr<fake_source>> all;
   for (int i = 0; i < 200; ++i) {
     all.push_back(std::make_unique<fake_source>());
     ASSERT_TRUE(r->add(*all.back()));
   }
-  // How soon it has come to rest is the machine's business.
+  // The time until the reactor settles depends on the machine.
   std::uint64_t sleeps = UINT64_MAX;
   for (int times = 0; sleeps > 3 && times < 50; ++times) {
     recorded_timer end;
@@ -347,7 +350,7 @@ TEST_P(reactors, sleeps_through_while_nothing_happens_however_many_sources_there
     ASSERT_TRUE(drive(*r, [&] { return end.times == 1; }));
     sleeps = r->counters().sleeps.get() - before;
   }
-  EXPECT_LE(sleeps, 3U) << "one sleep, to the timer";
+  EXPECT_LE(sleeps, 3U) << "one sleep until the timer";
   for (auto& s : all) {
     r->remove(*s);
   }
@@ -388,11 +391,11 @@ TEST_P(reactors, a_foreign_loop_is_called_for_events_timers_and_wakers) {
   });
   EXPECT_TRUE(until([&] { return in.taken == 1; }));
   other.join();
-  for (int i = 0; i < 10; ++i) {  // what came last is taken up before the loop is quiet
+  for (int i = 0; i < 10; ++i) {  // serves the last events
     round();
   }
   pollfd p{r->pollable_fd(), POLLIN, 0};
-  EXPECT_EQ(::poll(&p, 1, 0), 0) << "nothing is to be done, so the loop is not called";
+  EXPECT_EQ(::poll(&p, 1, 0), 0) << "without work the descriptor is not readable";
   r->remove(a);
 }
 

@@ -1,4 +1,4 @@
-// One io_uring: when entering it is worth while.
+// One io_uring: when io_uring_enter is needed.
 #include <liburing.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -21,7 +21,9 @@ namespace {
 
 using namespace cpgring::reactor;
 
-void raise_sign(uring& ring) { __atomic_fetch_or(ring.get()->sq.kflags, IORING_SQ_TASKRUN, __ATOMIC_RELAXED); }
+void raise_taskrun(uring& ring) {
+  __atomic_fetch_or(ring.get()->sq.kflags, IORING_SQ_TASKRUN, __ATOMIC_RELAXED);
+}
 
 std::unique_ptr<uring> made() {
   auto ring = uring::create(8, 16);
@@ -32,41 +34,41 @@ std::unique_ptr<uring> made() {
   return std::move(*ring);
 }
 
-TEST(uring, a_sign_of_work_that_the_kernel_left_up_is_heeded_once) {
+TEST(uring, a_stale_taskrun_flag_is_obeyed_once) {
   const auto ring = made();
   ASSERT_TRUE(ring);
   EXPECT_TRUE(ring->quiet());
-  raise_sign(*ring);
+  raise_taskrun(*ring);
   EXPECT_FALSE(ring->quiet());
   ring->enter();
-  EXPECT_TRUE(ring->quiet()) << "or every look would enter the kernel, and nobody would sleep";
+  EXPECT_TRUE(ring->quiet()) << "else every poll would enter the kernel, and no thread would sleep";
 }
 
-TEST(uring, what_completes_is_seen_though_the_sign_is_stale) {
+TEST(uring, completions_are_seen_despite_a_stale_taskrun_flag) {
   const auto ring = made();
   ASSERT_TRUE(ring);
-  raise_sign(*ring);
+  raise_taskrun(*ring);
   ring->enter();
   ::io_uring_prep_nop(ring->next_sqe());
-  EXPECT_FALSE(ring->quiet()) << "something is to be submitted";
+  EXPECT_FALSE(ring->quiet()) << "a request waits for submission";
   ring->enter();
-  EXPECT_FALSE(ring->quiet()) << "something has completed";
+  EXPECT_FALSE(ring->quiet()) << "a completion waits";
   EXPECT_EQ(::io_uring_cq_ready(ring->get()), 1U);
 }
 
-TEST(uring, the_sign_counts_again_once_it_was_down) {
+TEST(uring, a_taskrun_flag_counts_again_after_it_was_cleared) {
   const auto ring = made();
   ASSERT_TRUE(ring);
-  raise_sign(*ring);
+  raise_taskrun(*ring);
   ring->enter();
   __atomic_fetch_and(ring->get()->sq.kflags, ~static_cast<unsigned>(IORING_SQ_TASKRUN), __ATOMIC_RELAXED);
   ring->enter();
   EXPECT_FALSE(ring->stale());
-  raise_sign(*ring);
+  raise_taskrun(*ring);
   EXPECT_FALSE(ring->quiet());
 }
 
-/// Of the whole machine.
+/// The number for the whole machine.
 int threads_that_wait_for_io() {
   std::ifstream file("/proc/stat");
   std::string name;
@@ -93,7 +95,7 @@ TEST(uring_alone, a_wait_does_not_count_as_waiting_for_io) {
     const cpgring::base::unique_fd end(::eventfd(0, EFD_CLOEXEC));
     std::atomic<pid_t> waiter{0};
     std::atomic<bool> offered{true};
-    std::thread waits([&] {  // a ring belongs to its thread
+    std::thread waits([&] {  // a ring is used by the thread that made it
       const auto ring = made();
       if (!ring || (ring->get()->features & cpgring::reactor::abi::feature_no_iowait) == 0) {
         offered = false;
@@ -109,7 +111,7 @@ TEST(uring_alone, a_wait_does_not_count_as_waiting_for_io) {
     while (offered && (waiter == 0 || state_of(waiter) != 'S')) {
       std::this_thread::yield();
     }
-    // Others may wait for a disk at one moment or the next; this one would at each.
+    // Other processes wait for I/O only now and then; a counted wait would show in every sample.
     int least = INT32_MAX;
     const auto until = std::chrono::steady_clock::now() + patience;
     while (offered && least > 0 && std::chrono::steady_clock::now() < until) {
@@ -120,7 +122,7 @@ TEST(uring_alone, a_wait_does_not_count_as_waiting_for_io) {
     EXPECT_EQ(::write(end.get(), &one, sizeof one), static_cast<ssize_t>(sizeof one));
     waits.join();
     if (!offered) {
-      GTEST_SKIP() << "the kernel can't tell the difference (Linux 6.15)";
+      GTEST_SKIP() << "the kernel does not support IORING_FEAT_NO_IOWAIT (Linux 6.15)";
     }
     EXPECT_EQ(least, 0);
   }

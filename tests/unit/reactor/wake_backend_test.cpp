@@ -1,4 +1,4 @@
-// The contract of wake_backend, on each backend that this machine has: invariants I1 to I3 of wake_backend.hpp.
+// The contract of wake_backend on each backend available here: invariants I1 to I3 of wake_backend.hpp.
 #include <poll.h>
 
 #include <algorithm>
@@ -17,27 +17,29 @@ using namespace cpgring;
 using namespace cpgring::reactor;
 using namespace cpgring::reactor::test;
 
-class wake_backends : public testing::TestWithParam<wakeup> {
+class wake_backends : public ::testing::TestWithParam<wakeup> {
  protected:
   void SetUp() override {
     auto made = choose_backend(GetParam(), 4, {});
     ASSERT_TRUE(made) << made.error().message();
     backend = std::move(*made);
   }
-  /// Sleeps and reaps until a completion of that kind and slot comes; false when patience ends.
+  /// Sleeps and reaps until a completion of that kind and slot arrives; false after `patience`.
   bool until(completion_kind kind, std::uint32_t slot) {
     const auto end = base::clock::now() + patience;
     while (base::clock::now() < end) {
       seen.clear();
       backend->reap(seen);
-      if (std::any_of(seen.begin(), seen.end(), [&](const completion& c) { return c.kind == kind && c.slot == slot; })) {
+      if (std::any_of(seen.begin(), seen.end(), [&](const cpgring::reactor::completion& c) {
+            return c.kind == kind && c.slot == slot;
+          })) {
         return true;
       }
       backend->sleep(end);
     }
     return false;
   }
-  /// A slot that was removed is as good as new.
+  /// Checks that a removed slot can be used again.
   void serves_another(std::uint32_t slot) {
     fake_service next;
     ASSERT_TRUE(backend->add(slot, next.target()));
@@ -47,22 +49,23 @@ class wake_backends : public testing::TestWithParam<wakeup> {
     later.join();
     backend->remove(slot);
   }
-  /// Everything that completes without anybody doing anything.
+  /// The number of further completions of this kind.
   std::size_t leftover(completion_kind kind) {
     seen.clear();
     for (int i = 0; i < 3; ++i) {
       backend->reap(seen);
     }
-    return static_cast<std::size_t>(std::count_if(seen.begin(), seen.end(), [&](const completion& c) { return c.kind == kind; }));
+    return static_cast<std::size_t>(std::count_if(
+        seen.begin(), seen.end(), [&](const cpgring::reactor::completion& c) { return c.kind == kind; }));
   }
 
   std::unique_ptr<wake_backend> backend;
-  std::vector<completion> seen;
+  std::vector<cpgring::reactor::completion> seen;
 };
-INSTANTIATE_TEST_SUITE_P(each, wake_backends, testing::ValuesIn(backends_here()),
+INSTANTIATE_TEST_SUITE_P(each, wake_backends, ::testing::ValuesIn(backends_here()),
                          [](const auto& info) { return std::string(to_string(info.param)); });
 
-TEST_P(wake_backends, an_event_behind_the_arming_completes_it) {
+TEST_P(wake_backends, an_event_after_arming_completes_the_wait) {
   fake_service s;
   ASSERT_TRUE(backend->add(0, s.target()));
   backend->arm_event(0);
@@ -73,7 +76,7 @@ TEST_P(wake_backends, an_event_behind_the_arming_completes_it) {
   backend->remove(0);
 }
 
-TEST_P(wake_backends, an_event_ahead_of_the_arming_is_found_by_the_second_look_or_completes_it) {
+TEST_P(wake_backends, an_event_before_arming_is_visible_afterwards_or_completes_the_wait) {
   fake_service s;
   ASSERT_TRUE(backend->add(0, s.target()));
   s.post();
@@ -82,7 +85,7 @@ TEST_P(wake_backends, an_event_ahead_of_the_arming_is_found_by_the_second_look_o
   backend->remove(0);
 }
 
-TEST_P(wake_backends, each_arming_is_completed_once_however_many_events_come) {
+TEST_P(wake_backends, each_arming_completes_once_for_any_number_of_events) {
   fake_service s;
   ASSERT_TRUE(backend->add(0, s.target()));
   for (int round = 0; round < 5; ++round) {
@@ -99,12 +102,24 @@ TEST_P(wake_backends, each_arming_is_completed_once_however_many_events_come) {
       taken += s.take();
       s.pay();
     }
-    EXPECT_EQ(leftover(completion_kind::event), 0U) << "not armed, so nothing may complete";
+    EXPECT_EQ(leftover(completion_kind::event), 0U) << "without arming nothing may complete";
   }
   backend->remove(0);
 }
 
-TEST_P(wake_backends, a_hang_up_is_told_once_armed_or_not) {
+TEST_P(wake_backends, a_source_without_a_semaphore_waits_on_its_socket) {
+  fake_service s;
+  wake_target socket_alone = s.target();
+  socket_alone.events = socket_alone.answers = nullptr;
+  ASSERT_TRUE(backend->add(0, socket_alone));
+  backend->arm_event(0);
+  EXPECT_EQ(leftover(completion_kind::event), 0U) << "no event has arrived";
+  s.post();
+  EXPECT_TRUE(until(completion_kind::event, 0));
+  backend->remove(0);
+}
+
+TEST_P(wake_backends, a_hang_up_is_reported_once_armed_or_not) {
   fake_service armed, quiet;
   ASSERT_TRUE(backend->add(0, armed.target()));
   ASSERT_TRUE(backend->add(1, quiet.target()));
@@ -119,7 +134,7 @@ TEST_P(wake_backends, a_hang_up_is_told_once_armed_or_not) {
   backend->remove(1);
 }
 
-TEST_P(wake_backends, answers_are_waited_for_where_that_is_possible) {
+TEST_P(wake_backends, only_the_futex_backend_waits_for_answers) {
   fake_service s;
   ASSERT_TRUE(backend->add(0, s.target()));
   const bool can = backend->arm_answer(0);
@@ -132,15 +147,16 @@ TEST_P(wake_backends, answers_are_waited_for_where_that_is_possible) {
   backend->remove(0);
 }
 
-TEST_P(wake_backends, nothing_is_left_of_a_removed_source) {
+TEST_P(wake_backends, a_removed_source_leaves_no_wait_behind) {
   fake_service s;
   ASSERT_TRUE(backend->add(0, s.target()));
   backend->arm_event(0);
   static_cast<void>(backend->arm_answer(0));
-  std::vector<completion> ignored;
+  std::vector<cpgring::reactor::completion> ignored;
   backend->reap(ignored);  // the waits have reached the kernel
   backend->remove(0);
-  EXPECT_EQ(s.waiters(), 0U) << "a raised count would cost the service a system call for each post, for ever";
+  EXPECT_EQ(s.waiters(), 0U)
+      << "a raised waiter count costs the service a system call for each post, for ever";
   s.post();
   s.hang_up();
   EXPECT_EQ(leftover(completion_kind::event), 0U);
@@ -148,7 +164,7 @@ TEST_P(wake_backends, nothing_is_left_of_a_removed_source) {
   serves_another(0);
 }
 
-TEST_P(wake_backends, a_watched_descriptor_is_told_once) {
+TEST_P(wake_backends, a_watched_descriptor_is_reported_once) {
   fake_service s;
   ASSERT_TRUE(backend->watch(7, s.target().fd));
   s.post();
@@ -158,7 +174,7 @@ TEST_P(wake_backends, a_watched_descriptor_is_told_once) {
   EXPECT_EQ(leftover(completion_kind::readable), 0U);
 }
 
-TEST_P(wake_backends, a_thousand_sources_lose_nothing_with_queues_made_for_four) {
+TEST_P(wake_backends, a_thousand_sources_lose_nothing_with_queues_sized_for_four) {
   std::vector<std::unique_ptr<fake_service>> all;
   for (std::uint32_t i = 0; i < 1000; ++i) {
     all.push_back(std::make_unique<fake_service>());
@@ -173,15 +189,15 @@ TEST_P(wake_backends, a_thousand_sources_lose_nothing_with_queues_made_for_four)
         s->post();
       }
     });
-    std::vector<bool> told(1000);
+    std::vector<bool> seen_once(1000);
     std::size_t count = 0;
     const auto end = base::clock::now() + patience;
     while (count < 1000 && base::clock::now() < end) {
       seen.clear();
       backend->reap(seen);
-      for (const completion& c : seen) {
-        if (c.kind == completion_kind::event && !told[c.slot]) {
-          told[c.slot] = true;
+      for (const cpgring::reactor::completion& c : seen) {
+        if (c.kind == completion_kind::event && !seen_once[c.slot]) {
+          seen_once[c.slot] = true;
           ++count;
           all[c.slot]->take();
         }
@@ -199,10 +215,11 @@ TEST_P(wake_backends, a_thousand_sources_lose_nothing_with_queues_made_for_four)
   }
 }
 
-TEST_P(wake_backends, what_does_not_fit_into_the_completion_queue_is_told_all_the_same) {
-  constexpr std::uint32_t sources = 2200;  // an event and a hang-up of each: more than the 4096 that the smallest queue holds
-  // A kernel may complete only 20 requests at a time, unless it is entered again and again with nothing taken out: as it is where many
-  // handles end at once.
+TEST_P(wake_backends, completions_beyond_the_completion_queue_are_not_lost) {
+  // An event and a hang-up of each: more than the 4096 entries of the smallest queue.
+  constexpr std::uint32_t sources = 2200;
+  // A kernel may complete only 20 requests per call. Removals enter it again and again while nothing is
+  // reaped, as when many handles end at once.
   constexpr std::uint32_t removed = 300;
   std::vector<std::unique_ptr<fake_service>> all;
   for (std::uint32_t i = 0; i < sources + removed; ++i) {
@@ -219,22 +236,23 @@ TEST_P(wake_backends, what_does_not_fit_into_the_completion_queue_is_told_all_th
     backend->remove(i);
   }
   std::vector<int> events(sources), hang_ups(sources);
-  std::uint32_t told = 0;
-  for (const auto end = base::clock::now() + patience; told < 2 * sources && base::clock::now() < end;) {
+  std::uint32_t reported = 0;
+  for (const auto end = base::clock::now() + patience; reported < 2 * sources && base::clock::now() < end;) {
     seen.clear();
-    if (backend->pending()) {  // all that tells somebody who never sleeps; a sleep would bring the rest in any case
+    if (backend->pending()) {  // a spinning reactor relies on this alone; a sleep would also fetch the rest
       backend->reap(seen);
     }
-    for (const completion& c : seen) {
+    for (const cpgring::reactor::completion& c : seen) {
       ++(c.kind == completion_kind::event ? events : hang_ups).at(c.slot);
-      ++told;
+      ++reported;
     }
   }
   EXPECT_EQ(events, std::vector<int>(sources, 1));
   EXPECT_EQ(hang_ups, std::vector<int>(sources, 1));
-  EXPECT_EQ(backend->counters()->overflows.get() > 0, GetParam() != wakeup::epoll) << "the queue was large enough: this test shows nothing";
+  EXPECT_EQ(backend->counters()->overflows.get() > 0, GetParam() != wakeup::epoll)
+      << "the queue did not overflow, so this test proves nothing";
   EXPECT_EQ(leftover(completion_kind::event) + leftover(completion_kind::hang_up), 0U);
-  // And it goes on as if nothing had been.
+  // The backend works as before.
   for (std::uint32_t i = 0; i < sources; ++i) {
     backend->remove(i);
     EXPECT_EQ(all[i]->waiters(), 0U);
@@ -244,7 +262,7 @@ TEST_P(wake_backends, what_does_not_fit_into_the_completion_queue_is_told_all_th
 
 TEST_P(wake_backends, sleep_ends_at_its_time) {
   const auto until = base::clock::now() + std::chrono::milliseconds(20);
-  std::vector<completion> ignored;
+  std::vector<cpgring::reactor::completion> ignored;
   while (base::clock::now() < until) {
     backend->reap(ignored);
     backend->sleep(until);
@@ -252,12 +270,12 @@ TEST_P(wake_backends, sleep_ends_at_its_time) {
   EXPECT_TRUE(ignored.empty());
 }
 
-TEST_P(wake_backends, the_end_of_a_backend_leaves_no_waiter_behind) {
+TEST_P(wake_backends, a_destroyed_backend_leaves_no_waiter_behind) {
   fake_service s;
   ASSERT_TRUE(backend->add(0, s.target()));
   backend->arm_event(0);
   static_cast<void>(backend->arm_answer(0));
-  std::vector<completion> ignored;
+  std::vector<cpgring::reactor::completion> ignored;
   backend->reap(ignored);
   backend.reset();
   EXPECT_EQ(s.waiters(), 0U);
@@ -269,13 +287,13 @@ TEST_P(wake_backends, a_foreign_loop_sees_an_armed_event) {
   backend->arm_event(0);
   backend->prepare_foreign_wait(std::nullopt, false);
   pollfd p{backend->pollable_fd(), POLLIN, 0};
-  EXPECT_EQ(::poll(&p, 1, 0), 0) << "nothing is to be done";
+  EXPECT_EQ(::poll(&p, 1, 0), 0) << "there is no work";
   s.post();
   EXPECT_EQ(::poll(&p, 1, 60000), 1);
   EXPECT_TRUE(until(completion_kind::event, 0));
   s.take();
   backend->prepare_foreign_wait(std::nullopt, true);
-  EXPECT_EQ(::poll(&p, 1, 60000), 1) << "at once";
+  EXPECT_EQ(::poll(&p, 1, 60000), 1) << "readable at once";
   backend->remove(0);
 }
 

@@ -1,4 +1,5 @@
-// Who may be a client of which service, and who owns what they share. The rows with real processes are in tests/flow/admission_test.cpp.
+// Which users a service admits, and who owns the files shared with a client. Tests with real processes:
+// tests/flow/admission_test.cpp.
 #include "service/admission.hpp"
 
 #include <sys/socket.h>
@@ -30,7 +31,7 @@ std::string refusal_of(const embedded_service_options& o, const identity& own) {
   return made ? "" : made.error().text;
 }
 
-TEST(admission, by_default_root_and_the_own_user_come_in) {
+TEST(admission, admits_root_and_the_own_user_by_default) {
   const auto of_root = *admission::make(rules(), root), of_plain = *admission::make(rules(), plain);
   EXPECT_TRUE(of_root.admits({0, 7, {}}));
   EXPECT_FALSE(of_root.admits({1000, 0, {0}}));
@@ -39,14 +40,14 @@ TEST(admission, by_default_root_and_the_own_user_come_in) {
   EXPECT_FALSE(of_plain.admits({1001, 1000, {2000}}));
 }
 
-TEST(admission, a_group_comes_in_by_any_of_a_process_s_groups) {
+TEST(admission, accepts_the_allowed_group_as_primary_or_supplementary) {
   const auto a = *admission::make(rules(2000), plain);
   EXPECT_TRUE(a.admits({1001, 2000, {}}));
   EXPECT_TRUE(a.admits({1001, 1001, {5, 2000}}));
   EXPECT_FALSE(a.admits({1001, 1001, {5}}));
 }
 
-TEST(admission, users_narrow_the_group_and_nothing_else) {
+TEST(admission, allowed_users_restrict_only_the_allowed_group) {
   const auto a = *admission::make(rules(2000, {1002, 1003}), plain);
   EXPECT_TRUE(a.admits({1003, 2000, {}}));
   EXPECT_FALSE(a.admits({1001, 2000, {}}));
@@ -55,17 +56,17 @@ TEST(admission, users_narrow_the_group_and_nothing_else) {
   EXPECT_TRUE(a.admits({1000, 1000, {}}));
 }
 
-TEST(admission, what_lets_nobody_in_is_refused_with_the_cure) {
+TEST(admission, refuses_rules_without_effect_and_names_the_remedy) {
   EXPECT_NE(refusal_of(rules(3000), plain).find("not in group 3000"), std::string::npos);
   EXPECT_NE(refusal_of(rules({}, {1001}), plain).find("--allow-gid"), std::string::npos);
 }
 
-TEST(admission, a_service_of_root_takes_no_group) {
+TEST(admission, refuses_a_group_for_a_service_of_root) {
   EXPECT_NE(refusal_of(rules(0), root).find("--user"), std::string::npos);
   EXPECT_NE(refusal_of(rules(2000, {1001}), root).find("--user"), std::string::npos);
 }
 
-TEST(admission, only_root_gives_the_shared_files_away) {
+TEST(admission, only_a_root_service_changes_the_owner_of_shared_files) {
   const auto expect = [](const admission& a, const identity& client, uid_t uid, gid_t gid, mode_t mode) {
     const auto files = a.owner_for(client);
     EXPECT_EQ(files.uid, uid);
@@ -79,7 +80,7 @@ TEST(admission, only_root_gives_the_shared_files_away) {
   expect(a, {1001, 2000, {}}, 1000, 2000, 0660);
 }
 
-TEST(identity, of_a_peer_is_that_of_the_process_that_connected) {
+TEST(identity, peer_is_the_connecting_process) {
   int pair[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
   const base::unique_fd one(pair[0]), other(pair[1]);

@@ -1,4 +1,4 @@
-// The service's loop as libqb uses it: who is accepted, and how a handshake ends.
+// The service's loop as libqb uses it: which clients are accepted, and how a handshake ends.
 #include "service/event_loop.hpp"
 
 #include <poll.h>
@@ -22,16 +22,16 @@ namespace {
 using namespace cpgring;
 using service::event_loop;
 
-/// Does with its sockets what libqb does: accepts, waits for a byte as the handshake, then watches the connection.
-class event_loop_test : public testing::Test, public event_loop::gatekeeper {
+/// Uses its sockets as libqb does: accepts, waits for one byte as the handshake, then watches the connection.
+class event_loop_test : public ::testing::Test, public event_loop::gatekeeper {
  protected:
   void SetUp() override {
     loop.enter();
     loop.set_gatekeeper(this);
     listener.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     address.sun_family = AF_UNIX;
-    const std::string name =
-        "cpgring-loop-" + std::to_string(::getpid()) + "-" + testing::UnitTest::GetInstance()->current_test_info()->name();
+    const std::string name = "cpgring-loop-" + std::to_string(::getpid()) + "-" +
+                             ::testing::UnitTest::GetInstance()->current_test_info()->name();
     std::memcpy(address.sun_path + 1, name.data(), name.size());
     ASSERT_EQ(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
     ASSERT_EQ(::listen(listener.get(), 16), 0);
@@ -105,7 +105,7 @@ class event_loop_test : public testing::Test, public event_loop::gatekeeper {
   bool lets_in = true, hung_up = false, runs_until_over = false;
 };
 
-TEST_F(event_loop_test, the_gatekeeper_is_asked_about_what_a_listener_accepts_and_about_nothing_else) {
+TEST_F(event_loop_test, asks_the_gatekeeper_only_about_accepted_clients) {
   const auto client = connect();
   loop.run();
   ASSERT_EQ(accepted.size(), 1U);
@@ -113,7 +113,7 @@ TEST_F(event_loop_test, the_gatekeeper_is_asked_about_what_a_listener_accepts_an
   EXPECT_TRUE(over.empty());
 }
 
-TEST_F(event_loop_test, a_handshake_that_becomes_a_connection_has_ended) {
+TEST_F(event_loop_test, reports_the_end_of_a_completed_handshake) {
   const auto client = connect();
   ASSERT_EQ(::send(client.get(), "x", 1, MSG_NOSIGNAL), 1);
   runs_until_over = true;
@@ -123,7 +123,7 @@ TEST_F(event_loop_test, a_handshake_that_becomes_a_connection_has_ended) {
   EXPECT_FALSE(hung_up);
 }
 
-TEST_F(event_loop_test, what_the_gatekeeper_refuses_is_not_watched) {
+TEST_F(event_loop_test, does_not_watch_refused_clients) {
   lets_in = false;
   const auto client = connect();
   loop.run();
@@ -132,7 +132,7 @@ TEST_F(event_loop_test, what_the_gatekeeper_refuses_is_not_watched) {
   EXPECT_TRUE(over.empty());
 }
 
-TEST_F(event_loop_test, hang_up_is_told_as_the_peer_s_own) {
+TEST_F(event_loop_test, hang_up_looks_like_a_hang_up_of_the_peer) {
   const auto client = connect();
   loop.run();
   ASSERT_EQ(accepted.size(), 1U);
@@ -140,11 +140,11 @@ TEST_F(event_loop_test, hang_up_is_told_as_the_peer_s_own) {
   EXPECT_TRUE(hung_up);
   EXPECT_EQ(over, accepted);
   hung_up = false;
-  loop.hang_up(accepted.front());  // it is not watched any more
+  loop.hang_up(accepted.front());  // no longer watched
   EXPECT_FALSE(hung_up);
 }
 
-TEST_F(event_loop_test, without_a_descriptor_it_rests_and_then_accepts) {
+TEST_F(event_loop_test, pauses_without_descriptors_and_accepts_later) {
   rlimit before{};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
   const auto client = connect();
@@ -157,6 +157,6 @@ TEST_F(event_loop_test, without_a_descriptor_it_rests_and_then_accepts) {
   EXPECT_EQ(accepted.size(), 1U);
 }
 
-TEST_F(event_loop_test, listeners_can_name_new_credentials) { EXPECT_TRUE(loop.renew_credentials()); }
+TEST_F(event_loop_test, can_renew_the_credentials_of_listeners) { EXPECT_TRUE(loop.renew_credentials()); }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// How many handshakes may be under way, and for how long.
+// Limits on the number and duration of handshakes in progress.
 #include "service/half_open.hpp"
 
 #include <gtest/gtest.h>
@@ -8,9 +8,9 @@ namespace {
 using namespace cpgring;
 using namespace std::chrono_literals;
 
-class half_open : public testing::Test {
+class half_open : public ::testing::Test {
  protected:
-  /// As the gate does it: whoever must go goes.
+  /// Begins a handshake as the gate does; ends and returns the one evicted for it.
   std::optional<std::int32_t> begin(uid_t uid, bool stranger = false) {
     const auto goes = table.begin(next++, uid, stranger, now);
     if (goes) {
@@ -24,7 +24,7 @@ class half_open : public testing::Test {
   base::time_point now{};
 };
 
-TEST_F(half_open, the_oldest_of_a_user_goes_when_its_share_is_full) {
+TEST_F(half_open, evicts_the_oldest_of_a_user_above_its_share) {
   for (std::size_t i = 0; i < table.uid_max; ++i) {
     ASSERT_FALSE(begin(0));
   }
@@ -36,7 +36,7 @@ TEST_F(half_open, the_oldest_of_a_user_goes_when_its_share_is_full) {
   EXPECT_EQ(table.size(), table.uid_max + 1);
 }
 
-TEST_F(half_open, strangers_of_any_number_of_users_leave_room_for_the_others) {
+TEST_F(half_open, limits_all_strangers_together) {
   for (uid_t uid = 1000; uid < 3000; ++uid) {
     begin(uid, true);
   }
@@ -46,14 +46,14 @@ TEST_F(half_open, strangers_of_any_number_of_users_leave_room_for_the_others) {
   EXPECT_EQ(table.size(), table.strangers_max + 1);
 }
 
-TEST_F(half_open, there_is_a_limit_for_all) {
+TEST_F(half_open, limits_the_total) {
   for (uid_t uid = 0; uid < 3000; ++uid) {
     begin(uid);
   }
   EXPECT_EQ(table.size(), table.all_max);
 }
 
-TEST_F(half_open, each_has_its_own_time) {
+TEST_F(half_open, times_each_handshake_from_its_begin) {
   EXPECT_FALSE(table.due());
   begin(0);
   now += 2s;
@@ -67,7 +67,19 @@ TEST_F(half_open, each_has_its_own_time) {
   EXPECT_FALSE(table.oldest());
 }
 
-TEST_F(half_open, the_end_of_one_that_it_does_not_know_is_nothing) {
+TEST_F(half_open, forgive_oldest_restarts_its_time_behind_the_others) {
+  begin(0);
+  now += 2s;
+  begin(0);
+  now += 3s;
+  table.extend_oldest(now);
+  EXPECT_EQ(table.oldest(), 11);
+  table.end(11);
+  EXPECT_EQ(table.oldest(), 10);
+  EXPECT_EQ(table.due(), now + table.patience);
+}
+
+TEST_F(half_open, ignores_the_end_of_an_unknown_handshake) {
   begin(0);
   table.end(99);
   EXPECT_EQ(table.size(), 1U);

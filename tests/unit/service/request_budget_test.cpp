@@ -1,4 +1,4 @@
-// How many requests may be handled in one report: as many as there are bytes on the socket.
+// The number of requests handled per report of the loop: at most the number of bytes on the socket.
 #include "service/request_budget.hpp"
 
 #include <poll.h>
@@ -14,7 +14,7 @@ namespace {
 
 using namespace cpgring;
 
-class request_budget : public testing::Test {
+class request_budget : public ::testing::Test {
  protected:
   void SetUp() override {
     int pair[2];
@@ -22,10 +22,11 @@ class request_budget : public testing::Test {
     client.reset(pair[0]);
     server.reset(pair[1]);
     loop.enter();
-    ASSERT_EQ(service::event_loop::handlers().dispatch_add(QB_LOOP_MED, server.get(), POLLIN, this, &on_report), 0);
+    ASSERT_EQ(
+        service::event_loop::handlers().dispatch_add(QB_LOOP_MED, server.get(), POLLIN, this, &on_report), 0);
   }
-  /// What libqb is told for each of three requests in the ring, when there are `bytes` bytes.
-  std::vector<bool> goes_on(std::size_t bytes) {
+  /// Whether libqb may continue after each of three requests in the ring, with `bytes` bytes on the socket.
+  std::vector<bool> keep_going(std::size_t bytes) {
     const std::vector<char> bells(bytes);
     EXPECT_EQ(::send(client.get(), bells.data(), bytes, MSG_NOSIGNAL), static_cast<ssize_t>(bytes));
     loop.run();
@@ -46,12 +47,18 @@ class request_budget : public testing::Test {
   std::vector<bool> answers;
 };
 
-TEST_F(request_budget, ends_with_the_request_that_has_the_last_byte) { EXPECT_EQ(goes_on(2), (std::vector<bool>{true, false, false})); }
+TEST_F(request_budget, ends_with_the_request_of_the_last_byte) {
+  EXPECT_EQ(keep_going(2), (std::vector<bool>{true, false, false}));
+}
 
-TEST_F(request_budget, is_over_at_once_with_one_byte) { EXPECT_EQ(goes_on(1), (std::vector<bool>{false, false, false})); }
+TEST_F(request_budget, ends_after_one_request_with_one_byte) {
+  EXPECT_EQ(keep_going(1), (std::vector<bool>{false, false, false}));
+}
 
-TEST_F(request_budget, is_no_limit_when_there_are_bytes_enough) { EXPECT_EQ(goes_on(10), (std::vector<bool>{true, true, true})); }
+TEST_F(request_budget, does_not_limit_with_enough_bytes) {
+  EXPECT_EQ(keep_going(10), (std::vector<bool>{true, true, true}));
+}
 
-TEST_F(request_budget, outside_of_a_report_there_is_none) { EXPECT_LT(budget.spend(), 0); }
+TEST_F(request_budget, is_empty_outside_of_a_report) { EXPECT_LT(budget.spend(), 0); }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// What a user's first program needs of the package: headers, a constructor, an error across the library's border.
+// A user's first program: headers, a constructor, an error across the library's boundary.
 #include <cpgring/cpgring.hpp>
 
 #include <cstdio>
