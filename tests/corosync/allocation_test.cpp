@@ -88,18 +88,25 @@ TEST_P(allocation_on_corosync, no_allocation_per_message_at_full_load) {
   };
   ASSERT_TRUE(send_until(warm));
   ASSERT_TRUE(wait_for([&] { return got == warm; }));
+  // Buffers and queues grow to the depth that they reach. The driving thread stands still until a whole
+  // window waits in the queue of the handle, so the messages below cannot go deeper.
+  std::atomic<bool> queued{false};
+  ASSERT_TRUE(e.post([&] { (void)wait_for([&] { return queued.load(); }); }));
+  const bool all_queued = send_until(warm + window);
+  queued = true;
+  ASSERT_TRUE(all_queued);
+  ASSERT_TRUE(wait_for([&] { return got == warm + window; }));
   const auto before = allocations.load();
   const auto stats_before = e.stats();
-  ASSERT_TRUE(send_until(warm + counted_messages));
-  ASSERT_TRUE(wait_for([&] { return got == warm + counted_messages; }));
+  ASSERT_TRUE(send_until(warm + window + counted_messages));
+  ASSERT_TRUE(wait_for([&] { return got == warm + window + counted_messages; }));
   const auto made = allocations.load() - before;
   const auto s = e.stats();
   fmt::print("{} allocations for {} messages; {} system calls into the kernel's ring, {} doorbells\n", made,
              counted_messages, s.enters - stats_before.enters,
              s.total.doorbells - stats_before.total.doorbells);
-  // Queues keep their capacity, but may reach their full depth only after the warm-up. Allowed: one buffer
-  // per message in flight, and a few for the queues.
-  EXPECT_LE(made, window + 100);
+  // Allowed: a few for queues whose depth does not depend on the window, such as those of the workers.
+  EXPECT_LE(made, 300);
 }
 
 }  // namespace
