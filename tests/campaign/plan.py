@@ -38,8 +38,8 @@ class Plan:
         self.random = r = random.Random(f"{where}/{seed}")
         self.nodes = 3 if where == "three-nodes" else 1
         self.long = long
-        # Not between nodes: corosync splits a large message into packets. A node whose ring forms in the middle of them may miss it,
-        # and the others deliver it (docs/facts.md).
+        # Not on several nodes: corosync splits a large message into packets, and a member of a node whose daemon starts in the middle of
+        # them can miss a message that others deliver. Stock libcpg shows the same (docs/facts.md, section 5).
         self.large = r.random() < 0.2 and not long and self.nodes == 1
         self.ring_bytes = 1 << 20 if self.large else 65536
         self.service = []
