@@ -109,7 +109,7 @@ result<void> request_line::take_answers() {
 }
 
 void request_line::expire(base::time_point now) {
-  const error why(errc::timeout, "the service took no requests until the deadline");
+  const auto why = [] { return fail(errc::timeout, "the service took no requests until the deadline"); };
   pending_.expire(now);
   std::vector<waiting> expired;  // a separate list, because a completion may make a new question
   std::erase_if(questions_, [&](waiting& one) {
@@ -121,15 +121,15 @@ void request_line::expire(base::time_point now) {
   });
   for (waiting& one : expired) {
     if (one.done) {
-      one.done(fail(why));
+      one.done(why());
     }
     if (one.late) {
-      one.late(fail(why));
+      one.late(why());
     }
   }
   for (std::size_t i = 0; i < controls_.size(); ++i) {  // they stay, because later requests depend on them
     if (controls_[i].done && controls_[i].deadline <= now) {
-      std::exchange(controls_[i].done, nullptr)(fail(why));
+      std::exchange(controls_[i].done, nullptr)(why());
     }
   }
 }

@@ -1,45 +1,12 @@
 // At full load no message costs an allocation. The test counts every allocation of the process, on any
 // thread.
 #include <atomic>
-#include <cstdlib>
-#include <new>
 #include <thread>
 
 #include <fmt/format.h>
 
+#include "support/counted_allocations.hpp"
 #include "support/world.hpp"
-
-namespace {
-
-std::atomic<std::uint64_t> allocations{0};
-
-void* counted(std::size_t size, std::size_t alignment) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  void* at = nullptr;
-  if (::posix_memalign(&at, std::max(alignment, sizeof(void*)), size == 0 ? 1 : size) != 0) {
-    throw std::bad_alloc();
-  }
-  return at;
-}
-
-}  // namespace
-
-[[gnu::noinline]] void* operator new(std::size_t size) { return counted(size, alignof(std::max_align_t)); }
-[[gnu::noinline]] void* operator new[](std::size_t size) { return counted(size, alignof(std::max_align_t)); }
-[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment) {
-  return counted(size, static_cast<std::size_t>(alignment));
-}
-[[gnu::noinline]] void* operator new[](std::size_t size, std::align_val_t alignment) {
-  return counted(size, static_cast<std::size_t>(alignment));
-}
-[[gnu::noinline]] void operator delete(void* at) noexcept { std::free(at); }
-[[gnu::noinline]] void operator delete[](void* at) noexcept { std::free(at); }
-[[gnu::noinline]] void operator delete(void* at, std::size_t) noexcept { std::free(at); }
-[[gnu::noinline]] void operator delete[](void* at, std::size_t) noexcept { std::free(at); }
-[[gnu::noinline]] void operator delete(void* at, std::align_val_t) noexcept { std::free(at); }
-[[gnu::noinline]] void operator delete[](void* at, std::align_val_t) noexcept { std::free(at); }
-[[gnu::noinline]] void operator delete(void* at, std::size_t, std::align_val_t) noexcept { std::free(at); }
-[[gnu::noinline]] void operator delete[](void* at, std::size_t, std::align_val_t) noexcept { std::free(at); }
 
 namespace {
 
@@ -96,11 +63,11 @@ TEST_P(allocation_on_corosync, no_allocation_per_message_at_full_load) {
   queued = true;
   ASSERT_TRUE(all_queued);
   ASSERT_TRUE(wait_for([&] { return got == warm + window; }));
-  const auto before = allocations.load();
+  const auto before = allocations_so_far();
   const auto stats_before = e.stats();
   ASSERT_TRUE(send_until(warm + window + counted_messages));
   ASSERT_TRUE(wait_for([&] { return got == warm + window + counted_messages; }));
-  const auto made = allocations.load() - before;
+  const auto made = allocations_so_far() - before;
   const auto s = e.stats();
   fmt::print("{} allocations for {} messages; {} system calls into the kernel's ring, {} doorbells\n", made,
              counted_messages, s.enters - stats_before.enters,

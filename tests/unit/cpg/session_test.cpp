@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include "support/counted_allocations.hpp"
 #include "unit/cpg/session_parts.hpp"
 
 namespace {
@@ -164,6 +165,19 @@ TEST_F(sessions, write_a_flush_after_waiting_multicasts) {
   ASSERT_TRUE(s->flush({}, at_ms(50)));
   service->set_flow_control(0);
   EXPECT_THAT(exchange(), ElementsAre("multicast m", "local_get"));
+}
+
+TEST_F(sessions, allocate_nothing_while_flow_control_holds_multicasts_back) {
+  become_joined();
+  service->set_flow_control(2);
+  confirmed("c");
+  const std::span<const std::byte> one[] = {bytes_of("m")};
+  const auto before = cpgring::test::allocations_so_far();
+  for (int ms = 1; ms <= 100; ++ms) {
+    EXPECT_TRUE(s->tick(at_ms(ms)));
+    EXPECT_FALSE(s->multicasts().multicast(one, 1));
+  }
+  EXPECT_EQ(cpgring::test::allocations_so_far() - before, 0U);
 }
 
 TEST_F(sessions, ignore_pokes_after_finalize) {
