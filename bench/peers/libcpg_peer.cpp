@@ -56,7 +56,7 @@ libcpg_peer::libcpg_peer(std::string_view stem, std::size_t handles)
     ::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event);
   }
   while (views_ < handles) {
-    look(-1);
+    wait_and_dispatch(-1);
   }
 }
 
@@ -70,7 +70,7 @@ void libcpg_peer::dispatch(cpg_handle_t handle, cs_dispatch_flags_t how) {
   }
 }
 
-void libcpg_peer::look(std::int64_t timeout_ns) {
+void libcpg_peer::wait_and_dispatch(std::int64_t timeout_ns) {
   epoll_event ready[events_at_once];
   const timespec timeout{timeout_ns / 1000000000, timeout_ns % 1000000000};
   const int count =
@@ -85,7 +85,7 @@ void libcpg_peer::look(std::int64_t timeout_ns) {
 
 void libcpg_peer::take(std::uint64_t events) {
   for (const std::uint64_t until = received_ + events; received_ < until;) {
-    look(-1);
+    wait_and_dispatch(-1);
   }
 }
 
@@ -99,14 +99,14 @@ void libcpg_peer::take_pending() {
   if (handles_.size() == 1) {
     dispatch(handles_[0].handle(), CS_DISPATCH_ALL);
   } else {
-    look(0);
+    wait_and_dispatch(0);
   }
 }
 
 void libcpg_peer::take_until(std::uint64_t deadline) {
   do {
     const auto now = now_ns();
-    look(deadline > now ? static_cast<std::int64_t>(deadline - now) : 0);
+    wait_and_dispatch(deadline > now ? static_cast<std::int64_t>(deadline - now) : 0);
   } while (now_ns() < deadline);
 }
 

@@ -41,7 +41,7 @@ class libcpg_peer {
   void take_pending();
   /// Takes messages until now_ns() reaches `deadline`.
   void take_until(std::uint64_t deadline);
-  void settle(std::uint64_t) {}  ///< nothing to do for libcpg
+  void wait_until_idle(std::uint64_t) {}  ///< nothing to do for libcpg
   [[nodiscard]] std::uint64_t received() const noexcept { return received_; }
   /// Records latencies. The first eight bytes of each message must be the now_ns() of its intended send time.
   void measure_latency(histogram* into) noexcept { latency_ = into; }
@@ -54,7 +54,7 @@ class libcpg_peer {
                       std::size_t member_count, const cpg_address* left, std::size_t left_count,
                       const cpg_address* joined, std::size_t joined_count);
   /// -1: without a time limit.
-  void look(std::int64_t timeout_ns);
+  void wait_and_dispatch(std::int64_t timeout_ns);
   void dispatch(cpg_handle_t handle, cs_dispatch_flags_t how);
 
   std::vector<libcpg_member> handles_;

@@ -57,7 +57,7 @@ void libcpg_threads::send_to_all(char what) {
   }
 }
 
-void libcpg_threads::settle(std::uint64_t each) {
+void libcpg_threads::wait_until_idle(std::uint64_t each) {
   const auto count = static_cast<std::ptrdiff_t>(all_.size());
   each_ = each;
   standing_.emplace(count);

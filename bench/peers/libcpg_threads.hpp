@@ -15,7 +15,7 @@
 
 namespace cpgring::bench {
 
-/// From settle() to take() each thread waits in a callback, so that events can accumulate.
+/// From wait_until_idle() to take() each thread waits in a callback, so that events can accumulate.
 class libcpg_threads {
  public:
   libcpg_threads(std::string_view stem, std::size_t handles);
@@ -28,7 +28,7 @@ class libcpg_threads {
   }
   /// `each`: how many messages every handle gets before take() returns. Returns when all threads wait in a
   /// callback.
-  void settle(std::uint64_t each);
+  void wait_until_idle(std::uint64_t each);
   /// Lets the threads continue. Returns when all of them have had their messages.
   void take();
   [[nodiscard]] std::size_t handles() const noexcept { return all_.size(); }

@@ -112,7 +112,7 @@ void run_case(std::size_t handles, const std::vector<std::size_t>& bursts, const
           const std::size_t rounds =
               std::clamp<std::size_t>(samples_of / (handles * burst) / (s.quick ? 4 : 1), 1, rounds_max);
           into[burst].add(median_of(rounds, [&] {
-            one.settle(burst);
+            one.wait_until_idle(burst);
             fill(one, burst, payload);
             watch.wait_for_the_service();
             return cost_of(static_cast<double>(handles * burst), [&] { take(one, handles * burst); });

@@ -59,7 +59,7 @@ void run_fanout(const settings& s, results& r) {
     o.ring_bytes = 65536;
     o.one_group = true;
     our_side ours("ours", members, o);
-    ours.settle();
+    ours.wait_until_idle();
     sides.push_back({"cpgring", [&] {
                        const cost c = cost_of(deliveries, [&] {
                          for (std::size_t i = 0; i < batches; ++i) {

@@ -97,7 +97,7 @@ void run_modes(const settings& s, results& r) {
       alternate(name, s.repeat(15, 7),
                 {{"cpgring",
                   [&] {
-                    ours.settle();
+                    ours.wait_until_idle();
                     fill(ours, burst, payload);
                     watch.wait_for_the_service();
                     us.push_back(cost_of(events, [&] { take_as(ours, m.ours, burst); }).cpu_ns);

@@ -35,16 +35,17 @@ struct figures {
 template <class Side>
 void measure_idle(Side& side, std::chrono::milliseconds length, figures& into) {
   const pid_t loop = ::gettid();
-  const auto settle = std::chrono::milliseconds(1000);
+  const auto pause_around = std::chrono::milliseconds(1000);
   std::thread watcher([&, loop] {
-    std::this_thread::sleep_for(settle / 2);
+    std::this_thread::sleep_for(pause_around / 2);
     const auto before = figures_of(loop);
     std::this_thread::sleep_for(length);
     const auto after = figures_of(loop);
     into.idle_switches.push_back(after.switches - before.switches);
     into.idle_cpu_us.push_back((after.cpu_seconds - before.cpu_seconds) * 1e6);
   });
-  side.take_until(now_ns() + static_cast<std::uint64_t>(std::chrono::nanoseconds(length + settle).count()));
+  side.take_until(now_ns() +
+                  static_cast<std::uint64_t>(std::chrono::nanoseconds(length + pause_around).count()));
   watcher.join();
 }
 
@@ -52,7 +53,7 @@ void measure_idle(Side& side, std::chrono::milliseconds length, figures& into) {
 /// later.
 process_figures figures_at_rest() {
   auto last = figures_now();
-  for (int same = 0, looks = 0; same < 5 && looks < 500; ++looks) {
+  for (int same = 0, checks = 0; same < 5 && checks < 500; ++checks) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     const auto now = figures_now();
     same = now.shm_bytes == last.shm_bytes ? same + 1 : 0;

@@ -43,7 +43,7 @@ template <class Clock = steady, class Side>
 open_loop_outcome run_open_loop(Side& side, const open_loop_plan& plan, histogram& latency) {
   constexpr std::uint64_t sends_in_a_turn = 64;  // arrivals are taken between them
   constexpr std::uint64_t retry_ns = 100000;     // a refused message is tried again after this time
-  constexpr std::uint64_t look_ns = 10000000;    // once nothing is left to send
+  constexpr std::uint64_t poll_ns = 10000000;    // once nothing is left to send
   std::string payload(std::max<std::size_t>(plan.payload_bytes, sizeof(std::uint64_t)), 'x');
   const std::uint64_t before = side.received();
   const double cpu = cpu_seconds();
@@ -68,7 +68,7 @@ open_loop_outcome run_open_loop(Side& side, const open_loop_plan& plan, histogra
       }
       ++next;
     }
-    side.take_until(refused ? now + retry_ns : next < plan.messages ? due(next) : now + look_ns);
+    side.take_until(refused ? now + retry_ns : next < plan.messages ? due(next) : now + poll_ns);
     now = Clock::now();
     if (arrived() != seen) {
       seen = arrived();

@@ -54,7 +54,7 @@ our_side::our_side(std::string_view stem, std::size_t handles, const our_options
     h.service = options.service;
     h.service_uid = options.service_uid;
     h.group = options.one_group ? group : fmt::format("{}-{}", group, i);
-    testing::pretend_pid(h, options.one_group ? static_cast<std::uint32_t>(1000000 + i) : 0);
+    testing::simulate_pid(h, options.one_group ? static_cast<std::uint32_t>(1000000 + i) : 0);
     h.ring_bytes = options.ring_bytes;
     h.connect_deadline = h.control_deadline = std::chrono::minutes(2);
     auto opened = engine_.open(h, std::move(calls));
@@ -140,7 +140,7 @@ void our_side::take_until(std::uint64_t deadline) {
   }
 }
 
-void our_side::settle(std::uint64_t) {
+void our_side::wait_until_idle(std::uint64_t) {
   static_cast<void>(engine_.dispatch(mode::blocking, budget{0, 0, std::chrono::milliseconds(5)}));
 }
 

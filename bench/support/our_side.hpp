@@ -41,7 +41,7 @@ class our_side {
   void take_until(std::uint64_t deadline);
   /// Waits until everything is idle and armed, so that the next event has to wake the engine. `to_come` is
   /// ignored.
-  void settle(std::uint64_t to_come = 0);
+  void wait_until_idle(std::uint64_t to_come = 0);
   [[nodiscard]] std::uint64_t received() const noexcept;
   /// Records latencies. The first eight bytes of each message must be the now_ns() of its intended send time.
   void measure_latency(histogram* into) noexcept { latency_ = into; }

@@ -172,7 +172,7 @@ result<void> write_file(const std::string& name, const std::string& text) {
 }
 
 outcome load(load_options o) {
-  if (auto ok = o.settle(); !ok) {
+  if (auto ok = o.complete(); !ok) {
     return complain(ok.error());
   }
   if (auto ok = o.check_limits(); !ok) {

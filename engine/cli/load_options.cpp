@@ -35,7 +35,7 @@ std::uint64_t load_options::messages_under_way() const noexcept {
   return window != 0 ? window : std::clamp<std::uint64_t>(std::uint64_t{handles} * 64, 64, 8192);
 }
 
-result<void> load_options::settle() {
+result<void> load_options::complete() {
   if (size < ledger::payload_min) {
     return fail(errc::invalid_param,
                 fmt::format("--size {}: the checks need at least {} bytes", size, ledger::payload_min));

@@ -34,7 +34,7 @@ struct load_options {
   [[nodiscard]] std::uint64_t messages_under_way() const noexcept;
   /// Fills in options that depend on others. Errors: options that exclude each other; the text says what to
   /// do.
-  [[nodiscard]] result<void> settle();
+  [[nodiscard]] result<void> complete();
   /// Checks that this machine has enough descriptors, mappings and /dev/shm. Raises the soft limit of
   /// descriptors.
   [[nodiscard]] result<void> check_limits() const;

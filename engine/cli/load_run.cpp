@@ -274,8 +274,8 @@ void load_run::check_progress() {
   // At a low rate there may be no message in flight for a long time. Then none is late.
   const auto sent = sent_.load(std::memory_order_relaxed),
              arrivals = delivered_.load(std::memory_order_relaxed);
-  if (arrivals != arrivals_at_last_look_ || sent <= arrivals) {
-    arrivals_at_last_look_ = arrivals;
+  if (arrivals != arrivals_at_last_check_ || sent <= arrivals) {
+    arrivals_at_last_check_ = arrivals;
     moved_at_ = now();
   } else if (now() - moved_at_ > std::chrono::seconds(o_.patience_s)) {
     end(error(errc::timeout, fmt::format("nothing arrived for {} s while {} messages were in flight",

@@ -83,7 +83,7 @@ class load_run {
   std::uint32_t joined_ = 0;
   nanoseconds opened_at_{0}, began_at_{0}, cpu_at_begin_{0};
   std::atomic<std::int64_t> last_arrival_{0};
-  std::uint64_t arrivals_at_last_look_ = 0;
+  std::uint64_t arrivals_at_last_check_ = 0;
   nanoseconds moved_at_{0};
   bool over_ = false;
   // Null unless stderr is a terminal. A stopped terminal blocks nothing.

@@ -150,7 +150,7 @@ client::taken client::take(arrival& into, visit& here, bool one) {
     if (ring.ready() == 0 && ring.collect() == 0) {
       return taken::none;
     }
-    if (ring.next(leased_) != ipc::look::frame) {
+    if (ring.next(leased_) != ipc::read_result::frame) {
       leased_ = {};
       end();
       return taken::failed;

@@ -196,14 +196,14 @@ cs_error_t client::await(std::uint64_t token, const std::optional<base::time_poi
   for (;;) {
     ipc::answer one;
     switch (answers.next(one)) {
-      case ipc::look::broken: return CS_ERR_LIBRARY;
-      case ipc::look::frame:
+      case ipc::read_result::broken: return CS_ERR_LIBRARY;
+      case ipc::read_result::frame:
         if (one.token == token) {
           answer.assign(one.bytes.data, one.bytes.data + one.bytes.size);
           return CS_OK;
         }
         continue;
-      case ipc::look::empty: break;
+      case ipc::read_result::empty: break;
     }
     if (connection_.must_flush()) {
       if (auto sent = connection_.flush(); !sent) {
@@ -228,7 +228,8 @@ cs_error_t client::await(std::uint64_t token, const std::optional<base::time_poi
 
 void client::drop_late_answers() {
   ipc::answer one;
-  while (connection_.answers().expecting() != 0 && connection_.answers().next(one) == ipc::look::frame) {
+  while (connection_.answers().expecting() != 0 &&
+         connection_.answers().next(one) == ipc::read_result::frame) {
   }
 }
 

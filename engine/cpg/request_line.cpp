@@ -98,9 +98,9 @@ result<void> request_line::take_answers() {
   ipc::answer one;
   for (;;) {
     switch (answers.next(one)) {
-      case ipc::look::empty: return {};
-      case ipc::look::broken: return fail(answers.fault());
-      case ipc::look::frame: break;
+      case ipc::read_result::empty: return {};
+      case ipc::read_result::broken: return fail(answers.fault());
+      case ipc::read_result::frame: break;
     }
     if (!pending_.complete(one.token, answer_bytes(one.bytes.data, one.bytes.size))) {
       return fail(errc::malformed, "the service sent an answer without a request; this connection ended");

@@ -200,7 +200,7 @@ CPGRING_HOT bool pump::fill_from_ring(turn& t, std::uint32_t room) {
       empty = true;
       break;
     }
-    if (t.ring.next(frame) != ipc::look::frame) [[unlikely]] {
+    if (t.ring.next(frame) != ipc::read_result::frame) [[unlikely]] {
       fault_ = t.ring.fault();
       break;
     }

@@ -104,7 +104,7 @@ bool pump::take_event(turn& t, claimed_event& one) {
   if (t.ring.ready() == 0 && t.ring.collect() == 0) {
     return false;
   }
-  if (t.ring.next(one.frame) != ipc::look::frame) {
+  if (t.ring.next(one.frame) != ipc::read_result::frame) {
     fault_ = t.ring.fault();
     return false;
   }

@@ -125,7 +125,7 @@ void pump::copy_out(Lane& where) {
   }
   while (ledger_.open() == 0 && (ring.ready() != 0 || ring.collect() != 0)) {
     claimed_event one;
-    if (ring.next(one.frame) != ipc::look::frame) {
+    if (ring.next(one.frame) != ipc::read_result::frame) {
       listener_.lost(ring.fault());
       return;
     }
@@ -210,7 +210,7 @@ bool pump::discard_events() {
   const bool reclaims = !leases_.any_in_ring();
   ipc::frame frame;
   while (ring.ready() != 0 || ring.collect() != 0) {
-    if (ring.next(frame) != ipc::look::frame) {
+    if (ring.next(frame) != ipc::read_result::frame) {
       return false;
     }
     if (reclaims && ring.leased() >= 64) {

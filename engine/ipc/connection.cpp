@@ -36,7 +36,7 @@ result<connection> connection::open(base::unique_fd socket, const connection_fac
 
 CPGRING_HOT enum writable connection::writable() noexcept {
   auto& requests = parts_->requests;
-  if (parts_->bell.owed() != 0 && !parts_->bell.settle(socket_.get())) {
+  if (parts_->bell.owed() != 0 && !parts_->bell.send_owed(socket_.get())) {
     return writable::hung_up;
   }
   flow_signals s{};
@@ -59,7 +59,7 @@ CPGRING_HOT enum writable connection::writable() noexcept {
 CPGRING_HOT result<void> connection::flush() noexcept {
   auto& bell = parts_->bell;
   if (bell.owed() != 0) {
-    if (auto ok = bell.settle(socket_.get()); !ok || bell.owed() != 0) {
+    if (auto ok = bell.send_owed(socket_.get()); !ok || bell.owed() != 0) {
       return ok;
     }
   }

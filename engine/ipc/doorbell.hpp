@@ -27,10 +27,10 @@ class doorbell {
   /// Sends `requests` bytes; call it at once after their publication. Bytes that the socket does not take are
   /// owed. Errors: service_lost.
   result<void> ring(int fd, std::uint32_t requests) noexcept;
-  /// Owed bytes. While there are any, nothing else may be published; call settle() first.
+  /// Owed bytes. While there are any, nothing else may be published; call send_owed() first.
   [[nodiscard]] std::uint32_t owed() const noexcept { return owed_; }
   /// Sends owed bytes as far as the socket takes them. Errors: service_lost.
-  result<void> settle(int fd) noexcept { return ring(fd, 0); }
+  result<void> send_owed(int fd) noexcept { return ring(fd, 0); }
 
   /// Reads all event bytes that are there, without blocking, and returns their number. Bytes only mean that
   /// there may be something in the event ring; its semaphore has the count. Errors: service_lost at the end

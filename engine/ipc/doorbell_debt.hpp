@@ -45,7 +45,7 @@ class doorbell_debt {
     read_ = std::min(read_, taken + ring_chunks_);
     const std::int64_t left = debt(taken);
     if (left < due_at_ / 8) {
-      settle();
+      expect_no_debt();
     } else if (!owing_) {
       // The service owes the rest and can send it now that the socket has room. From here on every check
       // reads it.
@@ -56,7 +56,7 @@ class doorbell_debt {
       // At least one of these events came after the socket was empty, and libqb sends owed bytes together
       // with the next event's byte. So this service has not sent a byte for each event, and owes nothing.
       read_ = taken;
-      settle();
+      expect_no_debt();
     }
   }
   /// Other readers of the socket add the number of bytes that they read to this counter.
@@ -65,7 +65,7 @@ class doorbell_debt {
  private:
   static constexpr std::uint32_t least_event_bytes = 32;  // length, magic, header
 
-  void settle() noexcept {
+  void expect_no_debt() noexcept {
     owing_ = false;
     read_at_ = due_at_;
   }

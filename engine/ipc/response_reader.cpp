@@ -20,28 +20,28 @@ bool response_reader::room_for(std::uint32_t size) const noexcept {
   return expected_bytes_ + ring_.leased_bytes() + size + chunk_format::spare_bytes < ring_.capacity_bytes();
 }
 
-look response_reader::refuse(base::refusal what) noexcept {
+read_result response_reader::refuse(base::refusal what) noexcept {
   if (!refused_) {
     refused_ = what;
   }
-  return look::broken;
+  return read_result::broken;
 }
 
 error response_reader::fault() const {
   return ring_.broken() ? ring_.fault() : refused_.to_error("an answer of the service:");
 }
 
-look response_reader::next(answer& out) {
+read_result response_reader::next(answer& out) {
   if (refused_) {
-    return look::broken;
+    return read_result::broken;
   }
   ring_.reclaim(ring_.leased());
   if (ring_.ready() == 0 && ring_.collect() == 0) {
-    return look::empty;
+    return read_result::empty;
   }
   frame bytes;
-  if (ring_.next(bytes) != look::frame) {
-    return look::broken;
+  if (ring_.next(bytes) != read_result::frame) {
+    return read_result::broken;
   }
   if (expected_.empty()) {
     return refuse({"the number of answers beyond the requests", 1, 0, 0});
@@ -67,7 +67,7 @@ look response_reader::next(answer& out) {
   out = {oldest.token, bytes, code};
   expected_.pop_front();
   expected_bytes_ -= ring_bytes(oldest.size);
-  return look::frame;
+  return read_result::frame;
 }
 
 }  // namespace cpgring::ipc

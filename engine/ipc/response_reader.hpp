@@ -42,8 +42,8 @@ class response_reader {
   /// with the wrong request. So check before a request is written.
   [[nodiscard]] bool room_for(std::uint32_t size) const noexcept;
   /// Gets the next answer, and reclaims the one before.
-  look next(answer& out);
-  /// Names the field. Only after look::broken.
+  read_result next(answer& out);
+  /// Names the field. Only after read_result::broken.
   [[nodiscard]] error fault() const;
 
  private:
@@ -52,7 +52,7 @@ class response_reader {
     std::uint32_t size;
     std::uint64_t token;
   };
-  look refuse(base::refusal what) noexcept;
+  read_result refuse(base::refusal what) noexcept;
 
   ring_reader& ring_;
   std::deque<expectation> expected_;

@@ -58,14 +58,14 @@ CPGRING_HOT std::uint32_t ring_reader::take(std::uint32_t there) noexcept {
   return ready_;
 }
 
-look ring_reader::refuse_chunk(std::uint32_t magic, std::uint32_t length) noexcept {
+read_result ring_reader::refuse_chunk(std::uint32_t magic, std::uint32_t length) noexcept {
   if (magic != cf::magic_ready) {
     refuse({"the magic of a chunk", magic, cf::magic_ready, cf::magic_ready});
   } else {
     refuse({"the length of a chunk", length, 0,
             unread_words_ < cf::header_words ? 0 : (unread_words_ - cf::header_words) * 4});
   }
-  return look::broken;
+  return read_result::broken;
 }
 
 void ring_reader::refuse(base::refusal what) noexcept {

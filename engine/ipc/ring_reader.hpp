@@ -34,7 +34,7 @@ struct frame {
   std::uint32_t size = 0;
 };
 
-enum class look { frame, empty, broken };
+enum class read_result { frame, empty, broken };
 
 class ring_reader {
  public:
@@ -71,9 +71,9 @@ class ring_reader {
   }
 
   /// Leases the next chunk. `empty`: ready() is 0. `broken`: for good; fault() gives the reason.
-  look next(frame& out) noexcept {
+  read_result next(frame& out) noexcept {
     if (ready_ == 0) [[unlikely]] {
-      return look::empty;
+      return read_result::empty;
     }
     std::uint32_t* const at = word(scan_);
     // SYNC chunk_ready: otherwise length and payload could be older than the magic that confirms them.
@@ -91,7 +91,7 @@ class ring_reader {
     ++leased_;
     --ready_;
     fetch_ahead(step);
-    return look::frame;
+    return read_result::frame;
   }
 
   /// Gives the oldest leased chunks back, 0 .. leased(). Does nothing after a fault.
@@ -105,7 +105,7 @@ class ring_reader {
   [[nodiscard]] bool take_nearly_full() noexcept { return std::exchange(nearly_full_, false); }
 
   [[nodiscard]] bool broken() const noexcept { return static_cast<bool>(refused_); }
-  /// Names the field. Only after look::broken.
+  /// Names the field. Only after read_result::broken.
   [[nodiscard]] error fault() const;
 
  private:
@@ -123,7 +123,7 @@ class ring_reader {
     }
   }
   std::uint32_t take(std::uint32_t there) noexcept;
-  look refuse_chunk(std::uint32_t magic, std::uint32_t length) noexcept;
+  read_result refuse_chunk(std::uint32_t magic, std::uint32_t length) noexcept;
   void refuse(base::refusal what) noexcept;
 
   // Everything that next() touches, in one cache line.

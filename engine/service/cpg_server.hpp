@@ -61,10 +61,10 @@ class cpg_server {
   [[nodiscard]] std::uint32_t node_id() const noexcept { return options_.node_id; }
   [[nodiscard]] std::vector<std::uint64_t> clients_of(std::string_view group);
   void hang_up(std::uint64_t client, std::string_view why);
-  void stand_still(std::chrono::milliseconds how_long);
+  void pause(std::chrono::milliseconds how_long);
   void release_doorbells();
-  void show_view(std::string_view group, std::span<const made_up_member> joined,
-                 std::span<const made_up_member> left);
+  void show_view(std::string_view group, std::span<const simulated_member> joined,
+                 std::span<const simulated_member> left);
   void show_ring();
   /// Disconnects all clients that disconnect() has marked. Not to be called during a request.
   void disconnect_marked();

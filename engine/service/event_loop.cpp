@@ -160,12 +160,12 @@ void event_loop::call_after(base::nanoseconds pause, std::function<void()> tick)
   ticks_.emplace(base::clock::now() + pause, std::move(tick));
 }
 
-void event_loop::stand_still(base::nanoseconds pause, std::function<void()> after) {
-  standing_until_ = base::clock::now() + pause;
+void event_loop::pause(base::nanoseconds length, std::function<void()> after) {
+  paused_until_ = base::clock::now() + length;
   after_standing_ = std::move(after);
 }
 
-void event_loop::go_on() {
+void event_loop::resume() {
   if (standing()) {
     std::exchange(after_standing_, nullptr)();
   }
@@ -200,7 +200,7 @@ int event_loop::wait_ms() const {
   if (ticks_.empty() && !standing()) {
     return -1;
   }
-  const auto until = standing() ? standing_until_ : ticks_.begin()->first;
+  const auto until = standing() ? paused_until_ : ticks_.begin()->first;
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - base::clock::now()).count();
   return left < 0 ? 0 : static_cast<int>(left);
 }
@@ -299,8 +299,8 @@ void event_loop::run() {
       if (::poll(&woken, 1, wait_ms()) > 0) {
         on_wake();
       }
-      if (standing() && base::clock::now() >= standing_until_) {
-        go_on();
+      if (standing() && base::clock::now() >= paused_until_) {
+        resume();
       }
       continue;
     }
@@ -316,7 +316,7 @@ void event_loop::run() {
   }
   // Connections whose end libqb has deferred to a job must end here. Otherwise destroying libqb's server
   // would end them a second time.
-  go_on();
+  resume();
   run_jobs();
 }
 

@@ -73,9 +73,9 @@ class event_loop {
   void soon(void* data, qb_loop_job_dispatch_fn run) { jobs_.push_back({data, run}); }
   /// Calls `tick` once, after at least `pause`.
   void call_after(base::nanoseconds pause, std::function<void()> tick);
-  /// For `pause`, or until go_on(), the loop handles nothing but stop() and post(). Then it calls `after`.
-  void stand_still(base::nanoseconds pause, std::function<void()> after);
-  void go_on();
+  /// For `length`, or until resume(), the loop handles nothing but stop() and post(). Then it calls `after`.
+  void pause(base::nanoseconds length, std::function<void()> after);
+  void resume();
   /// The descriptor that libqb watches for its object `data`; -1: none. Takes time linear in the number of
   /// descriptors.
   [[nodiscard]] std::int32_t descriptor_of(const void* data) const noexcept;
@@ -134,7 +134,7 @@ class event_loop {
   role reporting_role_ = role::client;
   std::uint64_t reports_ = 0;
   std::multimap<base::time_point, std::function<void()>> ticks_;
-  base::time_point standing_until_{};
+  base::time_point paused_until_{};
   std::function<void()> after_standing_;
   std::mutex posted_lock_;  // guards posted_ and stop_asked_
   std::vector<std::function<void()>> posted_;

@@ -33,10 +33,10 @@ std::span<const std::byte> bytes_of(const iovec& part) noexcept {
   return {static_cast<const std::byte*>(part.iov_base), part.iov_len};
 }
 
-std::vector<address> addresses_of(std::span<const made_up_member> from) {
+std::vector<address> addresses_of(std::span<const simulated_member> from) {
   std::vector<address> all;
   all.reserve(from.size());
-  for (const made_up_member& one : from) {
+  for (const simulated_member& one : from) {
     all.push_back({one.node_id, one.pid, static_cast<wire::reason>(one.why)});
   }
   return all;
@@ -98,10 +98,10 @@ void cpg_server::hang_up(std::uint64_t client, std::string_view why) {
   }
 }
 
-void cpg_server::stand_still(std::chrono::milliseconds how_long) {
+void cpg_server::pause(std::chrono::milliseconds how_long) {
   standing_ = true;
   apply_rate();
-  loop_.stand_still(how_long, [this] {
+  loop_.pause(how_long, [this] {
     standing_ = false;
     apply_rate();
   });
@@ -114,8 +114,8 @@ void cpg_server::release_doorbells() {
   full_.reset();
 }
 
-void cpg_server::show_view(std::string_view group, std::span<const made_up_member> joined,
-                           std::span<const made_up_member> left) {
+void cpg_server::show_view(std::string_view group, std::span<const simulated_member> joined,
+                           std::span<const simulated_member> left) {
   if (auto* g = groups_.find(group)) {
     send_view(*g, addresses_of(joined), addresses_of(left));
   }

@@ -53,14 +53,14 @@ class server_controls final : public service_controls, public std::enable_shared
       server_->hang_up(client, why);
     }
   }
-  void stand_still(std::chrono::milliseconds how_long) override {
+  void pause(std::chrono::milliseconds how_long) override {
     if (server_ != nullptr) {
-      server_->stand_still(how_long);
+      server_->pause(how_long);
     }
   }
-  void go_on() override {
+  void resume() override {
     if (loop_ != nullptr) {
-      loop_->go_on();
+      loop_->resume();
     }
   }
   void release_doorbells() override {
@@ -68,8 +68,8 @@ class server_controls final : public service_controls, public std::enable_shared
       server_->release_doorbells();
     }
   }
-  void show_view(std::string_view group, std::span<const made_up_member> joined,
-                 std::span<const made_up_member> left) override {
+  void show_view(std::string_view group, std::span<const simulated_member> joined,
+                 std::span<const simulated_member> left) override {
     if (server_ != nullptr) {
       server_->show_view(group, joined, left);
     }

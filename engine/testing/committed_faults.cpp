@@ -104,7 +104,7 @@ void fault_committer::inject(const service_faults& faults) {
   }
   if (now_ != nullptr) {
     now_->choices = injector(service_faults{});  // the crowd leaves without further faults
-    controls_->go_on();
+    controls_->resume();
     controls_->release_doorbells();
     for (const auto& name : now_->crowd.groups()) {
       if (!controls_->clients_of(name).empty()) {
@@ -173,7 +173,7 @@ void fault_committer::after_request(const service_client& from, const service_re
   }
   if (strikes(fault::stall, from.number)) {
     committed(fault::stall, from.number, "stands still");
-    controls_->stand_still(now_->choices.faults().stall_for);
+    controls_->pause(now_->choices.faults().stall_for);
   }
 }
 
@@ -191,9 +191,9 @@ void fault_committer::show(std::string_view group, const crowds::move& m) {
   }
 }
 
-std::span<const made_up_member> fault_committer::members_of(std::string_view group) const {
-  return now_ == nullptr ? std::span<const made_up_member>{}
-                         : std::span<const made_up_member>(now_->crowd.in(group));
+std::span<const simulated_member> fault_committer::members_of(std::string_view group) const {
+  return now_ == nullptr ? std::span<const simulated_member>{}
+                         : std::span<const simulated_member>(now_->crowd.in(group));
 }
 
 std::vector<std::uint32_t> fault_committer::nodes() const {

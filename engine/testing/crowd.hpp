@@ -21,15 +21,15 @@ namespace cpgring::testing {
 class crowds {
  public:
   struct move {
-    std::vector<made_up_member> joined, left;  // one view
+    std::vector<simulated_member> joined, left;  // one view
     bool ring_changes = false;
   };
 
   crowds(std::uint32_t own_node, std::uint32_t members) noexcept
       : first_node_(own_node < UINT32_MAX - groups_max * nodes_max ? own_node + 1 : 1), size_(members) {}
 
-  [[nodiscard]] const std::vector<made_up_member>& in(std::string_view group) const {
-    static const std::vector<made_up_member> nobody;
+  [[nodiscard]] const std::vector<simulated_member>& in(std::string_view group) const {
+    static const std::vector<simulated_member> nobody;
     const auto at = here_.find(group);
     return at == here_.end() ? nobody : at->second.members;
   }
@@ -51,9 +51,9 @@ class crowds {
     if (what == 0 || members.empty()) {
       return show(depart(group));
     }
-    std::vector<made_up_member> absent;
+    std::vector<simulated_member> absent;
     for (std::uint32_t i = 0; i < size_; ++i) {
-      const made_up_member one = nth(at->second.slot, i);
+      const simulated_member one = nth(at->second.slot, i);
       if (!std::binary_search(members.begin(), members.end(), one, before)) {
         absent.push_back(one);
       }
@@ -81,7 +81,7 @@ class crowds {
     move m;
     if (auto gone = here_.extract(group)) {
       m.left = std::move(gone.mapped().members);
-      for (made_up_member& one : m.left) {
+      for (simulated_member& one : m.left) {
         one.why = reason::node_down;
       }
       m.ring_changes = true;
@@ -114,14 +114,14 @@ class crowds {
 
   struct crowd {
     std::uint32_t slot = 0;  // number of its range of nodes_max nodes
-    std::vector<made_up_member> members;
+    std::vector<simulated_member> members;
   };
 
-  static bool before(const made_up_member& a, const made_up_member& b) noexcept {
+  static bool before(const simulated_member& a, const simulated_member& b) noexcept {
     return a.node_id != b.node_id ? a.node_id < b.node_id : a.pid < b.pid;
   }
 
-  [[nodiscard]] made_up_member nth(std::uint32_t slot, std::uint32_t index) const noexcept {
+  [[nodiscard]] simulated_member nth(std::uint32_t slot, std::uint32_t index) const noexcept {
     return {first_node_ + slot * nodes_max + index % nodes_max, first_pid + index, reason::none};
   }
 
@@ -137,7 +137,7 @@ class crowds {
     std::sort(made.members.begin(), made.members.end(), before);
     move m;
     m.joined = made.members;
-    for (made_up_member& one : m.joined) {
+    for (simulated_member& one : m.joined) {
       one.why = reason::node_up;
     }
     m.ring_changes = true;

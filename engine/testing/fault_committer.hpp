@@ -38,7 +38,7 @@ class fault_committer {
   void after_request(const service_client& from, const service_request& request);
   event_delivery before_event(const service_client& to, const service_event& event);
   void after_event(const service_client& to, const service_event& event);
-  [[nodiscard]] std::span<const made_up_member> members_of(std::string_view group) const;
+  [[nodiscard]] std::span<const simulated_member> members_of(std::string_view group) const;
   [[nodiscard]] std::vector<std::uint32_t> nodes() const;
   void group_emptied(std::string_view group);
   void client_gone(std::uint64_t client) { occasions_.erase(client); }

@@ -99,7 +99,7 @@ event_delivery fault_injector::before_event(const service_client& to, const serv
 void fault_injector::after_event(const service_client& to, const service_event& event) {
   state_->bad.after_event(to, event);
 }
-std::span<const made_up_member> fault_injector::members_of(std::string_view group) {
+std::span<const simulated_member> fault_injector::members_of(std::string_view group) {
   return state_->bad.members_of(group);
 }
 std::vector<std::uint32_t> fault_injector::nodes() { return state_->bad.nodes(); }

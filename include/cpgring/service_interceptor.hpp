@@ -75,7 +75,7 @@ struct event_delivery {
 };
 
 /// A member that exists in views only.
-struct made_up_member {
+struct simulated_member {
   std::uint32_t node_id = 0;  ///< not the service's own node
   std::uint32_t pid = 0;
   reason why = reason::none;  ///< why it came or went; ignored in members_of()
@@ -88,7 +88,7 @@ class service_controls {
  public:
   virtual ~service_controls() = default;
 
-  /// Runs `task` on the service's thread, also while the service stands still, and blocks until it has run.
+  /// Runs `task` on the service's thread, also while the service is paused, and blocks until it has run.
   /// On the service's thread itself (in a log callback) it returns at once, and `task` runs after the present
   /// request. Any thread; `task` must not throw. Errors: stopped, forked.
   virtual result<void> run(std::function<void()> task) = 0;
@@ -105,15 +105,15 @@ class service_controls {
   /// Behaves for `how_long` as corosync while it synchronises: the flow control word of all clients is 2 (no
   /// multicast), no request is taken, no event is delivered, no client is accepted. Begins after the present
   /// request.
-  virtual void stand_still(std::chrono::milliseconds how_long) = 0;
-  /// Ends stand_still().
-  virtual void go_on() = 0;
+  virtual void pause(std::chrono::milliseconds how_long) = 0;
+  /// Ends pause().
+  virtual void resume() = 0;
   /// Sends all doorbell bytes that are held back.
   virtual void release_doorbells() = 0;
   /// Sends a view to the clients in `group`: these members have joined and left. members_of() must agree with
   /// it already. Does nothing if there is no such group.
-  virtual void show_view(std::string_view group, std::span<const made_up_member> joined,
-                         std::span<const made_up_member> left) = 0;
+  virtual void show_view(std::string_view group, std::span<const simulated_member> joined,
+                         std::span<const simulated_member> left) = 0;
   /// Sends a ring change to all clients, with the nodes of nodes().
   virtual void show_ring() = 0;
 };
@@ -156,7 +156,7 @@ class service_interceptor {
   }
 
   /// Made-up members of this group, for views and queries. Valid until the next call of the interceptor.
-  virtual std::span<const made_up_member> members_of(std::string_view group) {
+  virtual std::span<const simulated_member> members_of(std::string_view group) {
     static_cast<void>(group);
     return {};
   }

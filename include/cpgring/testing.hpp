@@ -33,7 +33,9 @@ namespace cpgring::testing {
 /// Sets the process id that members see of a handle opened with `options`; 0: that of this process. With
 /// different ids one process can be in a group several times, on the embedded service and on corosync.
 /// Numbers above 4194304 belong to no process.
-inline void pretend_pid(handle_options& options, std::uint32_t pid) noexcept { options.simulation.pid = pid; }
+inline void simulate_pid(handle_options& options, std::uint32_t pid) noexcept {
+  options.simulation.pid = pid;
+}
 
 /// How often one kind of fault happens. Each kind defines its occasion (an event to a client, a request of a
 /// client). Occasions are counted for each client and each kind separately, from the call that set the
@@ -71,7 +73,7 @@ struct service_faults {
   fault_rate try_again;
   std::chrono::milliseconds try_again_for{0};  ///< 0..60000; 0: only this request
 
-  /// Occasion: any request. After it the service stands still for stall_for, as corosync does while it
+  /// Occasion: any request. After it the service is paused for stall_for, as corosync does while it
   /// synchronises: the flow control word of all clients is 2 (no multicast), no request is taken, no event is
   /// delivered, no client is accepted.
   fault_rate stall;
@@ -145,7 +147,7 @@ class fault_injector final : public service_interceptor {
   void after_request(const service_client& from, const service_request& request) override;
   event_delivery before_event(const service_client& to, const service_event& event) override;
   void after_event(const service_client& to, const service_event& event) override;
-  std::span<const made_up_member> members_of(std::string_view group) override;
+  std::span<const simulated_member> members_of(std::string_view group) override;
   std::vector<std::uint32_t> nodes() override;
   void group_emptied(std::string_view group) override;
   void client_gone(std::uint64_t client) override;

@@ -172,9 +172,9 @@ class Run:
                 print(f"  {time.monotonic() - began:6.2f} s  {words}", flush=True)
             self.do(verb, arguments)
         time.sleep(max(0.0, began + self.plan.seconds - time.monotonic()))
-        return self.settle()
+        return self.finish()
 
-    def settle(self):
+    def finish(self):
         for node in self.place.nodes:
             self.place.empty(node)
         for member in self.members:
@@ -182,10 +182,10 @@ class Run:
         self.place.heal()
         expected = collections.Counter(g for m in self.members for g in m.groups)
         for member in self.members:
-            member.tell("settle " + " ".join(f"{g}={n}" for g, n in expected.items()))
+            member.tell("finish " + " ".join(f"{g}={n}" for g, n in expected.items()))
         end = time.monotonic() + PATIENCE_S
         for member in self.members:
-            if not member.hear("settled", max(0.0, end - time.monotonic())):
+            if not member.hear("finished", max(0.0, end - time.monotonic())):
                 return self.stuck(member, "does not see all others, or delivers nothing")
         return True
 

@@ -6,7 +6,7 @@
 //
 //   (nothing)           pid N         at once
 //   (nothing)           joined        once every handle has been in its group
-//   settle GROUP=N ...  settled       handles stay from now on; answered when each sees N members, has heard
+//   finish GROUP=N ...  finished       handles stay from now on; answered when each sees N members, has heard
 //                                     each of them, and its own messages were delivered
 //   open GROUP          (nothing)     opens one more handle
 //   dump                state ...     the state of each handle
@@ -159,7 +159,7 @@ class member {
     one.handle.group = group;
     // A process may be in a group once; further handles use made-up process ids.
     const auto here = in_group_[group]++;
-    cpgring::testing::pretend_pid(
+    cpgring::testing::simulate_pid(
         one.handle,
         here == 0 ? 0 : static_cast<std::uint32_t>(10000000 + o_.number * handles_of_a_member + index));
     one.node = o_.node;
@@ -217,7 +217,7 @@ class member {
     words >> word;
     if (word == "stop") {
       ended_ = true;
-    } else if (word == "settle") {
+    } else if (word == "finish") {
       raise_descriptors();
       std::map<std::string, std::size_t> expected;
       while (words >> word) {
@@ -225,9 +225,9 @@ class member {
         expected[word.substr(0, at)] = std::stoul(word.substr(at + 1));
       }
       for (std::size_t i = 0; i < all_.size(); ++i) {
-        all_[i]->settle(expected[group_of(i)]);
+        all_[i]->finish(expected[group_of(i)]);
       }
-      settling_ = true;
+      finishing_ = true;
     } else if (word == "open") {
       words >> word;
       o_.groups.push_back(word);
@@ -251,9 +251,9 @@ class member {
       said_joined_ = true;
       say("joined");
     }
-    if (settling_ && every(&participant::settled)) {
-      settling_ = false;
-      say("settled");
+    if (finishing_ && every(&participant::finished)) {
+      finishing_ = false;
+      say("finished");
     }
   }
 
@@ -295,7 +295,7 @@ class member {
   std::mutex out_;
   std::atomic<bool> failed_{false};
   std::atomic<int> complaints_{0};
-  bool ended_ = false, said_joined_ = false, settling_ = false;
+  bool ended_ = false, said_joined_ = false, finishing_ = false;
   std::string input_;
   std::map<std::string, std::size_t> in_group_;
   std::vector<std::unique_ptr<participant>> all_;

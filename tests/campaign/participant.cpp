@@ -125,7 +125,7 @@ void participant::on_message(const message& m) {
     }
     if (own) {
       back_ = std::max(back_, of->id.sequence + 1);
-      ++back_since_settle_;
+      ++back_since_finish_;
       progress();
     }
     sleeps = options_.slow > 0us && !quick_ && chance() < 0.01;
@@ -432,17 +432,17 @@ void participant::tick(steady::time_point now) {
   }
 }
 
-void participant::settle(std::size_t members) {
+void participant::finish(std::size_t members) {
   const std::lock_guard guard(lock_);
   quick_ = true;
   expected_ = members;
-  back_since_settle_ = 0;
+  back_since_finish_ = 0;
   heard_.clear();
 }
 
-bool participant::settled() {
+bool participant::finished() {
   const std::lock_guard guard(lock_);
-  if (!expected_ || !joined_ || leaving_ || back_since_settle_ < 3) {
+  if (!expected_ || !joined_ || leaving_ || back_since_finish_ < 3) {
     return false;
   }
   const auto heard = static_cast<std::size_t>(

@@ -59,9 +59,9 @@ class participant {
   /// Does what is due: multicasts, leaves, joins again, releases leases.
   void tick(steady::time_point now);
   /// From now on the handle stays, its callbacks do not sleep, and it expects `members` members.
-  void settle(std::size_t members);
-  /// True once all members are present and were heard since settle(), and own messages were delivered.
-  bool settled();
+  void finish(std::size_t members);
+  /// True once all members are present and were heard since finish(), and own messages were delivered.
+  bool finished();
   void stop_sending();
   bool idle();  ///< nothing is in flight
   /// After the engine's end: checks that every confirmation was called.
@@ -126,7 +126,7 @@ class participant {
   std::vector<checker::address> members_;
   std::set<checker::address> heard_;
   std::optional<std::size_t> expected_;
-  std::uint64_t back_since_settle_ = 0;
+  std::uint64_t back_since_finish_ = 0;
   std::vector<kept> leases_;
   std::uint64_t last_number_ = 0;
   std::map<checker::address, std::uint64_t> last_number_of_;

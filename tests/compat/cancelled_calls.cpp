@@ -142,7 +142,7 @@ void cancel_each_call(const char* cpgring) {
     waits.until_it_waits();
     waits.cancel();
     waits.expect_cancelled(one.what);
-    own.go_on();
+    own.resume();
     expect_good(one.what, h, one.make != calls[1].make);
     std::printf("%s\n", one.what);
   }
@@ -166,7 +166,7 @@ void cancel_behind_another(const char* cpgring) {
   second.expect_cancelled(what);
   first.cancel();
   first.expect_cancelled(what);
-  own.go_on();
+  own.resume();
   expect_good(what, h, true);
   std::printf("%s\n", what);
 }

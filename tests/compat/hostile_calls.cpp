@@ -54,7 +54,8 @@ class program {
     calls.cpg_confchg_fn = [](cpg_handle_t h, const cpg_name* group, const cpg_address*, std::size_t,
                               const cpg_address*, std::size_t, const cpg_address*,
                               std::size_t) { of(h).views.emplace_back(group->value, group->length); };
-    opened = cpg_model_initialize(&handle, CPG_MODEL_V1, reinterpret_cast<cpg_model_data_t*>(&calls), &told);
+    opened =
+        cpg_model_initialize(&handle, CPG_MODEL_V1, reinterpret_cast<cpg_model_data_t*>(&calls), &reported);
   }
   program(const program&) = delete;
   program& operator=(const program&) = delete;
@@ -74,7 +75,7 @@ class program {
   /// Dispatches until that many messages and views have arrived, or a call fails.
   cs_error_t dispatch(std::size_t messages, std::size_t views) const {
     cs_error_t code = CS_OK;
-    while (code == CS_OK && (told.messages.size() < messages || told.views.size() < views)) {
+    while (code == CS_OK && (reported.messages.size() < messages || reported.views.size() < views)) {
       code = cpg_dispatch(handle, CS_DISPATCH_ONE);
     }
     return code;
@@ -82,7 +83,7 @@ class program {
 
   cpg_handle_t handle = 0;
   cs_error_t opened = CS_ERR_LIBRARY;
-  heard told;
+  heard reported;
 
  private:
   static heard& of(cpg_handle_t h) {
@@ -235,12 +236,12 @@ TEST_F(hostile_calls, end_a_handle_that_gets_an_event_of_another_group) {
                            }),
               1U);
     EXPECT_EQ(p.dispatch(9, 9), CS_ERR_LIBRARY);
-    EXPECT_EQ(p.told.messages, std::vector<std::string>{"before"});
-    EXPECT_EQ(p.told.views, std::vector<std::string>{"mine"});
+    EXPECT_EQ(p.reported.messages, std::vector<std::string>{"before"});
+    EXPECT_EQ(p.reported.views, std::vector<std::string>{"mine"});
     EXPECT_EQ(cpg_dispatch(p.handle, CS_DISPATCH_ALL), CS_ERR_LIBRARY) << "the handle has ended";
     unsigned node = 0;
     EXPECT_EQ(cpg_local_get(p.handle, &node), CS_ERR_LIBRARY);
-    EXPECT_EQ(p.told.messages.size(), 1U);
+    EXPECT_EQ(p.reported.messages.size(), 1U);
   }
 }
 
@@ -251,7 +252,7 @@ TEST_F(hostile_calls, end_a_handle_in_no_group_that_gets_an_event) {
   ASSERT_EQ(cpg_local_get(p.handle, &node), CS_OK);
   ASSERT_EQ(service.with("", [](hostile_service::client& c) { c.send(view_event("any", 1)); }), 1U);
   EXPECT_EQ(p.dispatch(1, 1), CS_ERR_LIBRARY);
-  EXPECT_TRUE(p.told.views.empty());
+  EXPECT_TRUE(p.reported.views.empty());
 }
 
 // The embedded service lets a handle that has left join another group.
@@ -264,8 +265,9 @@ TEST_F(hostile_calls, deliver_the_events_of_all_groups_joined_one_after_another)
     ASSERT_EQ(p.leave(group), CS_OK);
   }
   EXPECT_EQ(p.dispatch(3, 6), CS_OK);
-  EXPECT_EQ(p.told.messages, (std::vector<std::string>{"first", "second", "third"}));
-  EXPECT_EQ(p.told.views, (std::vector<std::string>{"first", "first", "second", "second", "third", "third"}));
+  EXPECT_EQ(p.reported.messages, (std::vector<std::string>{"first", "second", "third"}));
+  EXPECT_EQ(p.reported.views,
+            (std::vector<std::string>{"first", "first", "second", "second", "third", "third"}));
 }
 
 TEST_F(hostile_calls, keep_only_a_few_unfinished_messages) {
@@ -296,7 +298,7 @@ TEST_F(hostile_calls, keep_only_a_few_unfinished_messages) {
                          }),
             1U);
   EXPECT_EQ(p.dispatch(21, 0), CS_OK);
-  EXPECT_EQ(p.told.messages.back(), "abcd");
+  EXPECT_EQ(p.reported.messages.back(), "abcd");
 }
 
 TEST(service_uid, of_a_plain_user_is_refused_unless_the_environment_names_it) {

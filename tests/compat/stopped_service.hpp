@@ -55,7 +55,7 @@ class service {
     int status = 0;
     ::waitpid(pid_, &status, WUNTRACED);
   }
-  void go_on() const { ::kill(pid_, SIGCONT); }
+  void resume() const { ::kill(pid_, SIGCONT); }
 
  private:
   pid_t pid_;

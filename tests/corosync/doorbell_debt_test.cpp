@@ -111,7 +111,7 @@ class never_reads {
         return came;
       }
       for (ipc::frame frame; ring.ready() != 0 || ring.collect() != 0; ++came) {
-        EXPECT_EQ(ring.next(frame), ipc::look::frame);
+        EXPECT_EQ(ring.next(frame), ipc::read_result::frame);
       }
       ring.reclaim(ring.leased());
     }
@@ -133,8 +133,8 @@ INSTANTIATE_TEST_SUITE_P(of, doorbell_debt,
 TEST_P(doorbell_debt, stays_small_over_many_events) {
   const auto [backend, workers] = GetParam();
   counted_service service(0);
-  const auto told = exchange(service, backend, workers);
-  EXPECT_EQ(told.status, 0) << told.out << told.err;
+  const auto outcome = exchange(service, backend, workers);
+  EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
   EXPECT_GT(service.figures().sends, events / 2);
   EXPECT_LT(service.figures().longest, allowed);
   EXPECT_TRUE(service.lives());
@@ -147,8 +147,8 @@ TEST_P(doorbell_debt, stays_small_over_many_events) {
 TEST_P(doorbell_debt, is_repaid_to_a_service_near_its_limit) {
   const auto [backend, workers] = GetParam();
   counted_service service(INT32_MAX - static_cast<std::int64_t>(allowed));
-  const auto told = exchange(service, backend, workers);
-  EXPECT_EQ(told.status, 0) << told.out << told.err;
+  const auto outcome = exchange(service, backend, workers);
+  EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
   EXPECT_TRUE(service.lives());
   if (backend == wakeup::futex) {
     // The count was set ahead, fell to 0, and was set ahead again.
@@ -181,7 +181,7 @@ TEST_P(doorbell_debt_of_a_closed_handle, stays_small_while_its_queue_is_sent) {
     auto options = w.options(group);
     options.service = service.name();
     options.ring_bytes = 1 << 20;
-    cpgring::testing::pretend_pid(options, pid);
+    cpgring::testing::simulate_pid(options, pid);
     options.send_queue_bytes = std::size_t{64} << 20;
     auto opened = w.loop().open(options, calls);
     EXPECT_TRUE(opened) << opened.error().message();
@@ -218,10 +218,10 @@ TEST_P(doorbell_debt_of_libcpg, stays_small_in_every_mode) {
   const auto [whose, mode] = GetParam();
   counted_service service(0);
   const std::string folder = whose == std::string("ours") ? CPGRING_LIBCPG_DIR : "";
-  const auto told = child({"env", "LD_LIBRARY_PATH=" + folder, CPGRING_PEERS_DIR "/takes_many", mode,
-                           std::to_string(events / 4)})
-                        .wait();
-  EXPECT_EQ(told.status, 0) << told.out << told.err;
+  const auto outcome = child({"env", "LD_LIBRARY_PATH=" + folder, CPGRING_PEERS_DIR "/takes_many", mode,
+                              std::to_string(events / 4)})
+                           .wait();
+  EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
   EXPECT_GT(service.figures().sends, 1000U);
   EXPECT_LT(service.figures().longest, allowed);
   EXPECT_TRUE(service.lives());

@@ -140,9 +140,9 @@ TEST_P(libcpg_exchange, delivers_the_same_messages_in_the_same_order_to_both) {
   us.send(e.from_us, e.size);
   const auto all = static_cast<std::size_t>(e.from_us + e.from_peer);
   ASSERT_TRUE(us.w.until([&] { return us.messages.size() == all && us.members == 1; })) << us.messages.size();
-  const auto told = peer.wait();
-  ASSERT_EQ(told.status, 0) << told.err;
-  EXPECT_EQ(us.messages, lines_with(told.out, "message"));
+  const auto outcome = peer.wait();
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(us.messages, lines_with(outcome.out, "message"));
   const auto from = [&](std::uint32_t pid) {
     std::vector<std::string> some;
     for (const auto& line : us.messages) {
@@ -170,9 +170,10 @@ TEST(libcpg_peer, and_cpgring_see_the_same_views_with_the_same_reasons) {
   {
     child peer(us.peer_line(2, 0, 0, 0, "leave"));
     ASSERT_TRUE(us.w.until([&] { return us.views.size() == 3; }));
-    const auto told = peer.wait();
-    EXPECT_EQ(told.status, 0) << told.err;
-    EXPECT_EQ(std::vector<std::string>(us.views.begin() + 1, us.views.end()), lines_with(told.out, "view"));
+    const auto outcome = peer.wait();
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_EQ(std::vector<std::string>(us.views.begin() + 1, us.views.end()),
+              lines_with(outcome.out, "view"));
     EXPECT_TRUE(us.views.back().ends_with("/2")) << us.views.back();
   }
   {
@@ -216,15 +217,15 @@ TEST(libcpg_peer, lists_cpgring_members_by_membership_and_by_iteration) {
   child peer(us.peer_line(2, 0, 0, 0, "ask"));
   const auto pid = peer.pid();
   ASSERT_TRUE(us.w.until([&] { return us.views.size() >= 3; }));
-  const auto told = peer.wait();
-  EXPECT_EQ(told.status, 0) << told.err;
-  const auto members = lines_with(told.out, "members");
+  const auto outcome = peer.wait();
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  const auto members = lines_with(outcome.out, "members");
   ASSERT_EQ(members.size(), 1U);
   EXPECT_NE((members[0] + ' ').find(fmt::format(" {} ", us.self.pid())), std::string::npos) << members[0];
   EXPECT_NE((members[0] + ' ').find(fmt::format(" {} ", pid)), std::string::npos) << members[0];
-  const auto listed = lines_with(told.out, "listed " + us.group);
-  EXPECT_EQ(listed.size(), 2U) << told.out;
-  EXPECT_EQ(lines_with(told.out, "end").at(0), "end 27");
+  const auto listed = lines_with(outcome.out, "listed " + us.group);
+  EXPECT_EQ(listed.size(), 2U) << outcome.out;
+  EXPECT_EQ(lines_with(outcome.out, "end").at(0), "end 27");
 }
 
 TEST(libcpg_peer, is_listed_by_cpgring_queries) {
@@ -249,10 +250,10 @@ TEST(libcpg_peer, is_listed_by_cpgring_queries) {
 TEST(cpgtool, lists_our_groups) {
   ours us;
   us.join();
-  const auto told = child({"corosync-cpgtool"}).wait();
-  EXPECT_EQ(told.status, 0) << told.err;
+  const auto outcome = child({"corosync-cpgtool"}).wait();
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
   bool found = false;
-  std::istringstream all(told.out);
+  std::istringstream all(outcome.out);
   std::string group;
   for (std::string line; std::getline(all, line);) {
     if (!line.empty() && line[0] != '\t' && line[0] != ' ') {
@@ -261,7 +262,7 @@ TEST(cpgtool, lists_our_groups) {
     found = found || (line.find(std::to_string(us.self.pid())) != std::string::npos &&
                       group.find(us.group) != std::string::npos);
   }
-  EXPECT_TRUE(found) << told.out;
+  EXPECT_TRUE(found) << outcome.out;
 }
 
 }  // namespace

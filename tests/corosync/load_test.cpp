@@ -15,8 +15,8 @@ using namespace cpgring::test;
 nlohmann::json load(std::vector<std::string> arguments) {
   const std::string file = ::testing::TempDir() + "cpgring-load.json";
   arguments.insert(arguments.begin(), {"load", "--service", "cpg", "--json", file});
-  const auto told = cpgring_command(arguments);
-  EXPECT_EQ(told.status, 0) << told.out << told.err;
+  const auto outcome = cpgring_command(arguments);
+  EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
   nlohmann::json all;
   std::ifstream(file) >> all;
   return all;

@@ -47,7 +47,7 @@ class senders {
       handle_options o;
       o.group = fmt::format("{}{}", prefix, i);
       o.ring_bytes = 65536;
-      cpgring::testing::pretend_pid(o, made_up_pid + i);
+      cpgring::testing::simulate_pid(o, made_up_pid + i);
       callbacks calls;
       calls.on_state = [this](handle&, const state_change& s) {
         joined_ += s.to == handle_state::joined ? 1U : 0U;

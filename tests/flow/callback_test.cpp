@@ -19,7 +19,7 @@ void open_with(world& w, witness& into, const std::string& group, std::uint32_t 
   auto calls = into.record();
   adjust(calls);
   auto o = w.options(group);
-  cpgring::testing::pretend_pid(o, pid);
+  cpgring::testing::simulate_pid(o, pid);
   auto opened = w.loop().open(o, std::move(calls));
   ASSERT_TRUE(opened) << opened.error().message();
   into.self = *opened;
@@ -206,17 +206,17 @@ TEST_P(flow_callback, may_open_handles) {
 
 TEST_P(flow_callback, is_destroyed_with_the_engine_and_the_last_handle_object) {
   auto w = std::make_unique<world>(GetParam());
-  auto told = std::make_shared<int>(0);
+  auto reported = std::make_shared<int>(0);
   witness a;
   open_with(*w, a, world::fresh_group(), 0,
-            [&](callbacks& c) { c.on_message = [told](handle&, const message&) { ++*told; }; });
+            [&](callbacks& c) { c.on_message = [reported](handle&, const message&) { ++*reported; }; });
   ASSERT_TRUE(w->until([&] { return a.is(handle_state::joined); }));
   ASSERT_TRUE(a.self.multicast("one"));
   w.reset();
   EXPECT_EQ(a.self.multicast("two").error(), errc::bad_handle);
   EXPECT_EQ(a.self.state(), handle_state::closed);
   a.self = {};
-  EXPECT_EQ(told.use_count(), 1) << "callbacks are destroyed with the engine and the last handle object";
+  EXPECT_EQ(reported.use_count(), 1) << "callbacks are destroyed with the engine and the last handle object";
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ struct close_in_fragments : ::testing::TestWithParam<wakeup> {
     o.service = service.name();
     o.group = group;
     o.ring_bytes = 65536;
-    cpgring::testing::pretend_pid(o, pid);
+    cpgring::testing::simulate_pid(o, pid);
     auto opened = loop.open(o, std::move(calls));
     EXPECT_TRUE(opened);
     EXPECT_TRUE(drive(loop, [&] { return opened->state() == handle_state::joined; }));
@@ -60,7 +60,7 @@ TEST_P(close_in_fragments, sends_each_fragment_once) {
   }
   self.close();
   ASSERT_TRUE(loop->dispatch(mode::all));
-  service.go_on();
+  service.resume();
   ASSERT_TRUE(drive(*loop, [&] { return loop->stats().handles == 0; }));
   ASSERT_TRUE(drive(*others_loop, [&] { return last_view_has("-"); }))
       << "the leave view follows all messages of the handle";

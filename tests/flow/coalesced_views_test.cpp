@@ -23,7 +23,7 @@ struct flow_coalesced_views : ::testing::TestWithParam<std::tuple<wakeup, std::u
 
   void open(bool coalesce) {
     auto options = w.options(group);
-    cpgring::testing::pretend_pid(options, 100);
+    cpgring::testing::simulate_pid(options, 100);
     options.coalesce_views = coalesce;
     callbacks c;
     c.on_view = [this](handle&, const view& v) {
@@ -53,7 +53,7 @@ struct flow_coalesced_views : ::testing::TestWithParam<std::tuple<wakeup, std::u
   }
   handle other(std::uint32_t pid) {
     auto options = w.options(group);
-    cpgring::testing::pretend_pid(options, pid);
+    cpgring::testing::simulate_pid(options, pid);
     auto opened = others.open(options, {});
     EXPECT_TRUE(opened);
     EXPECT_TRUE(meanwhile([&] { return opened->state() == handle_state::joined; }));

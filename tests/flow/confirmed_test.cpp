@@ -68,12 +68,12 @@ struct listener {
     text.resize(std::max(text.size(), size), 'x');
     return h.multicast_confirmed(text, deadline, outcome_of(name));
   }
-  std::vector<std::string> told() {
+  std::vector<std::string> reported() {
     const std::lock_guard guard(lock);
     return heard;
   }
   std::ptrdiff_t count(const std::string& what) {
-    const auto all = told();
+    const auto all = reported();
     return std::count(all.begin(), all.end(), what);
   }
   bool has(const std::string& what) { return count(what) != 0; }
@@ -123,7 +123,7 @@ TEST_P(flow_confirmed, runs_right_after_its_message_with_the_same_sequence) {
       expected.push_back(fmt::format("{} confirmed", i));
     }
   }
-  EXPECT_EQ(a.told(), expected);
+  EXPECT_EQ(a.reported(), expected);
   for (const auto& [name, sequence] : a.sequence_of_outcome) {
     EXPECT_EQ(sequence, a.sequence_of_message[name]) << name;
   }
@@ -205,7 +205,7 @@ TEST_P(flow_confirmed, all_run_before_the_state_left) {
   ASSERT_TRUE(a.h.leave());
   EXPECT_EQ(a.send("late").error(), errc::not_joined);
   ASSERT_TRUE(w.until([&] { return a.has("left"); }));
-  const auto heard = a.told();
+  const auto heard = a.reported();
   EXPECT_EQ(heard.back(), "left");
   for (int i = 0; i < 50; ++i) {
     EXPECT_EQ(a.count(fmt::format("{} confirmed", i)), 1) << i;
@@ -222,7 +222,7 @@ TEST_P(flow_confirmed, close_reports_unknown_before_the_state_closed) {
     a.h.close();
   }));
   ASSERT_TRUE(w.until([&] { return a.has("closed"); }));
-  const auto heard = a.told();
+  const auto heard = a.reported();
   EXPECT_EQ(heard.back(), "closed");
   for (int i = 0; i < 40; ++i) {
     EXPECT_EQ(a.outcomes(std::to_string(i)), 1) << i;
@@ -240,7 +240,7 @@ TEST_P(flow_confirmed, a_confirmation_that_throws_closes_its_handle_and_the_othe
   }
   ASSERT_TRUE(w.until([&] { return a.has("closed"); }));
   EXPECT_TRUE(a.has("before confirmed"));
-  EXPECT_EQ(a.told().back(), "closed");
+  EXPECT_EQ(a.reported().back(), "closed");
   for (int i = 0; i < 10; ++i) {
     EXPECT_EQ(a.outcomes(std::to_string(i)), 1) << i;
   }
@@ -305,17 +305,17 @@ TEST(flow_confirmed_order, runs_after_its_message_on_the_same_worker_under_every
     ASSERT_TRUE(opened);
     a.h = *opened;
     ASSERT_TRUE(w.until([&] { return a.has("joined"); }));
-    std::atomic<int> told{0};
+    std::atomic<int> reported{0};
     for (int i = 0; i < 400; ++i) {
       const auto name = std::to_string(i);
       ASSERT_TRUE(a.h.multicast_confirmed(name, patience, [&, name](const multicast_outcome& o) {
         const std::lock_guard guard(lock);
         EXPECT_TRUE(o);
         EXPECT_EQ(ran_on[name], std::this_thread::get_id()) << name;
-        ++told;
+        ++reported;
       }));
     }
-    ASSERT_TRUE(w.until([&] { return told == 400; })) << told << " under " << to_string(order);
+    ASSERT_TRUE(w.until([&] { return reported == 400; })) << reported << " under " << to_string(order);
   }
 }
 
@@ -364,7 +364,7 @@ struct flow_confirmed_stuck : ::testing::TestWithParam<std::tuple<wakeup, std::u
     o.workers = std::get<1>(GetParam());
     loop = std::make_unique<engine>(o);
     auto options = at.options();
-    cpgring::testing::pretend_pid(options, made_up_pid + 7777);
+    cpgring::testing::simulate_pid(options, made_up_pid + 7777);
     auto opened = loop->open(options, a.record());
     ASSERT_TRUE(opened);
     a.h = *opened;
@@ -420,7 +420,7 @@ TEST_P(flow_confirmed_stuck, a_lost_service_reports_each_multicast_once) {
   ASSERT_TRUE(until([&] { return a.h.stats().multicasts != 0; }));
   at.service.stop();
   ASSERT_TRUE(until([&] { return a.has("lost"); }));
-  EXPECT_EQ(a.told().back(), "lost");
+  EXPECT_EQ(a.reported().back(), "lost");
   int unsent = 0;
   for (int i = 0; i < sent; ++i) {
     const auto name = std::to_string(i);
@@ -461,7 +461,7 @@ TEST_P(flow_confirmed, shut_down_flushes_multicasts_of_other_threads) {
   listener watcher;
   engine other_engine;
   auto options = w.options(a.h.group());
-  cpgring::testing::pretend_pid(options, made_up_pid + 4711);
+  cpgring::testing::simulate_pid(options, made_up_pid + 4711);
   auto opened = other_engine.open(options, watcher.record());
   ASSERT_TRUE(opened);
   ASSERT_TRUE(other_engine.start());

@@ -177,7 +177,7 @@ TEST_P(flow_fork, a_forked_helper_does_not_keep_a_dead_member_in_its_group) {
     options.wakeup_backend = backend;
     engine loop(options);
     auto h = w.options(group);
-    cpgring::testing::pretend_pid(h, pid);
+    cpgring::testing::simulate_pid(h, pid);
     callbacks calls;
     calls.on_state = [&](handle&, const state_change& change) {
       if (change.to == handle_state::joined) {
@@ -188,13 +188,13 @@ TEST_P(flow_fork, a_forked_helper_does_not_keep_a_dead_member_in_its_group) {
       static_cast<void>(loop.run());
     }
   });
-  const auto told = [&](const std::string& sign) {
+  const auto reported = [&](const std::string& sign) {
     return
         [&stays, sign] { return !stays.views.empty() && stays.views.back().find(sign) != std::string::npos; };
   };
-  ASSERT_TRUE(w.until(told(fmt::format("+{}", pid))));
+  ASSERT_TRUE(w.until(reported(fmt::format("+{}", pid))));
   kill_and_wait(program);
-  EXPECT_TRUE(w.until(told(fmt::format("-{}", pid))));
+  EXPECT_TRUE(w.until(reported(fmt::format("-{}", pid))));
   ::kill(helper, SIGKILL);
 }
 

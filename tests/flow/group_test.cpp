@@ -287,7 +287,7 @@ TEST_P(flow_group, has_no_limit_of_128_members) {
   for (std::uint32_t i = 0; i < 300; ++i) {
     all.push_back(std::make_unique<witness>());
     handle_options o = w.options(name);
-    cpgring::testing::pretend_pid(o, 1000 + i);
+    cpgring::testing::simulate_pid(o, 1000 + i);
     auto opened = w.loop().open(o, all.back()->record());
     ASSERT_TRUE(opened);
     all.back()->self = *opened;
@@ -400,7 +400,7 @@ TEST_P(flow_group, delivers_everything_when_the_engine_ends_right_after_the_last
     engine other;
     witness b;
     handle_options o = w.options(name);
-    cpgring::testing::pretend_pid(o, 102);
+    cpgring::testing::simulate_pid(o, 102);
     auto opened = other.open(o, b.record());
     ASSERT_TRUE(opened);
     const auto end = std::chrono::steady_clock::now() + patience;

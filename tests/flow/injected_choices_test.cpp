@@ -92,14 +92,14 @@ TEST(injected_faults_choices, may_be_changed_from_the_log_callback_and_by_severa
   if (!world::embedded()) {
     GTEST_SKIP() << "only the embedded service injects faults";
   }
-  std::atomic<int> told{0};
+  std::atomic<int> reported{0};
   embedded_service_options o;
   const auto injector = fault_injector::create().value();
   o.interceptor = injector;
   service_faults f;
   f.try_again = {.probability = 1, .after = 0, .at_most = 1};
   o.log = [&](log_level, std::string_view text) {
-    if (text.find("TRY_AGAIN") != std::string_view::npos && ++told <= 3) {
+    if (text.find("TRY_AGAIN") != std::string_view::npos && ++reported <= 3) {
       EXPECT_TRUE(injector->inject(f));
     }
   };
@@ -116,7 +116,7 @@ TEST(injected_faults_choices, may_be_changed_from_the_log_callback_and_by_severa
   while (!a.is(handle_state::joined)) {
     ASSERT_TRUE(loop.dispatch(mode::blocking, budget{1, 0, 5ms}));
   }
-  EXPECT_EQ(told, 4) << "one fault, and one more for each of three injections";
+  EXPECT_EQ(reported, 4) << "one fault, and one more for each of three injections";
   for (int t = 0; t < 4; ++t) {
     others.emplace_back([&injector, t] {
       for (int i = 0; i < 200; ++i) {

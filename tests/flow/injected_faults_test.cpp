@@ -126,11 +126,11 @@ TEST_P(injected_faults_flow, lying_events_lose_only_that_handle_and_name_the_fie
       f.seed = seed;
       f.lying_frame = {.probability = 1, .after = which, .at_most = 1};
       inject(f);
-      witness told;
-      run_script(*this, told);
-      ASSERT_TRUE(told.is(handle_state::lost)) << "seed " << seed << " event " << which;
-      EXPECT_EQ(told.causes.back(), errc::malformed);
-      const auto text = told.causes.back().message();
+      witness reported;
+      run_script(*this, reported);
+      ASSERT_TRUE(reported.is(handle_state::lost)) << "seed " << seed << " event " << which;
+      EXPECT_EQ(reported.causes.back(), errc::malformed);
+      const auto text = reported.causes.back().message();
       EXPECT_THAT(text, StartsWith("the service sent an event whose "));
       fields.insert(text.substr(0, text.find(" is ")));
     }
@@ -381,21 +381,21 @@ struct believer {
       for (const member& m : v.joined) {
         EXPECT_TRUE(members.emplace(std::pair(m.node_id, m.pid), m.incarnation).second);
       }
-      std::vector<std::pair<std::uint32_t, std::uint32_t>> told;
+      std::vector<std::pair<std::uint32_t, std::uint32_t>> reported;
       for (const member& m : v.members) {
-        told.emplace_back(m.node_id, m.pid);
+        reported.emplace_back(m.node_id, m.pid);
       }
-      EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));
+      EXPECT_TRUE(std::is_sorted(reported.begin(), reported.end()));
       if (lines.empty()) {  // the members before the own join
         for (const member& m : v.members) {
           members.emplace(std::pair(m.node_id, m.pid), m.incarnation);
         }
       }
-      EXPECT_EQ(told.size(), members.size());
-      for (const auto& one : told) {
+      EXPECT_EQ(reported.size(), members.size());
+      for (const auto& one : reported) {
         EXPECT_TRUE(members.contains(one));
       }
-      most = std::max(most, told.size());
+      most = std::max(most, reported.size());
       joined_at_once = std::max(joined_at_once, v.joined.size());
       left_at_once = std::max(left_at_once, v.left.size());
       lines.push_back(
@@ -426,7 +426,7 @@ TEST_P(injected_faults_flow, a_crowd_of_four_hundred_joins_and_leaves_in_one_vie
   // A member that joins later sees the whole crowd.
   believer b;
   auto second = w.options(group);
-  cpgring::testing::pretend_pid(second, made_up_pid + 5);
+  cpgring::testing::simulate_pid(second, made_up_pid + 5);
   auto opened_second = w.loop().open(second, b.record());
   ASSERT_TRUE(opened_second);
   ASSERT_TRUE(w.until([&] { return b.rings == 1 && a.members.size() == 402; }));
@@ -444,10 +444,10 @@ TEST_P(injected_faults_flow, all_members_see_the_same_views_of_a_changing_crowd)
   const auto group = world::fresh_group();
   believer a, b;
   auto o = w.options(group);
-  cpgring::testing::pretend_pid(o, 1);
+  cpgring::testing::simulate_pid(o, 1);
   a.self = *w.loop().open(o, a.record());
   ASSERT_TRUE(w.until([&] { return a.rings == 1; }));
-  cpgring::testing::pretend_pid(o, 2);
+  cpgring::testing::simulate_pid(o, 2);
   b.self = *w.loop().open(o, b.record());
   ASSERT_TRUE(w.until([&] { return b.rings == 1 && a.lines.size() == 3; }));
   a.lines.clear();
@@ -462,8 +462,8 @@ TEST_P(injected_faults_flow, all_members_see_the_same_views_of_a_changing_crowd)
   }
   ASSERT_TRUE(w.until([&] { return w.embedded_service_object().stats().multicasts == 200; }));
   inject({});
-  const auto settled = [](const believer& one) { return one.members.size() == 2 && one.ring.size() == 1; };
-  ASSERT_TRUE(w.until([&] { return settled(a) && settled(b) && a.lines.size() == b.lines.size(); }));
+  const auto complete = [](const believer& one) { return one.members.size() == 2 && one.ring.size() == 1; };
+  ASSERT_TRUE(w.until([&] { return complete(a) && complete(b) && a.lines.size() == b.lines.size(); }));
   EXPECT_EQ(a.lines, b.lines);
   EXPECT_EQ(a.most, 402U);
   EXPECT_GT(injected().crowd_moves, 200U);
@@ -570,7 +570,7 @@ TEST_P(injected_faults_flow, only_a_receiver_that_is_cut_off_misses_a_large_mess
   // The first member in the list gets two fragments.
   f.hang_up_receiver = {.probability = 1, .after = 1, .at_most = 1};
   witness hit;
-  open_joined(w, hit, group, 0, [](handle_options& o) { cpgring::testing::pretend_pid(o, 2); });
+  open_joined(w, hit, group, 0, [](handle_options& o) { cpgring::testing::simulate_pid(o, 2); });
   open_joined(w, third, group, 3);
   inject(f);
   // The last member in the list sends. The service serves the receivers in the order of the list, so the

@@ -82,7 +82,7 @@ class flow_overload : public ::testing::TestWithParam<wakeup> {
   }
   handle open_sender(std::uint32_t pid) {
     auto o = w.options(group);
-    cpgring::testing::pretend_pid(o, pid);
+    cpgring::testing::simulate_pid(o, pid);
     auto made = others.open(o, {});
     EXPECT_TRUE(made);
     EXPECT_TRUE(drive([&] { return made->state() == handle_state::joined; }));
@@ -394,7 +394,7 @@ TEST_P(flow_overload_stream, slow_callbacks_and_leases_change_neither_order_nor_
   handle senders[3];
   for (std::uint32_t i = 0; i < 3; ++i) {
     auto h = w.options(o.group);
-    cpgring::testing::pretend_pid(h, made_up_pid + 101 + i);
+    cpgring::testing::simulate_pid(h, made_up_pid + 101 + i);
     senders[i] = *others.open(h, {});
     ASSERT_TRUE(drive([&] { return senders[i].state() == handle_state::joined; }));
   }
@@ -412,7 +412,7 @@ TEST_P(flow_overload_stream, slow_callbacks_and_leases_change_neither_order_nor_
     }
     if (random() % 400 == 0) {
       auto h = w.options(o.group);
-      cpgring::testing::pretend_pid(h, made_up_pid + 200 + static_cast<std::uint32_t>(passing.size()));
+      cpgring::testing::simulate_pid(h, made_up_pid + 200 + static_cast<std::uint32_t>(passing.size()));
       passing.push_back(*others.open(h, {}));
     } else if (random() % 400 == 0 && !passing.empty()) {
       passing.back().close();

@@ -107,17 +107,17 @@ TEST_P(flow_overview, warns_once_when_rings_exceed_dev_shm) {
   handle_options h;
   h.service = world::fresh_group("nobody");
   h.ring_bytes = ring_bytes_max;
-  const auto told = [&] {
+  const auto reported = [&] {
     return std::count_if(lines.begin(), lines.end(),
                          [](const auto& l) { return l.find("/dev/shm has") != std::string::npos; });
   };
   // Nothing drives the engine, so no ring is created: the warning counts the sizes that the handles request.
-  for (int i = 0; i < 20000 && told() == 0; ++i) {
+  for (int i = 0; i < 20000 && reported() == 0; ++i) {
     ASSERT_TRUE(loop.open(h, {}));
   }
-  ASSERT_EQ(told(), 1);
+  ASSERT_EQ(reported(), 1);
   ASSERT_TRUE(loop.open(h, {}));
-  EXPECT_EQ(told(), 1);
+  EXPECT_EQ(reported(), 1);
 }
 
 TEST_P(flow_overview, a_flush_completes_after_all_earlier_multicasts) {
@@ -183,7 +183,7 @@ TEST_P(flow_overview, slow_inline_callbacks_show_in_statistics_and_in_on_overloa
   auto sender = other.open(
       [&] {
         handle_options s = o;
-        testing::pretend_pid(s, made_up_pid);
+        testing::simulate_pid(s, made_up_pid);
         return s;
       }(),
       {});

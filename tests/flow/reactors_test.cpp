@@ -171,7 +171,7 @@ TEST_P(flow_reactors, all_members_of_a_group_see_the_same_order_on_every_reactor
     const auto group = world::fresh_group();
     for (std::uint32_t i = 0; i < members; ++i) {
       auto o = w.options(group);
-      cpgring::testing::pretend_pid(o, 100 + i);
+      cpgring::testing::simulate_pid(o, 100 + i);
       callbacks calls;
       calls.on_view = [&all, i](handle&, const view& v) { all[i].members = v.members.size(); };
       calls.on_message = [&all, i](handle& h, const message& m) {
@@ -264,7 +264,7 @@ TEST_P(flow_reactors, workers_are_shared_and_keep_order_and_fences) {
     };
     for (const auto& h : handles) {
       auto o = w.options(h.group());
-      cpgring::testing::pretend_pid(o, made_up_pid + 4711);
+      cpgring::testing::simulate_pid(o, made_up_pid + 4711);
       auto other = w.loop().open(o, passing);
       ASSERT_TRUE(other);
       others.push_back(*other);
@@ -300,7 +300,7 @@ TEST_P(flow_reactors, the_engines_end_flushes_the_handles_of_every_reactor) {
       const auto group = world::fresh_group();
       auto o = w.options(group);
       auto opened = w.loop().open(o, calls);
-      cpgring::testing::pretend_pid(o, made_up_pid + 4711);
+      cpgring::testing::simulate_pid(o, made_up_pid + 4711);
       auto watcher = watching.open(o, watch);
       ASSERT_TRUE(opened && watcher);
       handles.push_back(*opened);

@@ -98,7 +98,7 @@ struct echoes {
     return true;
   }
   /// Waits for 100 more echoes.
-  bool go_on() {
+  bool resume() {
     const int before = got;
     return eventually([&] { return got >= before + 100; });
   }
@@ -137,10 +137,10 @@ TEST_P(flow_closed_later, several_reactors_continue_with_epoll) {
                 o.workers = 1;
               });
               echoes all;
-              if (!all.open(w.loop(), w, 6, world::fresh_group()) || !w.loop().start() || !all.go_on()) {
+              if (!all.open(w.loop(), w, 6, world::fresh_group()) || !w.loop().start() || !all.resume()) {
                 return "the engine does not start";
               }
-              if (!refuse_io_uring(io_uring_call::enter, code) || !all.go_on()) {
+              if (!refuse_io_uring(io_uring_call::enter, code) || !all.resume()) {
                 return "the engine does not continue";
               }
               return eventually([&] { return w.loop().stats().backend == wakeup::epoll; }) ? "" : "not epoll";
@@ -173,7 +173,7 @@ TEST_P(flow_closed_later, a_started_engine_stops_if_the_backend_was_forced) {
       in_a_child([code = GetParam()]() -> std::string {
         world w(wakeup::futex, [](engine_options& o) { o.reactors = 2; });
         echoes all;
-        if (!all.open(w.loop(), w, 4, world::fresh_group()) || !w.loop().start() || !all.go_on() ||
+        if (!all.open(w.loop(), w, 4, world::fresh_group()) || !w.loop().start() || !all.resume() ||
             !refuse_io_uring(io_uring_call::enter, code) || !eventually([&] { return w.loop().stopped(); })) {
           return "the engine does not stop";
         }
@@ -196,7 +196,7 @@ TEST_P(flow_closed_later, run_with_several_reactors_fails_if_the_backend_was_for
               }
               std::atomic<bool> closed{false};
               std::thread sandbox([&] {
-                closed = all.go_on() && refuse_io_uring(io_uring_call::enter, code);
+                closed = all.resume() && refuse_io_uring(io_uring_call::enter, code);
                 if (!closed) {
                   w.loop().stop();
                 }

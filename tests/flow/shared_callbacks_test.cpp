@@ -60,22 +60,24 @@ TEST_P(flow_shared_callbacks, may_be_null) {
 
 TEST_P(flow_shared_callbacks, and_completions_may_own_move_only_objects) {
   world w(GetParam());
-  std::string told;
-  const auto says = [&told](std::string what) {
-    return [&told, text = std::make_unique<std::string>(std::move(what))](auto&&...) { told += *text + " "; };
+  std::string reported;
+  const auto says = [&reported](std::string what) {
+    return [&reported, text = std::make_unique<std::string>(std::move(what))](auto&&...) {
+      reported += *text + " ";
+    };
   };
   callbacks calls;
   calls.on_message = says("message");
   auto opened = w.loop().open(w.options(), std::move(calls));
   ASSERT_TRUE(opened);
   ASSERT_TRUE(opened->join(world::fresh_group(), says("joined")));
-  ASSERT_TRUE(w.until([&] { return told == "joined "; })) << told;
+  ASSERT_TRUE(w.until([&] { return reported == "joined "; })) << reported;
   ASSERT_TRUE(opened->multicast_confirmed("x", patience, says("confirmed")));
-  ASSERT_TRUE(w.until([&] { return told == "joined message confirmed "; })) << told;
+  ASSERT_TRUE(w.until([&] { return reported == "joined message confirmed "; })) << reported;
   ASSERT_TRUE(opened->query_local_node(says("asked")));
-  ASSERT_TRUE(w.until([&] { return told == "joined message confirmed asked "; })) << told;
+  ASSERT_TRUE(w.until([&] { return reported == "joined message confirmed asked "; })) << reported;
   ASSERT_TRUE(w.loop().post(says("posted")));
-  ASSERT_TRUE(w.until([&] { return told == "joined message confirmed asked posted "; })) << told;
+  ASSERT_TRUE(w.until([&] { return reported == "joined message confirmed asked posted "; })) << reported;
 }
 
 }  // namespace

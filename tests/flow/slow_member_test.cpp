@@ -32,7 +32,7 @@ struct slow_member : ::testing::Test {
     handle_options o;
     o.service = service->name();
     o.group = "slow";
-    cpgring::testing::pretend_pid(o, pid);
+    cpgring::testing::simulate_pid(o, pid);
     o.ring_bytes = ring_bytes_min;
     auto opened = loop.open(o, into.record());
     ASSERT_TRUE(opened);

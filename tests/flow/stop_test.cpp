@@ -434,7 +434,7 @@ TEST_P(stopping, ends_in_time_in_every_state_and_answers_once) {
                            f.destructor.count(), f.owed);
     }
     service.start();
-    service.go_on();
+    service.resume();
     if (HasFailure()) {
       break;
     }

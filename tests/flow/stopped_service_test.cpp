@@ -52,7 +52,7 @@ struct stopped_service : ::testing::TestWithParam<std::tuple<wakeup, std::uint32
   void TearDown() override {
     timed("engine's destructor", deadline, [&] { loop.reset(); });
     fmt::print("{}", table);
-    service.go_on();
+    service.resume();
   }
   handle_options options() const {
     handle_options o;

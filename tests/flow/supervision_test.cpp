@@ -97,12 +97,12 @@ struct supervised : ::testing::TestWithParam<std::tuple<wakeup, std::uint32_t>> 
     ASSERT_TRUE(opened) << opened.error().message();
     h = *opened;
   }
-  std::vector<std::string> told() {
+  std::vector<std::string> reported() {
     const std::lock_guard guard(lock);
     return heard;
   }
   bool has(const std::string& what, std::ptrdiff_t times = 1) {
-    const auto all = told();
+    const auto all = reported();
     return std::count(all.begin(), all.end(), what) >= times;
   }
   bool until(const std::function<bool()>& condition) { return drive(*loop, condition); }
@@ -126,8 +126,9 @@ TEST_P(supervised, rejoins_its_group_under_the_same_handle) {
   EXPECT_EQ(h.group(), group);
   ASSERT_TRUE(h.multicast("after"));
   ASSERT_TRUE(until([&] { return has("message after"); }));
-  EXPECT_THAT(told(), ElementsAre("ready", "joining", "view of 1", "joined", "message before", "lost",
-                                  "ready", "restored", "joining", "view of 1", "joined", "message after"));
+  EXPECT_THAT(reported(),
+              ElementsAre("ready", "joining", "view of 1", "joined", "message before", "lost", "ready",
+                          "restored", "joining", "view of 1", "joined", "message after"));
   EXPECT_EQ(h.stats().messages, 2U) << "counts over all connections of the handle";
   EXPECT_EQ(h.stats().multicasts, 2U);
   EXPECT_EQ(loop->stats().handles, 1U);
@@ -139,11 +140,12 @@ TEST_P(supervised, waits_for_a_service_that_has_not_started) {
     const std::lock_guard guard(lock);
     return log.size() >= 3;
   }));
-  EXPECT_THAT(told(), IsEmpty());
+  EXPECT_THAT(reported(), IsEmpty());
   EXPECT_EQ(h.state(), handle_state::connecting);
   serve();
   ASSERT_TRUE(until([&] { return has("joined"); }));
-  EXPECT_THAT(told(), ElementsAre("ready", "joining", "view of 1", "joined")) << "no loss, so no restoration";
+  EXPECT_THAT(reported(), ElementsAre("ready", "joining", "view of 1", "joined"))
+      << "no loss, so no restoration";
 }
 
 TEST_P(supervised, gives_up_after_attempts_max) {
@@ -199,7 +201,7 @@ TEST_P(supervised, queues_multicasts_while_away_and_sends_them_in_order) {
   ASSERT_TRUE(until([&] { return has("joined", 2); }));
   ASSERT_TRUE(h.multicast("fourth"));
   ASSERT_TRUE(until([&] { return has("message fourth"); }));
-  auto all = told();
+  auto all = reported();
   std::erase_if(all, [](const auto& one) { return one.find("message") == std::string::npos; });
   EXPECT_THAT(all, ElementsAre("message first, long before there is a service", "message second",
                                "message third", "message fourth"));
@@ -217,7 +219,7 @@ TEST_P(supervised, can_be_closed_between_two_connections) {
   EXPECT_EQ(loop->stats().handles, 0U);
   serve();
   static_cast<void>(loop->dispatch(mode::blocking, budget{0, 0, 100ms}));
-  EXPECT_EQ(told().back(), "closed");
+  EXPECT_EQ(reported().back(), "closed");
   EXPECT_EQ(service->stats().connections_total, 0U);
 }
 
@@ -384,7 +386,7 @@ TEST_P(supervised, reports_lost_before_any_event_of_the_next_connection) {
     serve();
     EXPECT_TRUE(eventually([&] { return has("joined", 2); }));
   }
-  const auto all = told();
+  const auto all = reported();
   const auto lost = std::find(all.begin(), all.end(), "lost");
   ASSERT_NE(lost, all.end()) << "a short outage of the service was not reported";
   EXPECT_EQ(std::count(all.begin(), lost, "ready"), 1) << "ready of the next connection came before lost";
@@ -436,7 +438,7 @@ TEST_P(supervised, keeps_a_confirmed_multicast_until_its_deadline_while_away) {
   o.supervision.queue_bytes = 10000;
   open(o);
   ASSERT_TRUE(until([&] { return has("joined"); }));
-  const auto told = [this](const std::string& name) {
+  const auto reported = [this](const std::string& name) {
     return [this, name](const multicast_outcome& outcome) {
       note(name + " " + std::string(to_string(outcome.fate)) +
            (outcome.cause && *outcome.cause == errc::timeout ? ", timeout" : ""));
@@ -444,16 +446,16 @@ TEST_P(supervised, keeps_a_confirmed_multicast_until_its_deadline_while_away) {
   };
   service.reset();
   ASSERT_TRUE(until([&] { return has("lost"); }));
-  ASSERT_TRUE(h.multicast_confirmed("short", 30ms, told("short")));
-  ASSERT_TRUE(h.multicast_confirmed("long", patience, told("long")));
+  ASSERT_TRUE(h.multicast_confirmed("short", 30ms, reported("short")));
+  ASSERT_TRUE(h.multicast_confirmed("long", patience, reported("long")));
   ASSERT_TRUE(h.multicast("plain"));
-  std::thread([&] { ASSERT_TRUE(h.multicast_confirmed("crossed", patience, told("crossed"))); }).join();
-  EXPECT_EQ(h.multicast_confirmed(std::string(10000, 'x'), patience, told("too much")).error(),
+  std::thread([&] { ASSERT_TRUE(h.multicast_confirmed("crossed", patience, reported("crossed"))); }).join();
+  EXPECT_EQ(h.multicast_confirmed(std::string(10000, 'x'), patience, reported("too much")).error(),
             errc::try_again);
   ASSERT_TRUE(until([&] { return has("short not sent, timeout"); }));
   serve();
   ASSERT_TRUE(until([&] { return has("crossed confirmed"); }));
-  const auto all = this->told();
+  const auto all = this->reported();
   EXPECT_EQ(std::count(all.begin(), all.end(), "message short"), 0);
   const auto restored = std::find(all.begin(), all.end(), "restored");
   std::vector<std::string> sent;
@@ -479,7 +481,7 @@ TEST_P(supervised, reports_waiting_multicasts_as_not_sent_when_closed_while_away
   h.close();
   ASSERT_TRUE(until([&] { return has("closed"); }));
   EXPECT_EQ(outcomes, 2);
-  EXPECT_EQ(told().back(), "closed");
+  EXPECT_EQ(reported().back(), "closed");
 }
 
 TEST_P(supervised, reports_waiting_multicasts_as_not_sent_when_the_engine_ends_while_away) {

@@ -128,7 +128,7 @@ TEST_P(flow_worker_stream, keeps_its_order_and_its_fences) {
   trace inline_t;
   const auto join = [&](std::uint32_t pid, callbacks calls) {
     auto h = w.options(group);
-    cpgring::testing::pretend_pid(h, pid);
+    cpgring::testing::simulate_pid(h, pid);
     auto made = others.open(h, std::move(calls));
     EXPECT_TRUE(made);
     return *made;

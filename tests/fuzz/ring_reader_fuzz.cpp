@@ -44,15 +44,15 @@ void read_some(ring_reader& reader, std::uint32_t count) {
   const std::byte* const begin = ring().at(0);
   const std::byte* const end = ring().at(2 * ring().words() - 1) + 4;
   frame f;
-  look seen = look::empty;
+  read_result seen = read_result::empty;
   reader.collect();
-  for (; count != 0 && (seen = reader.next(f)) == look::frame; --count) {
+  for (; count != 0 && (seen = reader.next(f)) == read_result::frame; --count) {
     demand(!reader.broken());
     demand(f.data >= begin + 8 && f.data + f.size <= end);
     std::memset(f.data, 0x5A, f.size);
     demand(reader.leased_bytes() < reader.capacity_bytes());
   }
-  demand((seen == look::broken) == (count != 0 && reader.broken()));
+  demand((seen == read_result::broken) == (count != 0 && reader.broken()));
 }
 
 }  // namespace

@@ -128,12 +128,12 @@ class crowd {
   bool rest() {
     // Counts polls, not time: a machine that is suspended for a minute must not use up the patience.
     constexpr auto pause = 20ms;
-    auto looks = patience / pause;
+    auto checks = patience / pause;
     bool called = false;
     std::uint64_t heard = 0;
     int quiet = 0;
     ++round_;
-    while (looks-- > 0) {
+    while (checks-- > 0) {
       come_back();
       join_who_was_refused();
       for (auto& one : slots_) {
@@ -229,7 +229,7 @@ class crowd {
     o.service = plan_.service;
     o.ring_bytes = 65536;
     o.group = group_of(s);
-    cpgring::testing::pretend_pid(o, 1000000000 + s.number);  // above Linux's largest pid, 4194304
+    cpgring::testing::simulate_pid(o, 1000000000 + s.number);  // above Linux's largest pid, 4194304
     o.connect_deadline = o.control_deadline = std::chrono::duration_cast<std::chrono::milliseconds>(patience);
     o.supervision.reconnect = true;
     callbacks calls;

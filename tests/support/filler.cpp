@@ -9,7 +9,7 @@ filler::filler(world& w, witness& there, const std::string& group, std::uint32_t
   c.on_message = [this](handle&, const message&) { ++received_; };
   c.on_state = [this](handle&, const state_change& s) { joined_ = s.to == handle_state::joined; };
   handle_options o = w.options(group);
-  cpgring::testing::pretend_pid(o, pid);
+  cpgring::testing::simulate_pid(o, pid);
   auto opened = engine_.open(o, std::move(c));
   EXPECT_TRUE(opened);
   self_ = *opened;

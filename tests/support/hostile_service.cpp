@@ -164,7 +164,7 @@ class hostile_service::connection final : public hostile_service::client {
     auto& requests = rings_->requests;
     while (!gone_ && (requests.ready() != 0 || requests.collect() != 0)) {
       ipc::frame one;
-      if (requests.next(one) != ipc::look::frame) {
+      if (requests.next(one) != ipc::read_result::frame) {
         gone_ = true;
         return;
       }

@@ -128,7 +128,7 @@ class in_process_service {
       return std::nullopt;
     }
     ipc::frame one;
-    must(from.next(one) == ipc::look::frame, "a chunk of the request ring");
+    must(from.next(one) == ipc::read_result::frame, "a chunk of the request ring");
     received_request found{{one.data, one.data + one.size}};
     from.reclaim(1);
     return found;

@@ -46,7 +46,7 @@ inline std::vector<std::byte> ask_raw(ipc::connection& to, std::span<const std::
   send_raw(to, request);
   auto& ring = to.responses();
   ipc::frame answer;
-  if (!eventually([&] { return ring.collect() != 0; }) || ring.next(answer) != ipc::look::frame) {
+  if (!eventually([&] { return ring.collect() != 0; }) || ring.next(answer) != ipc::read_result::frame) {
     return {};
   }
   std::vector<std::byte> copy(answer.data, answer.data + answer.size);

@@ -65,7 +65,7 @@ void service_process::stop() {
   ASSERT_TRUE(eventually([it] { return every_thread_is(it, 'T'); }));
 }
 
-void service_process::go_on() { ASSERT_EQ(::kill(pid(), SIGCONT), 0); }
+void service_process::resume() { ASSERT_EQ(::kill(pid(), SIGCONT), 0); }
 
 void service_process::kill() {
   if (world::embedded()) {

@@ -23,7 +23,7 @@ class service_process {
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   /// Sends SIGSTOP and returns when every thread of the service has stopped.
   void stop();
-  void go_on();
+  void resume();
   /// Sends SIGKILL and returns when the process has ended.
   void kill();
   [[nodiscard]] pid_t pid() const;

@@ -153,7 +153,7 @@ callbacks witness::record() {
 void open_joined(world& w, witness& into, const std::string& group, std::uint32_t pid,
                  std::function<void(handle_options&)> adjust) {
   handle_options o = w.options(group);
-  cpgring::testing::pretend_pid(o, pid);
+  cpgring::testing::simulate_pid(o, pid);
   if (adjust) {
     adjust(o);
   }

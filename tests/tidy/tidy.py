@@ -235,6 +235,8 @@ def clocks(root):
 BANNED = ["TO" + "DO", "FIX" + "ME", "X" * 3]
 # Names that the code had once, and phrases that readers could not follow: see docs/CONTRIBUTING.md.
 FORMER_NAMES = ["errands?", "receipts?", "crew", "fleet", "lessor", "desk", "untold", "wishes", "engine_core", "lease_desk", "lease_keeper"]
+# The same for words that comments may use, but no name in code.
+FORMER_IDENTIFIERS = ["told", "settled?", "settle_\\w+", "looks?", "look_\\w+", "ways?", "faces?", "feed", "retained", "stand_still", "go_on"]
 RIDDLES = ["none of the user's business", "(its|their) time has come", "else no cache line of theirs", "of many \\w+ one is",
            "once each time that this comes about", "what it took .* it still owes", "as good as they come", "is the reactor's thread's"]
 PRONOUN_FIRST = re.compile(r"(It|They|He|She|Who|Whoever|These|Those)\b|This (is|was|has|can|may|must|will|does|keeps|makes|takes)\b")
@@ -256,6 +258,7 @@ def words(root):
 def wording(root):
     """No former name of the code, no riddle, no pronoun that begins a comment, no line above 110 columns."""
     former = re.compile(r"\b(" + "|".join(FORMER_NAMES) + r")\b")
+    identifier = re.compile(r"\b(" + "|".join(FORMER_IDENTIFIERS) + r")\b")
     riddle = re.compile("|".join(RIDDLES), re.IGNORECASE)
     for file in sources(root, "engine", "include", "bench", "tests", "examples"):
         in_comment = False
@@ -264,6 +267,9 @@ def wording(root):
                 yield file, line, f"{len(text)} columns, allowed are {COLUMNS_MAX}"
             for match in former.finditer(text):
                 yield file, line, f"'{match.group()}' is a former name of the code; docs/glossary.md has the terms of today"
+            if file.suffix in (".hpp", ".cpp"):
+                for match in identifier.finditer(code_of(text)):
+                    yield file, line, f"'{match.group()}' is no name for code: name what it does or holds"
             for match in riddle.finditer(text):
                 yield file, line, f"'{match.group()}': say what the code guarantees"
             whole, behind = COMMENT_LINE.match(text), COMMENT_BEHIND.match(text)

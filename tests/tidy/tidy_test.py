@@ -229,6 +229,7 @@ class Tidy(unittest.TestCase):
         self.clean("wording", {"engine/ipc/a.cpp": good, "tests/unit/a_test.cpp": good})
         for fault, text in {
             "'receipt' is a former name": "int receipt = 0;\n",
+            "'settle' is no name for code": "void settle();  // the disks settle\n",
             "say what the code guarantees": "// Both are there. Their time has come.\n",
             "a comment begins with 'It'": "int a = 0;\n// It counts.\n",
             "a comment begins with 'They'": "int a = 0;  ///< They count.\n",

@@ -100,7 +100,7 @@ void add_group_cases() {
     const auto h = open_joined();
     const cpg_name n = name_of(group_text + "x");
     say("%d", leave(h, &n));
-    settle(h);
+    wait_for_deliveries(h);
     say("dispatch %d", cpg_dispatch(h, CS_DISPATCH_ALL));
     say("changes %d", the.changes);
   });
@@ -131,7 +131,7 @@ void add_group_cases() {
     say("%d", leave(h, &group));
     until(h, [] { return the.changes == 2; });
     say("send %d", send(h, "late"));
-    settle(h);
+    wait_for_deliveries(h);
     say("dispatch %d", cpg_dispatch(h, CS_DISPATCH_ALL));
     say("messages %d", the.messages);
   });

@@ -127,7 +127,7 @@ void add_beginnings() {
     cpg_handle_t h = 0;
     say("%d", cpg_initialize(&h, nullptr));
     say("join %d", join(h, &group));
-    settle(h);
+    wait_for_deliveries(h);
     say("dispatch %d", cpg_dispatch(h, CS_DISPATCH_ALL));
   });
   add("initialize/empty_callbacks", [] {
@@ -136,7 +136,7 @@ void add_beginnings() {
     say("%d", cpg_initialize(&h, &calls));
     say("join %d", join(h, &group));
     send(h, "unheard");
-    settle(h);
+    wait_for_deliveries(h);
     say("one %d", cpg_dispatch(h, CS_DISPATCH_ONE_NONBLOCKING));
     say("one %d", cpg_dispatch(h, CS_DISPATCH_ONE_NONBLOCKING));
     say("one %d", cpg_dispatch(h, CS_DISPATCH_ONE_NONBLOCKING));
@@ -164,7 +164,7 @@ void add_beginnings() {
       the.loud = false;  // the order of change and ring depends on the service
       if (code == CS_OK) {
         say("join %d", join(h, &group));
-        settle(h);
+        wait_for_deliveries(h);
         say("dispatch %d", cpg_dispatch(h, CS_DISPATCH_ALL));
         say("changes %d, rings %d", the.changes, the.rings);
       }

@@ -86,7 +86,7 @@ void add_message_cases() {
   add("send/not_joined", [] {
     const auto h = open_handle();
     say("send %d", send(h, "x"));
-    settle(h);
+    wait_for_deliveries(h);
     say("dispatch %d, messages %d", cpg_dispatch(h, CS_DISPATCH_ALL), the.messages);
   });
   add("send/right_after_the_join", [] {

@@ -173,7 +173,7 @@ cpg_handle_t open_joined(const cpg_name& to) {
 /// The answer to a query shows that the service has taken everything that was sent before. A message of
 /// another handle that is sent after that is delivered last: by then all earlier ones are in every member's
 /// ring.
-void settle(cpg_handle_t h) {
+void wait_for_deliveries(cpg_handle_t h) {
   unsigned node = 0;
   cpg_local_get(h, &node);
   static cpg_handle_t observer = 0;
@@ -197,7 +197,7 @@ void make_wait(cpg_handle_t h, int count, const std::string& prefix) {
   for (int i = 0; i < count; ++i) {
     send(h, prefix + std::to_string(i));
   }
-  settle(h);
+  wait_for_deliveries(h);
 }
 
 // --- another process in the group

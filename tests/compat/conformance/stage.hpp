@@ -53,7 +53,7 @@ cs_error_t join(cpg_handle_t h, const cpg_name* to);
 cs_error_t leave(cpg_handle_t h, const cpg_name* from);
 cs_error_t send(cpg_handle_t h, const std::string& text);
 /// Returns when the service has delivered everything that was sent before.
-void settle(cpg_handle_t h);
+void wait_for_deliveries(cpg_handle_t h);
 /// Sends `count` messages and waits until all of them are in the ring.
 void make_wait(cpg_handle_t h, int count, const std::string& prefix = "m");
 

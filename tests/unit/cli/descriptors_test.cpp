@@ -15,14 +15,14 @@
 namespace cpgring::cli {
 namespace {
 
-/// The result of `look` in a child that closed these descriptors and called open_missing_descriptors().
-int in_a_child_without(const std::vector<int>& closed, const std::function<int()>& look) {
+/// The result of `check` in a child that closed these descriptors and called open_missing_descriptors().
+int in_a_child_without(const std::vector<int>& closed, const std::function<int()>& check) {
   const pid_t child = ::fork();
   if (child == 0) {
     for (const int fd : closed) {
       ::close(fd);
     }
-    ::_exit(open_missing_descriptors() ? look() : 99);
+    ::_exit(open_missing_descriptors() ? check() : 99);
   }
   int status = 0;
   EXPECT_EQ(::waitpid(child, &status, 0), child);

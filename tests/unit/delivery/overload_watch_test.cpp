@@ -30,7 +30,7 @@ struct watch_case {
   void empty() {
     ipc::frame one;
     ring().collect();
-    while (ring().next(one) == ipc::look::frame) {
+    while (ring().next(one) == ipc::read_result::frame) {
     }
     ring().reclaim(ring().leased());
   }

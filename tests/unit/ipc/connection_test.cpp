@@ -96,10 +96,10 @@ struct connection_to_libqb : ::testing::Test {
   /// The body of the next answer, which must carry `token`.
   std::string answer_to(std::uint64_t token) {
     answer got;
-    look seen = look::empty;
-    EXPECT_TRUE(comes_true([&] { return (seen = c.answers().next(got)) != look::empty; }));
-    EXPECT_EQ(seen, look::frame);
-    if (seen != look::frame) {
+    read_result seen = read_result::empty;
+    EXPECT_TRUE(comes_true([&] { return (seen = c.answers().next(got)) != read_result::empty; }));
+    EXPECT_EQ(seen, read_result::frame);
+    if (seen != read_result::frame) {
       return {};
     }
     EXPECT_EQ(got.token, token);
@@ -156,7 +156,7 @@ TEST_F(connection_to_libqb, receives_events_with_one_doorbell_byte_each) {
   EXPECT_EQ(c.events().collect(), 20U);
   frame f;
   for (std::uint64_t i = 0; i < 20; ++i) {
-    ASSERT_EQ(c.events().next(f), look::frame);
+    ASSERT_EQ(c.events().next(f), read_result::frame);
     EXPECT_EQ(text(f), pattern(500, i));
   }
   c.events().reclaim(20);
@@ -170,7 +170,7 @@ TEST_F(connection_to_libqb, keeps_unread_doorbells_within_the_limit_of_libqb) {
   for (int i = 0; i < 3 * due; ++i) {
     ASSERT_TRUE(service.send_event("x")) << i;
     ASSERT_EQ(c.events().collect(), 1U);
-    ASSERT_EQ(c.events().next(f), look::frame);
+    ASSERT_EQ(c.events().next(f), read_result::frame);
     c.events().reclaim(1);
     was_due = was_due || c.unread_doorbells() >= due;
     c.read_doorbells_if_due();
@@ -189,7 +189,7 @@ TEST_F(connection_to_libqb, detects_an_event_that_did_not_fit_and_receives_later
   EXPECT_FALSE(c.events().take_nearly_full());
   frame f;
   c.events().collect();
-  while (c.events().next(f) == look::frame) {
+  while (c.events().next(f) == read_result::frame) {
   }
   c.events().reclaim(c.events().leased());
   EXPECT_TRUE(c.events().take_nearly_full());
@@ -200,7 +200,7 @@ TEST_F(connection_to_libqb, detects_an_event_that_did_not_fit_and_receives_later
   EXPECT_EQ(answer_to(1), "");
   ASSERT_TRUE(service.send_event("after"));
   ASSERT_EQ(c.events().collect(), 1U);
-  ASSERT_EQ(c.events().next(f), look::frame);
+  ASSERT_EQ(c.events().next(f), read_result::frame);
   EXPECT_EQ(text(f), "after");
 }
 
@@ -250,7 +250,7 @@ TEST_F(connection_to_libqb, detects_a_hang_up_that_removes_the_files) {
   // Events sent before the hang-up are still readable.
   frame f;
   ASSERT_EQ(c.events().collect(), 1U);
-  ASSERT_EQ(c.events().next(f), look::frame);
+  ASSERT_EQ(c.events().next(f), read_result::frame);
   EXPECT_EQ(text(f), "last words");
   ASSERT_TRUE(stage(c, request(9, "")));
   const auto flushed = c.flush();

@@ -80,10 +80,10 @@ TEST_F(doorbell_on_a_socket, sends_bytes_later_that_a_full_socket_refused) {
   ASSERT_TRUE(bell.ring(ours.get(), 4));
   EXPECT_EQ(bell.owed(), 5U);
   sent += 4;
-  ASSERT_TRUE(bell.settle(ours.get()));
+  ASSERT_TRUE(bell.send_owed(ours.get()));
   EXPECT_EQ(bell.owed(), 5U);
   EXPECT_EQ(arrived(), sent - 5);
-  ASSERT_TRUE(bell.settle(ours.get()));
+  ASSERT_TRUE(bell.send_owed(ours.get()));
   EXPECT_EQ(bell.owed(), 0U);
   EXPECT_EQ(arrived(), 5U);
 }

@@ -62,15 +62,15 @@ void expect_broken_after(const honest_ring& ring, std::size_t good, const std::s
   reader.collect();
   frame f;
   for (std::size_t i = 0; i < good; ++i) {
-    RC_ASSERT(reader.next(f) == look::frame);
+    RC_ASSERT(reader.next(f) == read_result::frame);
     RC_ASSERT(f.size == ring.lengths[i]);
     RC_ASSERT(f.data == shared->at(ring.positions[i] + cf::header_words));
   }
-  RC_ASSERT(reader.next(f) == look::broken);
+  RC_ASSERT(reader.next(f) == read_result::broken);
   RC_ASSERT(reader.fault() == errc::malformed);
   RC_ASSERT(reader.fault().text.find("the service's event ring: the " + field + " is ") == 0);
   reader.collect();
-  RC_ASSERT(reader.next(f) == look::broken);
+  RC_ASSERT(reader.next(f) == read_result::broken);
 }
 
 RC_GTEST_PROP(one_wrong_field, a_magic, ()) {
@@ -138,7 +138,7 @@ RC_GTEST_PROP(one_wrong_field, a_length_changed_while_leased_does_not_move_the_r
   ring_reader reader(*shared);
   reader.collect();
   frame f;
-  while (reader.next(f) == look::frame) {
+  while (reader.next(f) == read_result::frame) {
   }
   RC_ASSERT(reader.leased() == ring.count());
   const auto which = *rc::gen::inRange<std::size_t>(0, ring.lengths.size());

@@ -33,7 +33,7 @@ struct hostile_ring : ::testing::Test {
   void expect_broken(const std::string& field) {
     frame f;
     reader.collect();
-    ASSERT_EQ(reader.next(f), look::broken);
+    ASSERT_EQ(reader.next(f), read_result::broken);
     EXPECT_TRUE(reader.broken());
     const error why = reader.fault();
     EXPECT_EQ(why, errc::malformed);
@@ -45,7 +45,7 @@ struct hostile_ring : ::testing::Test {
     raw.put_chunk(0, 4);
     reader.collect();
     EXPECT_NE(reader.ready(), 0U);
-    EXPECT_EQ(reader.next(f), look::broken);
+    EXPECT_EQ(reader.next(f), read_result::broken);
     EXPECT_EQ(reader.fault().text, why.text);
     const std::uint32_t read = raw.get(cf::read_position);
     reader.reclaim(reader.leased());
@@ -66,7 +66,7 @@ TEST_F(hostile_ring, with_a_wrong_magic) {
     other.post(1);
     frame f;
     EXPECT_EQ(r.collect(), 1U);
-    ASSERT_EQ(r.next(f), look::broken) << magic;
+    ASSERT_EQ(r.next(f), read_result::broken) << magic;
     EXPECT_NE(r.fault().text.find("magic of a chunk"), std::string::npos) << r.fault().text;
   }
   one_chunk(8, cf::magic_consumed);
@@ -96,7 +96,7 @@ TEST_F(hostile_ring, with_a_zero_length_yields_an_empty_frame_as_in_libqb) {
   one_chunk(0);
   frame f;
   EXPECT_EQ(reader.collect(), 1U);
-  ASSERT_EQ(reader.next(f), look::frame);
+  ASSERT_EQ(reader.next(f), read_result::frame);
   EXPECT_EQ(f.size, 0U);
   reader.reclaim(1);
   EXPECT_EQ(raw.get(cf::read_position), 2U);
@@ -118,7 +118,7 @@ TEST_F(hostile_ring, with_a_count_above_the_room_left_by_leased_chunks) {
   raw.post(10);
   frame f;
   reader.collect();
-  while (reader.next(f) == look::frame) {
+  while (reader.next(f) == read_result::frame) {
   }
   raw.post(503);
   expect_broken("semaphore's count of new chunks is 503, allowed is 0 to 502");
@@ -157,7 +157,7 @@ TEST_F(hostile_ring, with_a_write_position_inside_leased_chunks) {
   raw.post(10);
   frame f;
   reader.collect();
-  while (reader.next(f) == look::frame) {
+  while (reader.next(f) == read_result::frame) {
   }
   ASSERT_EQ(reader.leased(), 10U);
   raw.set(cf::write_position, 4);
@@ -175,7 +175,7 @@ TEST_F(hostile_ring, with_a_wrong_write_position_after_wrap_around) {
   raw.set(cf::write_position, 1001);
   frame f;
   reader.collect();
-  EXPECT_EQ(reader.next(f), look::broken);
+  EXPECT_EQ(reader.next(f), read_result::broken);
   EXPECT_NE(reader.fault().text.find("write position is 1001, allowed is 1020 or more, or at most 999"),
             std::string::npos)
       << reader.fault().text;
@@ -185,7 +185,7 @@ TEST_F(hostile_ring, with_a_write_position_that_leaves_no_word_free) {
   one_chunk(8);
   frame f;
   reader.collect();
-  ASSERT_EQ(reader.next(f), look::frame);
+  ASSERT_EQ(reader.next(f), read_result::frame);
   // A full lap to the oldest leased chunk: a valid writer always leaves one word free.
   raw.set(cf::write_position, 0);
   raw.post(1);
@@ -196,7 +196,7 @@ TEST_F(hostile_ring, with_a_length_changed_while_leased) {
   one_chunk(8);
   frame f;
   reader.collect();
-  ASSERT_EQ(reader.next(f), look::frame);
+  ASSERT_EQ(reader.next(f), read_result::frame);
   raw.set_word(0, 4);
   reader.reclaim(1);
   EXPECT_TRUE(reader.broken());
@@ -251,7 +251,7 @@ RC_GTEST_PROP(hostile_rings, with_random_words_keep_the_reader_inside, ()) {
       default: {
         frame f;
         reader.collect();
-        for (std::uint32_t i = 0; i < position % 8 && reader.next(f) == look::frame; ++i) {
+        for (std::uint32_t i = 0; i < position % 8 && reader.next(f) == read_result::frame; ++i) {
           RC_ASSERT(f.data >= begin);
           RC_ASSERT(f.data + f.size <= end);
           std::memset(f.data, 0x5A, f.size);

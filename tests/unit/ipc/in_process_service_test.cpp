@@ -42,7 +42,7 @@ TEST(in_process_service, passes_requests_answers_and_events) {
   client.answers().expect(static_cast<std::uint32_t>(wire::response::join), 24, 7);
   service.answer(cpgring::test::answer_of(wire::response::join, 24));
   ipc::answer got;
-  ASSERT_EQ(client.answers().next(got), ipc::look::frame);
+  ASSERT_EQ(client.answers().next(got), ipc::read_result::frame);
   EXPECT_EQ(got.token, 7U);
   service.send_event(cpgring::test::message_event("g", 5, "hello"));
   ASSERT_EQ(client.events().collect(), 1U);
@@ -73,7 +73,7 @@ TEST(in_process_service, sets_flow_control_hangs_up_and_breaks_rings) {
       auto& reader = which == ring::event ? client.events() : client.responses();
       reader.collect();
       ipc::frame one;
-      EXPECT_EQ(reader.next(one), ipc::look::broken);
+      EXPECT_EQ(reader.next(one), ipc::read_result::broken);
     }
   }
 }

@@ -92,12 +92,12 @@ RC_GTEST_PROP(old_payload, is_never_read_by_our_reader_at_any_step_of_libqbs_wri
     RC_ASSERT(reader.collect() == counted.size());
     frame f;
     for (std::uint32_t i = 0; i < random % 4 && !counted.empty(); ++i) {
-      RC_ASSERT(reader.next(f) == look::frame);
+      RC_ASSERT(reader.next(f) == read_result::frame);
       RC_ASSERT(text(f) == counted.front());
       counted.pop_front();
     }
     if (counted.empty()) {
-      RC_ASSERT(reader.next(f) == look::empty);
+      RC_ASSERT(reader.next(f) == read_result::empty);
     }
   }
 }

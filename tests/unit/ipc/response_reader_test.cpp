@@ -35,10 +35,10 @@ struct response_reader_on_qb : ::testing::Test {
   answer got;
 
   void expect_broken(const std::string& field) {
-    ASSERT_EQ(answers.next(got), look::broken);
+    ASSERT_EQ(answers.next(got), read_result::broken);
     EXPECT_EQ(answers.fault(), errc::malformed);
     EXPECT_NE(answers.fault().text.find(field), std::string::npos) << answers.fault().text;
-    EXPECT_EQ(answers.next(got), look::broken);
+    EXPECT_EQ(answers.next(got), read_result::broken);
   }
 };
 
@@ -46,30 +46,30 @@ TEST_F(response_reader_on_qb, hands_out_answers_in_the_order_of_the_requests) {
   answers.expect(7, 32, 100);
   answers.expect(3, 9248, 200);
   EXPECT_EQ(answers.expecting(), 2U);
-  EXPECT_EQ(answers.next(got), look::empty);
+  EXPECT_EQ(answers.next(got), read_result::empty);
   ASSERT_TRUE(qb.write(reply(7, 32)));
   ASSERT_TRUE(qb.write(reply(3, 9248)));
-  ASSERT_EQ(answers.next(got), look::frame);
+  ASSERT_EQ(answers.next(got), read_result::frame);
   EXPECT_EQ(got.token, 100U);
   EXPECT_EQ(got.error, 1);
   EXPECT_EQ(text(got.bytes), reply(7, 32));
-  ASSERT_EQ(answers.next(got), look::frame);
+  ASSERT_EQ(answers.next(got), read_result::frame);
   EXPECT_EQ(got.token, 200U);
   EXPECT_EQ(text(got.bytes), reply(3, 9248));
   EXPECT_EQ(answers.expecting(), 0U);
-  EXPECT_EQ(answers.next(got), look::empty);
+  EXPECT_EQ(answers.next(got), read_result::empty);
   EXPECT_EQ(qb_rb_space_used(qb.get()), 0);
 }
 
 TEST_F(response_reader_on_qb, accepts_a_bare_error_instead_of_a_longer_answer) {
   answers.expect(3, 9248, 1);
   ASSERT_TRUE(qb.write(reply(0, 24, 6)));
-  ASSERT_EQ(answers.next(got), look::frame);
+  ASSERT_EQ(answers.next(got), read_result::frame);
   EXPECT_EQ(got.token, 1U);
   EXPECT_EQ(got.error, 6);
   answers.expect(1, 24, 2);
   ASSERT_TRUE(qb.write(reply(0, 24, 7)));
-  ASSERT_EQ(answers.next(got), look::frame);
+  ASSERT_EQ(answers.next(got), read_result::frame);
   EXPECT_EQ(got.token, 2U);
   EXPECT_EQ(got.error, 7);
 }
@@ -140,9 +140,9 @@ TEST_F(response_reader_on_qb, has_room_only_for_answers_that_libqb_can_write) {
     ASSERT_TRUE(qb.write(reply(7, 32))) << i;
   }
   // An answer handed out but not yet reclaimed still takes room.
-  ASSERT_EQ(answers.next(got), look::frame);
+  ASSERT_EQ(answers.next(got), read_result::frame);
   EXPECT_FALSE(answers.room_for(9248));
-  while (answers.next(got) == look::frame) {
+  while (answers.next(got) == read_result::frame) {
   }
   EXPECT_EQ(got.token, token);
   EXPECT_TRUE(answers.room_for(9248));

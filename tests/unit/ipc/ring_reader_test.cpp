@@ -28,7 +28,7 @@ struct ring_reader_on_qb : ::testing::Test {
     if (reader.ready() == 0) {
       reader.collect();
     }
-    EXPECT_EQ(reader.next(f), look::frame);
+    EXPECT_EQ(reader.next(f), read_result::frame);
     std::string bytes(text(f));
     reader.reclaim(1);
     return bytes;
@@ -40,7 +40,7 @@ TEST_F(ring_reader_on_qb, finds_nothing_in_a_new_ring) {
   EXPECT_EQ(shared.words(), 1024U);
   EXPECT_EQ(reader.waiting(), 0U);
   EXPECT_EQ(reader.collect(), 0U);
-  EXPECT_EQ(reader.next(f), look::empty);
+  EXPECT_EQ(reader.next(f), read_result::empty);
   EXPECT_EQ(reader.used_bytes(), 0U);
 }
 
@@ -50,18 +50,18 @@ TEST_F(ring_reader_on_qb, collects_leases_and_reclaims_chunks) {
   EXPECT_EQ(reader.waiting(), 2U);
   EXPECT_EQ(reader.ready(), 0U);
   frame f;
-  EXPECT_EQ(reader.next(f), look::empty);  // chunks not collected are not visible
+  EXPECT_EQ(reader.next(f), read_result::empty);  // chunks not collected are not visible
   EXPECT_EQ(reader.collect(), 2U);
   EXPECT_EQ(reader.waiting(), 0U);
-  ASSERT_EQ(reader.next(f), look::frame);
+  ASSERT_EQ(reader.next(f), read_result::frame);
   EXPECT_EQ(text(f), "one");
   EXPECT_EQ(reader.ready(), 1U);
   EXPECT_EQ(reader.leased(), 1U);
   EXPECT_EQ(reader.leased_bytes(), 12U);
   EXPECT_EQ(reader.used_bytes(), 12U + 16U);
-  ASSERT_EQ(reader.next(f), look::frame);
+  ASSERT_EQ(reader.next(f), read_result::frame);
   EXPECT_EQ(text(f), "second");
-  EXPECT_EQ(reader.next(f), look::empty);
+  EXPECT_EQ(reader.next(f), read_result::empty);
   EXPECT_EQ(qb_rb_space_used(qb.get()), 28);
   reader.reclaim(1);
   EXPECT_EQ(qb_rb_space_used(qb.get()), 16);
@@ -112,7 +112,7 @@ TEST_F(ring_reader_on_qb, reads_a_full_ring_at_once) {
     }
     ASSERT_EQ(reader.collect(), written.size());
     frame f;
-    while (reader.next(f) == look::frame) {
+    while (reader.next(f) == read_result::frame) {
       EXPECT_EQ(text(f), written[reader.leased() - 1]);
     }
     EXPECT_EQ(reader.leased(), written.size());
@@ -137,7 +137,7 @@ TEST_F(ring_reader_on_qb, ignores_old_payload_that_looks_like_a_ready_chunk) {
     ASSERT_TRUE(qb.write(bait.substr(0, bait.size() - static_cast<std::size_t>(lap))));
     take_one();
     ASSERT_EQ(reader.collect(), 0U);
-    ASSERT_EQ(reader.next(f), look::empty);
+    ASSERT_EQ(reader.next(f), read_result::empty);
     // A half-written chunk: the write position has passed it and its header looks ready; only the semaphore's
     // count is missing.
     void* half = qb_rb_chunk_alloc(qb.get(), 8);
@@ -147,7 +147,7 @@ TEST_F(ring_reader_on_qb, ignores_old_payload_that_looks_like_a_ready_chunk) {
     *shared.word(at + 1) = cf::magic_ready;
     __atomic_store_n(shared.write_position(), (at + 4) % 1024, __ATOMIC_SEQ_CST);
     ASSERT_EQ(reader.collect(), 0U);
-    ASSERT_EQ(reader.next(f), look::empty);
+    ASSERT_EQ(reader.next(f), read_result::empty);
     __atomic_store_n(shared.write_position(), at, __ATOMIC_SEQ_CST);
     std::memcpy(half, "12345678", 8);
     ASSERT_EQ(qb_rb_chunk_commit(qb.get(), 8), 0);
@@ -165,7 +165,7 @@ TEST_F(ring_reader_on_qb, reports_once_that_the_ring_was_nearly_full) {
   }
   reader.collect();
   frame f;
-  while (reader.next(f) == look::frame) {
+  while (reader.next(f) == read_result::frame) {
   }
   EXPECT_FALSE(reader.take_nearly_full());  // no chunk reclaimed yet: no reason to poke
   reader.reclaim(reader.leased());
@@ -180,7 +180,7 @@ TEST_F(ring_reader_on_qb, assumes_events_of_a_quarter_of_the_ring_at_first) {
   ASSERT_FALSE(qb.write(pattern(1000, 1)));
   reader.collect();
   frame f;
-  while (reader.next(f) == look::frame) {
+  while (reader.next(f) == read_result::frame) {
   }
   reader.reclaim(reader.leased());
   EXPECT_TRUE(reader.take_nearly_full());
@@ -209,7 +209,7 @@ RC_GTEST_PROP(ring_reader, detects_every_write_refused_for_lack_of_room, ()) {
       refused = (!qb.write(pattern(size, size)) && cf::words_of(size) <= largest) || refused;
     } else if (what == 2) {
       if (reader.ready() != 0 || reader.collect() != 0) {
-        RC_ASSERT(reader.next(f) == look::frame);
+        RC_ASSERT(reader.next(f) == read_result::frame);
         leased.push_back(cf::words_of(f.size));
       }
     } else if (!leased.empty()) {
@@ -246,16 +246,16 @@ RC_GTEST_PROP(ring_reader, reads_the_chunks_of_libqb_in_order_under_any_interlea
   std::uint64_t seed = 0;
   const auto lease = [&] {
     frame f;
-    const look seen = reader.next(f);
-    RC_ASSERT(seen == (counted == 0 ? look::empty : look::frame));
-    if (seen == look::frame) {
+    const read_result seen = reader.next(f);
+    RC_ASSERT(seen == (counted == 0 ? read_result::empty : read_result::frame));
+    if (seen == read_result::frame) {
       RC_ASSERT(text(f) == written.front());
       RC_ASSERT(reinterpret_cast<std::uintptr_t>(f.data) % 4 == 0);
       leased.push_back({f, written.front()});
       written.pop_front();
       --counted;
     }
-    return seen == look::frame;
+    return seen == read_result::frame;
   };
   for (const auto& [what, random] : steps) {
     switch (what) {

@@ -268,7 +268,7 @@ RC_GTEST_PROP(ring_writer, agrees_with_ring_reader, ()) {
       case 3: RC_ASSERT(reader.collect() == published.size()); break;
       case 4: {
         frame f;
-        if (reader.next(f) == look::frame) {
+        if (reader.next(f) == read_result::frame) {
           RC_ASSERT(text(f) == published.front());
           leased.push_back(published.front());
           published.pop_front();

@@ -60,8 +60,8 @@ struct two_threads : ::testing::Test {
         std::this_thread::yield();
       }
       frame f;
-      for (look seen; (seen = reader.next(f)) != look::empty; ++n) {
-        ASSERT_EQ(seen, look::frame) << reader.fault().text;
+      for (read_result seen; (seen = reader.next(f)) != read_result::empty; ++n) {
+        ASSERT_EQ(seen, read_result::frame) << reader.fault().text;
         ASSERT_EQ(text(f), nth(n)) << n;
       }
       reader.reclaim(n % 3 == 0 ? reader.leased() / 2 : reader.leased());

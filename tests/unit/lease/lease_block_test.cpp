@@ -188,7 +188,7 @@ TEST(lease_block, is_never_freed_while_pinned) {
       while ((one = passed.exchange(nullptr, std::memory_order_acquire)) == nullptr) {
         std::this_thread::yield();
       }
-      for (int look = 0; look < 3; ++look) {
+      for (int round = 0; round < 3; ++round) {
         const std::byte* at = one->pin();
         for (std::size_t b = 0; b < one->size; ++b) {
           wrong += at[b] != std::byte{static_cast<unsigned char>(i)} ? 1 : 0;

@@ -38,12 +38,12 @@ class scripted final : public service_interceptor {
     return {};
   }
   void client_gone(std::uint64_t client) override { gone.push_back(client); }
-  std::span<const made_up_member> members_of(std::string_view) override { return members; }
+  std::span<const simulated_member> members_of(std::string_view) override { return members; }
 
   std::shared_ptr<service_controls> controls;
   bool refuses = false, ended = false;
   request_handling answer = request_handling::carry_out;
-  std::vector<made_up_member> members;
+  std::vector<simulated_member> members;
   std::vector<std::int32_t> requests;
   std::string group;
   int events = 0;
@@ -134,10 +134,10 @@ TEST_F(interceptor, can_pause_the_service_while_tasks_still_run) {
   embedded_service service(options());
   auto* const c = connect(service);
   ASSERT_NE(c, nullptr);
-  ASSERT_TRUE(script->controls->run([this] { script->controls->stand_still(std::chrono::hours(1)); }));
+  ASSERT_TRUE(script->controls->run([this] { script->controls->pause(std::chrono::hours(1)); }));
   EXPECT_EQ(join(c, 100), std::nullopt);
   EXPECT_EQ(service.stats().requests, 0U);
-  ASSERT_TRUE(script->controls->run([this] { script->controls->go_on(); }));
+  ASSERT_TRUE(script->controls->run([this] { script->controls->resume(); }));
   while (service.stats().requests == 0) {
     std::this_thread::yield();
   }

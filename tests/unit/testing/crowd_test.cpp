@@ -14,9 +14,9 @@ namespace {
 
 using who = std::pair<std::uint32_t, std::uint32_t>;
 
-std::set<who> set_of(const std::vector<made_up_member>& list) {
+std::set<who> set_of(const std::vector<simulated_member>& list) {
   std::set<who> all;
-  for (const made_up_member& one : list) {
+  for (const simulated_member& one : list) {
     all.emplace(one.node_id, one.pid);
   }
   EXPECT_EQ(all.size(), list.size()) << "duplicate member";
@@ -48,12 +48,12 @@ RC_GTEST_PROP(crowds, views_add_up_to_the_members, (std::uint64_t seed)) {
     });
     const auto& members = c.in("g");
     RC_ASSERT(set_of(members) == model);
-    RC_ASSERT(
-        std::is_sorted(members.begin(), members.end(), [](const made_up_member& a, const made_up_member& b) {
-          return who(a.node_id, a.pid) < who(b.node_id, b.pid);
-        }));
+    RC_ASSERT(std::is_sorted(members.begin(), members.end(),
+                             [](const simulated_member& a, const simulated_member& b) {
+                               return who(a.node_id, a.pid) < who(b.node_id, b.pid);
+                             }));
     const auto nodes = c.nodes();
-    for (const made_up_member& one : members) {
+    for (const simulated_member& one : members) {
       RC_ASSERT(one.node_id != 0U);
       RC_ASSERT(one.node_id != node);
       RC_ASSERT(std::count(nodes.begin(), nodes.end(), one.node_id) == 1);

@@ -27,17 +27,17 @@ class fake_controls final : public service_controls {
   void log(log_level, std::string_view text) override { said.emplace_back(text); }
   [[nodiscard]] std::vector<std::uint64_t> clients_of(std::string_view) const override { return clients; }
   void hang_up(std::uint64_t client, std::string_view) override { hung_up.push_back(client); }
-  void stand_still(std::chrono::milliseconds how_long) override { stood_ms += how_long.count(); }
-  void go_on() override { ++went_on; }
+  void pause(std::chrono::milliseconds how_long) override { paused_ms += how_long.count(); }
+  void resume() override { ++went_on; }
   void release_doorbells() override { ++released; }
-  void show_view(std::string_view, std::span<const made_up_member> joined,
-                 std::span<const made_up_member> left) override {
+  void show_view(std::string_view, std::span<const simulated_member> joined,
+                 std::span<const simulated_member> left) override {
     views.emplace_back(joined.size(), left.size());
   }
   void show_ring() override { ++rings; }
 
   int runs = 0, went_on = 0, released = 0, rings = 0;
-  long stood_ms = 0;
+  long paused_ms = 0;
   std::vector<std::uint64_t> clients{3}, hung_up;
   std::vector<std::pair<std::size_t, std::size_t>> views;
   std::vector<std::string> said;
@@ -115,7 +115,7 @@ TEST(fault_injector, acts_only_through_the_controls) {
   injector->after_request(client, {.id = 2});
   EXPECT_EQ(controls->views, (std::vector<std::pair<std::size_t, std::size_t>>{{20, 0}}));
   EXPECT_EQ(controls->rings, 1);
-  EXPECT_EQ(controls->stood_ms, 7);
+  EXPECT_EQ(controls->paused_ms, 7);
   EXPECT_EQ(injector->members_of("g").size(), 20U);
   EXPECT_EQ(injector->members_of("another").size(), 0U);
   EXPECT_EQ(injector->nodes().size(), 8U);

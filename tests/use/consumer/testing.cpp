@@ -21,7 +21,7 @@ int main() {
   options.service = service.name();
   options.group = "consumer";
   options.ring_bytes = 65536;
-  cpgring::testing::pretend_pid(options, 1000000000);
+  cpgring::testing::simulate_pid(options, 1000000000);
   std::optional<cpgring::error> why;
   cpgring::callbacks calls;
   calls.on_state = [&](cpgring::handle&, const cpgring::state_change& s) {
