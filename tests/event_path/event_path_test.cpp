@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ostream>
 #include <set>
 #include <string>
 #include <thread>
@@ -33,12 +34,14 @@ constexpr int joined_signal = SIGHUP, begin_signal = SIGUSR1, end_signal = SIGUS
 constexpr int warm_rounds = 20;  // so that the dynamic linker has resolved all calls
 constexpr auto patience = std::chrono::seconds(30);
 
-// A few above what is found today. Before the functions of this path stood together it was 46 pages.
+// A tenth above what is found today, because any change of the code moves functions in the program. Before
+// the functions of this path stood together it was 46 pages.
 struct bounds {
   wakeup backend;
   std::size_t lines, pages;
 };
-constexpr bounds rows[] = {{wakeup::futex, 224, 31}, {wakeup::epoll, 240, 34}};
+constexpr bounds rows[] = {{wakeup::futex, 248, 31}, {wakeup::epoll, 266, 34}};
+void PrintTo(const bounds& row, std::ostream* out) { *out << to_string(row.backend); }
 
 [[noreturn]] void fail_child(const char* what) {
   std::fprintf(stderr, "child: %s\n", what);
