@@ -94,6 +94,13 @@ CPGRING_HOT bool uring::quiet() const noexcept {
   return (flags & telling) == 0 && ::io_uring_sq_ready(&ring_) == 0 && ::io_uring_cq_ready(&ring_) == 0;
 }
 
+CPGRING_HOT bool uring::delivered() const noexcept {
+  // Relaxed: as in quiet(). Work that comes later sets the flag again and is found by the next poll.
+  const unsigned flags = __atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED);
+  return !stale_ && (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) == 0 &&
+         ::io_uring_sq_ready(&ring_) == 0 && ::io_uring_cq_ready(&ring_) != 0;
+}
+
 void uring::update_stale() noexcept {
   stale_ = (__atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED) & IORING_SQ_TASKRUN) != 0;
 }

@@ -41,6 +41,9 @@ class uring {
   /// work. While true, quiet() ignores the flag, so a thread that does not sleep must enter the kernel from
   /// time to time.
   [[nodiscard]] bool stale() const noexcept { return stale_; }
+  /// True if completions are in the queue, and entering the kernel would add none: nothing is to be submitted
+  /// and no work of the kernel is pending. So it is after most waits.
+  [[nodiscard]] bool delivered() const noexcept;
   /// Submits, and lets the kernel post completions. Does not block.
   void enter() noexcept;
   /// As enter(), then waits for a completion or `timeout` (none: no limit). If the kernel can tell the

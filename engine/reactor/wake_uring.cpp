@@ -231,7 +231,9 @@ CPGRING_HOT void wake_uring::reap(std::vector<completion>& into) {
   if (ring_->overflowed()) {
     counters_->overflows.add();
   }
-  enter();
+  if (!ring_->delivered()) {
+    enter();
+  }
   polls_ = 0;
   io_uring_cqe* cqe = nullptr;
   unsigned head = 0, seen = 0;

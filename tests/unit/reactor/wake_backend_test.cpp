@@ -76,6 +76,22 @@ TEST_P(wake_backends, an_event_after_arming_completes_the_wait) {
   backend->remove(0);
 }
 
+TEST_P(wake_backends, one_call_into_the_kernel_sleeps_and_returns_the_event) {
+  fake_service s;
+  ASSERT_TRUE(backend->add(0, s.target()));
+  seen.clear();
+  backend->reap(seen);
+  backend->arm_event(0);
+  const auto before = backend->counters()->enters.get();
+  s.post();
+  backend->sleep(base::clock::now() + patience);
+  backend->reap(seen);
+  ASSERT_EQ(seen.size(), 1U);
+  EXPECT_EQ(seen.front().kind, completion_kind::event);
+  EXPECT_EQ(backend->counters()->enters.get() - before, 1U);
+  backend->remove(0);
+}
+
 TEST_P(wake_backends, an_event_before_arming_is_visible_afterwards_or_completes_the_wait) {
   fake_service s;
   ASSERT_TRUE(backend->add(0, s.target()));
