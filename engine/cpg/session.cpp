@@ -139,7 +139,6 @@ result<void> session::progress(base::time_point now) {
 }
 
 result<void> session::tick(base::time_point now) {
-  changed_ = true;
   line_.set_now(now);
   queries_.expire(now);  // before the line, whose completions may begin waiting queries
   line_.expire(now);

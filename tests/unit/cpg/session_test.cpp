@@ -180,6 +180,29 @@ TEST_F(sessions, allocate_nothing_while_flow_control_holds_multicasts_back) {
   EXPECT_EQ(cpgring::test::allocations_so_far() - before, 0U);
 }
 
+TEST_F(sessions, ask_no_waiting_query_whose_deadline_is_over) {
+  const auto ask = [&](const std::string& name) {
+    ASSERT_TRUE(s->query_groups(
+        [this, name](const result<std::vector<group_entry>>& r) {
+          outcomes.push_back(name + ": " + (r ? "done" : r.error().message()));
+        },
+        at_ms(0)));
+  };
+  become_joined();
+  service->set_flow_control(2);
+  for (std::uint32_t i = 0; i < queries::iterations_max; ++i) {
+    ask("not written");
+  }
+  ask("waiting");
+  ASSERT_TRUE(s->tick(at_ms(100)));
+  EXPECT_THAT(describe_all(*service), IsEmpty());
+  s->answers_to_notices(s->answers.size());
+  texts();
+  EXPECT_THAT(outcomes, SizeIs(queries::iterations_max + 1));
+  EXPECT_THAT(outcomes,
+              Contains("waiting: too many earlier list queries were unanswered until the deadline"));
+}
+
 TEST_F(sessions, ignore_pokes_after_finalize) {
   become_joined();
   s->poke();
