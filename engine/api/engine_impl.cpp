@@ -17,8 +17,8 @@ std::shared_ptr<dispatch::worker_pool> workers_of(const engine_options& o) {
   if (o.workers == 0) {
     return nullptr;
   }
-  return std::make_shared<dispatch::worker_pool>(
-      dispatch::worker_pool::shape{o.workers, o.reactors, o.worker_queue, o.worker_cpus, o.idle_strategy});
+  return std::make_shared<dispatch::worker_pool>(dispatch::worker_pool::shape{
+      o.workers, o.reactors, o.worker_queue, o.worker_cpus, o.idle_strategy, o.idle_cpu_share});
 }
 
 void add(engine_stats& sum, const engine_stats& one) noexcept {

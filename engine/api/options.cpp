@@ -7,7 +7,7 @@ namespace {
 
 template <class T>
 result<void> in_range(std::string_view name, T value, T low, T high) {
-  if (value < low || value > high) {
+  if (!(value >= low && value <= high)) {  // written so that NaN is refused
     return fail(errc::invalid_param, fmt::format("{} is {}, it must be {} to {}", name, value, low, high));
   }
   return {};
@@ -42,6 +42,7 @@ result<void> engine_options::validate() const {
       {in_range<std::uint32_t>("reactors", reactors, 1, 64),
        in_range<std::uint32_t>("workers", workers, 0, 64),
        in_range<std::uint32_t>("worker_queue", worker_queue, 64, 1048576),
+       in_range<double>("idle_cpu_share", idle_cpu_share, 0, 1),
        in_range<std::uint32_t>("handles_expected", handles_expected, 1, 1000000),
        in_range<std::uint32_t>("turn_bytes", turn_bytes, 4096, 16777216),
        in_range<std::size_t>("intake_bytes", intake_bytes, std::size_t{1} << 16, std::size_t{1} << 30),

@@ -19,9 +19,6 @@ namespace {
 constexpr base::nanoseconds run_time{20000};
 constexpr std::uint32_t run_length_max = 64;
 constexpr base::nanoseconds report_interval{200000};
-// Longest poll before a sleep: about the CPU time that putting a thread to sleep and waking it costs. A
-// reactor under load hands over more messages at a time than such a poll would see (worker_client::publish).
-constexpr base::nanoseconds window_max{10000};
 
 [[nodiscard]] bool has_items(worker_link& one) noexcept {
   return !one.exclusive_call_ends.out.empty() || !one.work_ends.out.empty();
@@ -29,8 +26,8 @@ constexpr base::nanoseconds window_max{10000};
 
 }  // namespace
 
-worker::worker(std::vector<client> clients, std::string name, int cpu, idle strategy)
-    : name_(std::move(name)), cpu_(cpu), idle_(strategy, window_max) {
+worker::worker(std::vector<client> clients, std::string name, int cpu, const base::idle_policy& idle)
+    : name_(std::move(name)), cpu_(cpu), idle_(idle) {
   for (auto& one : clients) {
     clients_.push_back({std::move(one)});
   }
@@ -66,13 +63,21 @@ CPGRING_HOT void worker::rest() {
     return;
   }
   const auto began = base::clock::now();
+  const bool measured = idle_.measures(began);
+  if (measured) [[unlikely]] {
+    idle_.sample(began, base::usage_of_this_thread(idle_.polls_pay(false)));
+  }
   if (spin_wait(began)) {
     return;
   }
   asleep_.announce();
   if (!any_ready() && !stop_.load(std::memory_order_relaxed)) {
+    const auto used = measured ? base::thread_cpu_time() : base::nanoseconds(0);
     asleep_.sleep();
-    idle_.slept(base::clock::now() - began);
+    if (measured) [[unlikely]] {
+      idle_.sleep_cost(base::thread_cpu_time() - used);
+    }
+    idle_.waited(false, base::clock::now() - began, true);
   }
   asleep_.awake();
 }
@@ -83,17 +88,19 @@ CPGRING_HOT bool worker::any_ready() noexcept {
 }
 
 CPGRING_HOT bool worker::spin_wait(base::time_point began) {
-  const base::nanoseconds window = idle_.window();
+  const base::nanoseconds window = idle_.window(false);
   if (window.count() == 0) {
     return false;
   }
   const auto end = began + window;
   for (std::uint32_t round = 1; !stop_.load(std::memory_order_relaxed); ++round) {
     if (any_ready()) {
+      idle_.waited(false, base::clock::now() - began, false);
       return true;
     }
     base::relax();
     if (round % 16 == 0 && base::clock::now() >= end) {
+      idle_.polled_in_vain(window);
       break;
     }
   }

@@ -53,7 +53,7 @@ class worker {
     report_callback reported;
   };
   /// Starts the thread. Throws std::system_error.
-  worker(std::vector<client> clients, std::string name, int cpu, idle strategy);
+  worker(std::vector<client> clients, std::string name, int cpu, const base::idle_policy& idle);
   /// Waits for the running callback; queued items are not run.
   ~worker();
   worker(const worker&) = delete;

@@ -28,8 +28,9 @@ result<void> worker_pool::start() {
         clients.push_back({&link(r, i), on_reports_[r]});
       }
       const int cpu = shape_.cpus.empty() ? -1 : shape_.cpus[i % shape_.cpus.size()];
-      threads_.push_back(std::make_unique<worker>(std::move(clients), fmt::format("cpgring-work-{}", i), cpu,
-                                                  shape_.idle_strategy));
+      threads_.push_back(
+          std::make_unique<worker>(std::move(clients), fmt::format("cpgring-work-{}", i), cpu,
+                                   base::idle_policy(shape_.idle_strategy, shape_.idle_cpu_share)));
     }
   } catch (const std::system_error& e) {
     threads_.clear();

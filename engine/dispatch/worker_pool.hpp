@@ -26,6 +26,7 @@ class worker_pool {
     std::size_t capacity = 4096;  // of each worker_link
     std::vector<int> cpus;        // for the workers in turn; empty: not pinned
     idle idle_strategy = idle::adaptive;
+    double idle_cpu_share = 0.1;
   };
   explicit worker_pool(shape wanted);
   ~worker_pool() { stop(); }

@@ -1,6 +1,5 @@
 #include "reactor/reactor.hpp"
 
-#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,15 +7,11 @@
 
 #include "base/check.hpp"
 #include "base/hot.hpp"
-#include "base/relax.hpp"
 #include "reactor/probe.hpp"
 #include "reactor/wake_epoll.hpp"
 
 namespace cpgring::reactor {
 namespace {
-
-// Answers that nothing announces (no semaphore wait) are polled for in growing intervals.
-constexpr base::nanoseconds answer_pause_min{50000}, answer_pause_max{1000000};
 
 constexpr std::uint32_t quiet_max = 16;
 
@@ -35,7 +30,7 @@ reactor::reactor(reactor_options options, std::unique_ptr<wake_backend> backend)
       backend_(std::move(backend)),
       wake_fd_(backend_->wake_fd()),
       backend_counters_(backend_->counters()),
-      idle_(options_.idle_strategy),
+      idle_(options_.idle_strategy, options_.idle_cpu_share),
       clock_(options_.clock != nullptr ? *options_.clock : own_clock_) {}
 
 reactor::~reactor() { active_.clear(); }
@@ -275,124 +270,6 @@ CPGRING_HOT served reactor::serve(const serve_limits& limits) {
     serve_one(front, limits, done);
   }
   return done;
-}
-
-// --- resting
-
-CPGRING_HOT bool reactor::any_ready(const source* only) const noexcept {
-  if (only != nullptr) {
-    return only->slot_ != source::no_slot && (only->has_work_ || only->waiting());
-  }
-  return std::any_of(active_.begin(), active_.end(),
-                     [](const source& s) { return s.has_work_ || s.waiting(); });
-}
-
-/// True: an event was found after arming.
-CPGRING_HOT bool reactor::arm(source& what) {
-  if (!what.paused_ && !std::exchange(what.events_armed_, true)) {
-    backend_->arm_event(what.slot_);
-  }
-  if (what.expects_answers_ && !what.answers_armed_) {
-    what.answers_armed_ = backend_->arm_answer(what.slot_);
-    answers_polled_ = answers_polled_ || !what.answers_armed_;
-  }
-  return what.has_work_ || what.waiting();  // the second check, after arming
-}
-
-/// Arms all active sources that have nothing, and removes them from the active list. True: for one of them
-/// the second check found something.
-CPGRING_HOT bool reactor::arm_quiet(const source* only) {
-  bool found = false;
-  answers_polled_ = false;
-  for (auto at = active_.begin(); at != active_.end();) {
-    source& what = *at;
-    const bool waits = what.has_work_ || what.waiting();
-    if (waits || arm(what)) {
-      found = found || only == nullptr || only == &what;
-      ++at;
-    } else if (what.expects_answers_ && !what.answers_armed_) {
-      ++at;  // nothing will announce its answer: it stays active and is polled
-    } else {
-      at = active_.erase(at);
-    }
-  }
-  return found;
-}
-
-CPGRING_HOT bool reactor::poll_before_sleep(base::time_point began, base::time_point until,
-                                            const source* only, bool soon) {
-  const base::nanoseconds window = soon ? idle_.window_for_soon() : idle_.window();
-  if (window.count() == 0) {
-    return false;
-  }
-  const auto end = std::min(until, began + window);
-  for (std::uint32_t round = 1;; ++round) {
-    if (any_ready(only) || backend_->poll() ||
-        (intake_.pending != nullptr && intake_.pending(intake_.context))) {
-      return true;
-    }
-    base::relax();
-    if (round % 16 == 0 && base::clock::now() >= end) {
-      return false;
-    }
-    if (round % 64 == 0) {
-      // The service's threads may need this CPU to send the event; this speeds up the slowest trips.
-      ::sched_yield();
-    }
-  }
-}
-
-CPGRING_HOT std::optional<base::time_point> reactor::wake_time(base::time_point until) const noexcept {
-  std::optional<base::time_point> at = timers_.next();
-  if (until != base::time_point::max() && (!at || until < *at)) {
-    at = until;
-  }
-  if (answers_polled_ && (!at || base::clock::now() + answer_pause_ < *at)) {
-    at = base::clock::now() + answer_pause_;
-  }
-  return at;
-}
-
-CPGRING_HOT void reactor::rest(base::time_point until, const source* only, bool soon) {
-  if (!idle_.sleeps()) {
-    // Sources beyond polling_max are armed, so that a round stays short whatever their number.
-    if (active_.size() > options_.polling_max) {
-      arm_quiet(only);
-    }
-    if (idle_.yields()) {
-      ::sched_yield();
-    } else {
-      base::relax();
-    }
-    return;
-  }
-  const auto began = base::clock::now();
-  if (poll_before_sleep(began, until, only, soon) || arm_quiet(only)) {
-    return;
-  }
-  answer_pause_ = answers_polled_ ? std::clamp(answer_pause_ * 2, answer_pause_min, answer_pause_max)
-                                  : base::nanoseconds(0);
-  sleeping_.announce();
-  if (intake_.pending != nullptr && intake_.pending(intake_.context)) {
-    sleeping_.awake();
-    return;
-  }
-  counters_.sleeps.add();
-  backend_->sleep(wake_time(until));
-  sleeping_.awake();
-  if (const auto now = base::clock::now(); now < until) {  // otherwise the caller's time has run out
-    idle_.slept(now - began);
-  }
-}
-
-void reactor::prepare_foreign_wait() {
-  const bool leftover = arm_quiet(nullptr);
-  if (answers_polled_) {
-    answer_pause_ = std::clamp(answer_pause_ * 2, answer_pause_min, answer_pause_max);
-  }
-  sleeping_.announce();
-  const bool now = leftover || (intake_.pending != nullptr && intake_.pending(intake_.context));
-  backend_->prepare_foreign_wait(wake_time(base::time_point::max()), now);
 }
 
 }  // namespace cpgring::reactor

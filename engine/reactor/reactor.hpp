@@ -36,6 +36,7 @@ namespace cpgring::reactor {
 struct reactor_options {
   wakeup backend = wakeup::automatic;
   idle idle_strategy = idle::adaptive;
+  double idle_cpu_share = 0.1;
   std::uint32_t expected_sources = 1024;
   std::uint32_t polling_max = 64;
   std::uint32_t quantum_bytes = 65536;
@@ -93,7 +94,7 @@ class reactor {
   served serve(const serve_limits& limits);
   /// Call it when nothing was found: polls, arms and sleeps as the idle strategy says, at most until `until`.
   /// - `only`: events of other sources do not keep the thread awake.
-  /// - `soon`: something is known to arrive soon; `adaptive` then polls for its longest window.
+  /// - `soon`: something is known to arrive soon; `adaptive` judges such waits by a history of their own.
   void rest(base::time_point until, const source* only = nullptr, bool soon = false);
   /// Any thread. Makes a system call only if the reactor sleeps.
   void wake() noexcept;

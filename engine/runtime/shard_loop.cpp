@@ -16,6 +16,7 @@ reactor::reactor_options reactor_options_of(const engine_options& o, base::shard
   reactor::reactor_options r;
   r.backend = o.wakeup_backend;
   r.idle_strategy = o.idle_strategy;
+  r.idle_cpu_share = o.idle_cpu_share;
   r.expected_sources = (o.handles_expected + o.reactors - 1) / o.reactors;
   r.polling_max = o.polled_handles_max;
   r.quantum_bytes = o.turn_bytes;

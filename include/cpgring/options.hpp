@@ -44,7 +44,7 @@ std::string_view to_string(wakeup backend) noexcept;
 /// Behaviour of a reactor or a worker while nothing waits.
 enum class idle {
   block,     ///< sleep at once: least CPU time
-  adaptive,  ///< poll for a time that is adapted to recent waits, then sleep (default)
+  adaptive,  ///< poll before a sleep while that is cheaper than sleeping, within idle_cpu_share (default)
   spin,      ///< never sleep: lowest latency, one CPU per thread. Useless with fewer CPUs than busy threads
   yield,     ///< never sleep; yield the CPU between polls
 };
@@ -83,6 +83,10 @@ struct engine_options {
   /// A forced backend that does not work fails with errc::unsupported_kernel.
   wakeup wakeup_backend = wakeup::automatic;
   idle idle_strategy = idle::adaptive;
+  /// With `adaptive`: CPU time for polls that find nothing, as a share of the CPU time that the same thread
+  /// spends on events, 0..1. 0: never poll, as `block`. Whatever the share, such polls take at most 5 % of a
+  /// CPU.
+  double idle_cpu_share = 0.1;
   /// Expected number of handles, 1..1000000: sizes the completion queue and the file table of the io_uring.
   /// More handles work, a little slower.
   std::uint32_t handles_expected = 1024;

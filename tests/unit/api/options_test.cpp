@@ -2,6 +2,7 @@
 #include <cpgring/options.hpp>
 
 #include <chrono>
+#include <cmath>
 #include <functional>
 #include <string>
 
@@ -43,6 +44,11 @@ TEST(engine_options, values_out_of_range_are_refused_by_name) {
       {"reactors", false, [](auto& o) { o.reactors = 65; }},
       {"workers", true, [](auto& o) { o.workers = 64; }},
       {"workers", false, [](auto& o) { o.workers = 65; }},
+      {"idle_cpu_share", true, [](auto& o) { o.idle_cpu_share = 0; }},
+      {"idle_cpu_share", true, [](auto& o) { o.idle_cpu_share = 1; }},
+      {"idle_cpu_share", false, [](auto& o) { o.idle_cpu_share = -0.1; }},
+      {"idle_cpu_share", false, [](auto& o) { o.idle_cpu_share = 10; }},
+      {"idle_cpu_share", false, [](auto& o) { o.idle_cpu_share = std::nan(""); }},
       {"worker_queue", false, [](auto& o) { o.worker_queue = 0; }},
       {"worker_queue", false, [](auto& o) { o.worker_queue = 32; }},
       {"worker_queue", false, [](auto& o) { o.worker_queue = 100; }},
