@@ -16,10 +16,11 @@ namespace cpgring::cli {
 
 /// Exit codes of the command; documented in --help.
 enum class outcome : int {
-  done = 0,        ///< did what was asked, and all checks held
-  failed = 1,      ///< ran, but messages were lost or wrong, or a standard stream failed
-  usage = 2,       ///< an invalid option or argument
-  no_service = 3,  ///< could not run: no service, a limit of this machine, or a file that can't be written
+  done = 0,    ///< did what was asked, and all checks held
+  failed = 1,  ///< ran, but messages were lost or wrong, or a standard stream failed
+  usage = 2,   ///< an invalid option or argument
+  no_service =
+      3,  ///< could not run: no service, a limit of this machine, or a file that can't be read or written
 };
 
 /// The action of a subcommand. Each declare function adds the options of its subcommand to `app`; parsing
@@ -31,6 +32,7 @@ void declare_send(CLI::App& app, runner& run);
 void declare_groups(CLI::App& app, runner& run);
 void declare_serve(CLI::App& app, runner& run);
 void declare_probe(CLI::App& app, runner& run);
+void declare_dump(CLI::App& app, runner& run);
 /// False: the subcommand does not exist here.
 bool declare_bench(CLI::App& app, runner& run);
 

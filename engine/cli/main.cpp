@@ -1,4 +1,4 @@
-// cpgring: the command. Each subcommand has a file of its own and uses only the public API.
+// cpgring: the command. Each subcommand has a file of its own and uses only the public API, but for `dump`.
 #include <signal.h>
 
 #include <exception>
@@ -40,6 +40,7 @@ outcome run_command(int argc, char** argv) {
   declare_groups(app, run);
   declare_serve(app, run);
   declare_probe(app, run);
+  declare_dump(app, run);
   const bool bench = declare_bench(app, run);
   app.footer(
       "Try:\n"
@@ -49,7 +50,8 @@ outcome run_command(int argc, char** argv) {
       "  cpgring listen chat                print the messages of the group 'chat', one per line\n"
       "  echo hello | cpgring send chat     multicast each line of standard input\n"
       "  cpgring groups                     list the members of all groups\n"
-      "  cpgring probe                      what this machine offers, and how to get more\n" +
+      "  cpgring probe                      what this machine offers, and how to get more\n"
+      "  cpgring dump /dev/shm/qb-*         the rings of connections: what waits in them\n" +
       std::string(bench ? "  cpgring bench pingpong             measure against stock libcpg; scripts/bench "
                           "runs all suites\n"
                         : "") +
