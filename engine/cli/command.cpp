@@ -16,10 +16,8 @@
 namespace cpgring::cli {
 namespace {
 
-const std::map<std::string, wakeup> backends{{"auto", wakeup::automatic},
-                                             {"futex", wakeup::futex},
-
-                                             {"epoll", wakeup::epoll}};
+const std::map<std::string, wakeup> backends{
+    {"auto", wakeup::automatic}, {"futex", wakeup::futex}, {"epoll", wakeup::epoll}};
 const std::map<std::string, idle> strategies{
     {"block", idle::block}, {"adaptive", idle::adaptive}, {"spin", idle::spin}, {"yield", idle::yield}};
 

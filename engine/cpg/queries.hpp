@@ -37,6 +37,7 @@ class queries {
   queries(const queries&) = delete;
   queries& operator=(const queries&) = delete;
 
+  // No `done` is empty: handle refuses such a call.
   /// Errors: invalid_param, because of the group's name.
   result<void> members(std::string_view group, completion<std::vector<member_address>> done);
   void groups(completion<std::vector<group_entry>> done);

@@ -64,7 +64,7 @@ class wake_backend {
   /// Submits, then sleeps until something completes or the time `until` is reached.
   virtual void sleep(std::optional<base::time_point> until) = 0;
 
-  /// A descriptor that is readable while reap() would find something; see reactor::prepare_foreign_wait.
+  /// An epoll instance, readable while reap() would find something; see reactor::prepare_foreign_wait.
   [[nodiscard]] virtual int pollable_fd() const noexcept = 0;
   /// Submits what was armed. The descriptor becomes readable at `until`, or at once.
   virtual void prepare_foreign_wait(std::optional<base::time_point> until, bool at_once) = 0;

@@ -327,10 +327,7 @@ int main_of(int argc, char** argv) {
   app.add_flag("--leave", o.leaves_at_end);
   app.add_flag("--crowd", o.one.crowd, "the service adds made-up members, which are not waited for");
   choice<wakeup>(app, "--wakeup", o.engine.wakeup_backend,
-                 {{"automatic", wakeup::automatic},
-                  {"futex", wakeup::futex},
-
-                  {"epoll", wakeup::epoll}});
+                 {{"automatic", wakeup::automatic}, {"futex", wakeup::futex}, {"epoll", wakeup::epoll}});
   choice<idle>(
       app, "--idle", o.engine.idle_strategy,
       {{"block", idle::block}, {"adaptive", idle::adaptive}, {"spin", idle::spin}, {"yield", idle::yield}});

@@ -117,7 +117,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         std::vector<std::string>{"--mode", "one"}, std::vector<std::string>{"--mode", "one_nonblocking"},
         std::vector<std::string>{"--mode", "all"}, std::vector<std::string>{"--wakeup", "epoll"},
-        std::vector<std::string>{"--wakeup", "epoll"}, std::vector<std::string>{"--idle", "block"},
+        std::vector<std::string>{"--wakeup", "auto"}, std::vector<std::string>{"--idle", "block"},
         std::vector<std::string>{"--idle", "yield"}, std::vector<std::string>{"--size", "32"},
         std::vector<std::string>{"--size", "100000"}, std::vector<std::string>{"--window", "1"},
         std::vector<std::string>{"--size", "1500000", "--window", "4"},

@@ -355,7 +355,7 @@ def mutants(root):
     for patch in sorted((root / "tests" / "mutants").rglob("*.patch")):
         checked = subprocess.run(["git", "apply", "--check", str(patch)], cwd=root, text=True, stderr=subprocess.PIPE)
         if checked.returncode != 0:
-            yield patch, 1, f"does not apply: {checked.stderr.strip().splitlines()[-1]}"
+            yield patch, 1, f"does not apply: {checked.stderr.strip().splitlines()[-1]}; make its change in the new source and store 'git diff' in it"
 
 
 def format(root):
