@@ -53,7 +53,7 @@ class idle_policy {
   void waited(bool soon, nanoseconds length, bool slept) noexcept {
     // The time of a wake-up is no part of what a poll would have taken.
     const bool hit = length <= longest() + (slept ? sleep_cost_ : nanoseconds(0));
-    hits_[soon] = static_cast<std::uint16_t>(hits_[soon] << 1 | (hit ? 1U : 0U));
+    hits_[soon] = static_cast<std::uint16_t>(std::uint32_t{hits_[soon]} << 1U | (hit ? 1U : 0U));
   }
 
   /// True once in each interval, and for the first sleeps: measure the CPU time of the next sleep.
