@@ -105,7 +105,7 @@ struct service_faults {
   [[nodiscard]] bool none() const noexcept;
 };
 
-/// Numbers of faults since the injector was made.
+/// How many faults of each kind the injector has committed.
 struct injected_faults {
   std::uint64_t torn_frames = 0;
   std::uint64_t lying_frames = 0;
