@@ -327,7 +327,7 @@ TEST(link, delivers_messages_that_precede_a_hang_up_which_a_retry_meets_first) {
       cpgring::test::answer_of(wire::response::leave, wire::response_header_bytes, wire::status::try_again));
   c.round();
   c.send("m");
-  c.service->hang_up();
+  c.service->be_killed();
   manual_clock::advance(std::chrono::milliseconds(5));  // the leave is asked for again ahead of the turn
   c.round();
   c.hear();
