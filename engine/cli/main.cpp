@@ -1,4 +1,5 @@
-// cpgring: the command. Each subcommand has a file of its own and uses only the public API, but for `dump`.
+// The command cpgring. Each subcommand has a file of its own. All of them use the public API only, except
+// `dump`, which also decodes rings with the inspect layer.
 #include <signal.h>
 
 #include <exception>
