@@ -233,6 +233,7 @@ CPGRING_HOT void reactor::serve_one(source& what, const serve_limits& limits, se
   what.deficit_ = std::min(what.deficit_ - static_cast<std::int64_t>(got.bytes), got.more ? quantum : 0);
   what.quiet_ = got.events != 0 || got.more ? 0 : what.quiet_ + 1;
   done.more = done.more || got.more;
+  what.has_work_ = what.has_work_ || got.more;  // the rest may be in no ring
   active_.push_back(what);
 }
 

@@ -127,6 +127,30 @@ TEST_P(reactors, a_source_that_exceeds_its_quantum_pays_back_later) {
   r->remove(large);
 }
 
+TEST_P(reactors, a_source_that_has_more_gets_another_turn_although_nothing_is_waiting) {
+  auto r = make(GetParam(), idle::block);
+  struct : fake_source {
+    turn_result turn(const turn_budget& budget) override {
+      turn_result done = fake_source::turn(budget);
+      done.more = turns < 3;  // the rest is in no ring: a call for a worker, for example
+      return done;
+    }
+  } one;
+  ASSERT_TRUE(r->add(one));
+  one.service.post();
+  // As dispatch calls do whose budget is used up after each turn.
+  for (int call = 0; call < 3; ++call) {
+    if (call != 0) {
+      r->rest(base::clock::now() + std::chrono::milliseconds(10));
+    }
+    r->reap();
+    static_cast<void>(r->serve({}));
+  }
+  EXPECT_EQ(one.turns, 3);
+  EXPECT_EQ(r->counters().sleeps.get(), 0U);
+  r->remove(one);
+}
+
 TEST_P(reactors, a_loud_source_does_not_starve_a_hundred_quiet_ones) {
   auto r = make(GetParam());
   fake_source loud;
