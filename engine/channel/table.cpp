@@ -163,7 +163,14 @@ state_record table::snapshot(const hello_id& id) const {
       if (added) {
         all.names.push_back(*directory_[channel].name);
       }
-      entry.bindings.push_back({static_cast<alias>(as), name->second});
+      if (!entry.runs.empty()) {
+        process_state::run& last = entry.runs.back();
+        if (last.first + last.length == as && last.name + last.length == name->second) {
+          ++last.length;
+          continue;
+        }
+      }
+      entry.runs.push_back({static_cast<alias>(as), name->second, 1});
     }
   }
   return all;
@@ -202,10 +209,15 @@ void table::learn(const state_record& from, const process_state& one) {
   slot->at = one.at;
   slot->stay = one.stay;
   slot->operations = one.operations;
-  for (const auto& each : one.bindings) {
-    if (each.name >= from.names.size() || each.as > alias_max ||
-        !directory_.bind(*slot, each.as, from.names[each.name])) {
-      ++counters_.refused;
+  for (const auto& each : one.runs) {
+    for (std::uint32_t i = 0; i < each.length; ++i) {
+      const std::uint64_t name = std::uint64_t{each.name} + i;
+      const std::uint32_t as = std::uint32_t{each.first} + i;
+      if (name >= from.names.size() || as > alias_max ||
+          !directory_.bind(*slot, static_cast<alias>(as), from.names[name])) {
+        ++counters_.refused;
+        break;  // of a run that is wrong, the rest is not believed
+      }
     }
   }
   ++counters_.merged;

@@ -18,12 +18,12 @@ if [ $running = yes ]; then
   shift || true
 fi
 targets=("$@")
-[ ${#targets[@]} -ne 0 ] || targets=(ring_reader handshake codec service_request)
+[ ${#targets[@]} -ne 0 ] || targets=(ring_reader handshake codec pack service_request)
 clang=${CLANGXX:-clang++}
 command -v "$clang" >/dev/null || { echo "no $clang here" >&2; exit 77; }
 build=build/fuzz
 
-layers=(base ipc cpg service)  # used by the targets
+layers=(base ipc cpg channel service)  # used by the targets
 
 build_targets() {  # one compilation per layer and target; two at a time
   local compiler=("$clang") sources=() source layer target

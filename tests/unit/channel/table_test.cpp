@@ -289,10 +289,12 @@ TEST(table, nonsense_in_a_state_is_counted_and_skipped) {
   one_process p(first);
   p.view({first, third}, {first, third});
   p.come_back();
-  const auto others =
-      speaks(p, third, {{third, 7, 4, {{0, 9}, {0xFF00, 0}, {1, 0}, {2, 0}}}, {{9, 9}, 1, 0, {}}}, {"a"});
+  const auto others = speaks(
+      p, third,
+      {{third, 7, 4, {{0, 9}, {0xFF00, 0}, {1, 0}, {2, 0}, {3, 0, UINT32_MAX}}}, {{9, 9}, 1, 0, {}}}, {"a"});
   p.t.deliver(third, 7, others);
-  EXPECT_EQ(p.t.counters().refused, 3U) << "an unknown name, an alias out of range, a channel twice";
+  EXPECT_EQ(p.t.counters().refused, 4U)
+      << "an unknown name, an alias out of range, a channel twice, in a run";
   EXPECT_EQ(p.t.component_size(), 2U);
 }
 
