@@ -1,6 +1,7 @@
 #include "channel/table.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -63,7 +64,7 @@ void table::carrier_view(std::span<const member> members, std::span<const member
 /// The process has left the carrier's group.
 void table::remove(member_address at, reason why) {
   log_.erase(at);
-  std::erase_if(hellos_, [at](const auto& one) { return one.second == at; });
+  hellos_.erase(at);
   const auto found = known_.find(at);
   if (found == known_.end()) {
     return;
@@ -84,6 +85,7 @@ void table::begin_epoch(base::time_point now) {
   own_spoken_ = false;
   hellos_.clear();
   log_.clear();
+  log_bytes_ = 0;
   for (auto at = known_.begin(); at != known_.end();) {
     if (at->second->together) {
       ++at;
@@ -136,7 +138,7 @@ void table::deliver(member_address from, std::uint64_t stay, const hello_record&
     ++counters_.refused;
     return;
   }
-  hellos_[one.id] = from;
+  hellos_[from] = one.id;
   if (from == self_ && stay == stay_ && !own_spoken_ && !is_planted(planted_fault::table_of_the_sending)) {
     listener_.send(snapshot(one.id));
   }
@@ -180,8 +182,8 @@ void table::deliver(member_address from, std::uint64_t stay, const state_record&
   if (!is_member(from)) {
     return;
   }
-  const auto position = hellos_.find(one.id);
-  const bool counts = position != hellos_.end() && position->second == from && one.id.stay == stay;
+  const auto position = hellos_.find(from);
+  const bool counts = position != hellos_.end() && position->second == one.id && one.id.stay == stay;
   if (!counts && !is_planted(planted_fault::state_without_hello)) {
     ++counters_.states_ignored;
     return;
@@ -278,6 +280,22 @@ bool table::in_sequence(process& who, std::uint64_t stay, std::uint64_t first) {
   return true;
 }
 
+/// Keeps an operation of a process outside the component.
+void table::log(member_address from, logged one) {
+  log_bytes_ += sizeof one + one.name.size();
+  if (log_bytes_ > log_bytes_max) {
+    log_.clear();
+    log_bytes_ = 0;
+    listener_.inconsistent(
+        error(errc::overloaded,
+              fmt::format("processes that are not together with this one have joined and left channels so "
+                          "often that {} bytes do not hold it; {}:{} was the last one",
+                          log_bytes_max, from.node_id, from.pid)));
+    return;
+  }
+  log_[from].push_back(std::move(one));
+}
+
 void table::deliver(member_address from, std::uint64_t stay, const join_record& one) {
   if (!is_member(from)) {
     return;
@@ -289,7 +307,7 @@ void table::deliver(member_address from, std::uint64_t stay, const join_record& 
   std::uint64_t number = one.first_operation;
   for (const join_record::entry& each : one.entries) {
     if (who == nullptr) {
-      log_[from].push_back({stay, number, each.as, true, each.name, reason::join});
+      log(from, {stay, number, each.as, true, each.name, reason::join});
     } else {
       who->operations = number;
       apply_join(*who, each.as, each.name, reason::join);
@@ -310,7 +328,7 @@ void table::deliver(member_address from, std::uint64_t stay, const leave_record&
   std::uint64_t number = one.first_operation;
   for (const leave_record::entry& each : one.entries) {
     if (who == nullptr) {
-      log_[from].push_back({stay, number, each.as, false, {}, each.why});
+      log(from, {stay, number, each.as, false, {}, each.why});
     } else {
       who->operations = number;
       apply_leave(*who, each.as, each.why);

@@ -79,6 +79,10 @@ struct table_timing {
   base::nanoseconds patience = std::chrono::seconds(1);
 };
 
+/// Operations of processes outside the component that are kept for their STATE. With more, this process
+/// leaves the carrier and comes back.
+inline constexpr std::size_t log_bytes_max = std::size_t{64} << 20;
+
 struct table_counters {
   std::uint64_t states_ignored = 0;  // STATE without a HELLO of this epoch
   std::uint64_t replayed = 0;        // operations between a HELLO and its STATE
@@ -154,6 +158,7 @@ class table {
   [[nodiscard]] process* find(member_address at) noexcept;
   [[nodiscard]] bool is_member(member_address at) const noexcept { return members_.contains(at); }
   void remove(member_address at, reason why);
+  void log(member_address from, logged one);
   void begin_epoch(base::time_point now);
   void forget(std::map<member_address, std::unique_ptr<process>>::iterator at);
   void plan_hello(base::time_point now);
@@ -184,8 +189,9 @@ class table {
 
   // This epoch: it begins when somebody joins the carrier.
   bool own_spoken_ = false;
-  std::map<hello_id, member_address> hellos_;  // delivered
+  std::map<member_address, hello_id> hellos_;  // the last one that was delivered of each
   std::map<member_address, std::vector<logged>> log_;
+  std::size_t log_bytes_ = 0;
   std::optional<base::time_point> hello_due_;
   base::nanoseconds repeat_{}, storm_{};
   base::time_point epoch_began_{};

@@ -274,6 +274,33 @@ TEST(table, a_gap_in_the_operations_of_a_process_is_reported) {
       << p.faults[0];
 }
 
+TEST(table, a_later_hello_of_a_process_replaces_the_one_before) {
+  one_process p(first);
+  p.view({first, third}, {first, third});
+  p.come_back();
+  const auto earlier = speaks(p, third, {{third, 7, 0, {}}}, {}, 1);
+  const auto later = speaks(p, third, {{third, 7, 0, {}}}, {}, 2);
+  p.t.deliver(third, 7, earlier);
+  EXPECT_EQ(p.t.component_size(), 1U);
+  p.t.deliver(third, 7, later);
+  EXPECT_EQ(p.t.component_size(), 2U);
+}
+
+TEST(table, a_flood_of_operations_from_outside_the_component_is_bounded) {
+  one_process p(first);
+  p.view({first, third}, {first, third});
+  std::uint64_t number = 1;
+  leave_record flood;
+  flood.entries.resize(10000);
+  while (p.faults.empty() && number < 10'000'000) {
+    flood.first_operation = number;
+    p.t.deliver(third, 7, flood);
+    number += flood.entries.size();
+  }
+  ASSERT_EQ(p.faults.size(), 1U);
+  EXPECT_NE(p.faults[0].find("2:1 was the last one"), std::string::npos) << p.faults[0];
+}
+
 TEST(table, records_of_a_process_outside_the_carrier_are_ignored) {
   one_process p(first);
   p.view({first}, {first});
