@@ -284,7 +284,7 @@ TEST_P(flow_group, has_no_limit_of_128_members) {
   world w(GetParam());
   const auto name = world::fresh_group();
   std::vector<std::unique_ptr<witness>> all;
-  for (std::uint32_t i = 0; i < 300; ++i) {
+  for (std::uint32_t i = 0; i < 140; ++i) {
     all.push_back(std::make_unique<witness>());
     handle_options o = w.options(name);
     cpgring::testing::simulate_pid(o, 1000 + i);
@@ -295,7 +295,7 @@ TEST_P(flow_group, has_no_limit_of_128_members) {
   ASSERT_TRUE(w.until([&] {
     return std::all_of(all.begin(), all.end(), [](const auto& one) { return one->is(handle_state::joined); });
   }));
-  ASSERT_TRUE(all[150]->self.multicast("to all"));
+  ASSERT_TRUE(all[135]->self.multicast("to all"));
   ASSERT_TRUE(w.until([&] {
     return std::all_of(all.begin(), all.end(), [](const auto& one) { return one->messages.size() == 1; });
   }));
