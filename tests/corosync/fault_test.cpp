@@ -79,7 +79,7 @@ TEST_F(corosync_fault, a_stopped_daemon_times_out_connects_and_queries_and_affec
   witness slow;
   ASSERT_EQ(control("cont").status, 0);
   open_joined(w, after, world::fresh_group(), 0,
-              [](handle_options& o) { o.control_deadline = std::chrono::milliseconds(300); });
+              [](handle_options& o) { o.control_deadline = std::chrono::seconds(2); });
   ASSERT_EQ(control("stop").status, 0);
   ASSERT_TRUE(after.self.query_local_node([&](result<std::uint32_t> r) {
     answered = true;

@@ -400,7 +400,7 @@ TEST_F(flow_lying_answers, late_answers_leave_no_iteration_open) {
   });
   h.service.list({{"g", 1, 1}});
   witness a;
-  h.open(a, {}, [](handle_options& o) { o.control_deadline = std::chrono::milliseconds(100); });
+  h.open(a, {}, [](handle_options& o) { o.control_deadline = std::chrono::milliseconds(500); });
   stands = true;
   std::uint32_t timed_out = 0;
   for (int i = 0; i < 20; ++i) {
