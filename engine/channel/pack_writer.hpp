@@ -9,15 +9,26 @@
 
 namespace cpgring::channel {
 
+/// The header of a pack, without its flags. `number`: 1, 2, 3 ... over the packs of this stay.
+inline void put_pack_header(std::byte* at, std::uint32_t stay, std::uint32_t number) noexcept {
+  base::put(at, pack::magic);
+  base::put(at + pack::stay_at, stay);
+  base::put(at + pack::number_at, number);
+  base::put(at + pack::header_length_at, static_cast<std::uint16_t>(pack::header_bytes));
+}
+/// Returns where the payload begins. Precondition: `size` is at most pack::record_max.
+inline std::byte* put_record_header(std::byte* at, std::uint16_t kind, std::size_t size) noexcept {
+  base::put(at, kind);
+  base::put(at + 2, static_cast<std::uint16_t>(size));
+  return at + pack::record_header_bytes;
+}
+
 class pack_writer {
  public:
-  /// `to`: at least pack::header_bytes. `number`: 1, 2, 3 ... over the packs of this stay.
+  /// `to`: at least pack::header_bytes.
   pack_writer(std::byte* to, std::size_t capacity, std::uint32_t stay, std::uint32_t number) noexcept
       : to_(to), capacity_(capacity) {
-    base::put(to, pack::magic);
-    base::put(to + pack::stay_at, stay);
-    base::put(to + pack::number_at, number);
-    base::put(to + pack::header_length_at, static_cast<std::uint16_t>(pack::header_bytes));
+    put_pack_header(to, stay, number);
     base::put(to + pack::flags_at, std::uint16_t{0});
   }
 
@@ -28,14 +39,12 @@ class pack_writer {
     if (size > pack::record_max || wanted > capacity_ - size_) {
       return nullptr;
     }
-    std::byte* const at = to_ + size_;
-    base::put(at, kind);
-    base::put(at + 2, static_cast<std::uint16_t>(size));
-    std::memset(at + wanted - pack::padded(size) + size, 0, pack::padded(size) - size);
+    std::byte* const payload = put_record_header(to_ + size_, kind, size);
+    std::memset(payload + size, 0, pack::padded(size) - size);
     size_ += wanted;
     ++records_;
     control_ = control_ || kind >= pack::optional;
-    return at + pack::record_header_bytes;
+    return payload;
   }
   /// Returns the size of the pack.
   [[nodiscard]] std::size_t finish() noexcept {

@@ -7,6 +7,7 @@
 #include "base/check.hpp"
 #include "base/put.hpp"
 #include "channel/control_codec.hpp"
+#include "channel/pack_writer.hpp"
 
 namespace cpgring::channel {
 namespace {
@@ -24,12 +25,10 @@ bool packer::fits(const buffer& pack, std::size_t size) const noexcept {
 std::byte* packer::append(buffer& pack, std::uint16_t kind, std::size_t size) {
   const std::size_t at = pack.size();
   pack.resize(at + pack::record_header_bytes + pack::padded(size));  // the padding is 0
-  base::put(pack.data() + at, kind);
-  base::put(pack.data() + at + 2, static_cast<std::uint16_t>(size));
   if (kind >= pack::optional) {
     base::put(pack.data() + pack::flags_at, pack::has_control);
   }
-  return pack.data() + at + pack::record_header_bytes;
+  return put_record_header(pack.data() + at, kind, size);
 }
 
 packer::buffer packer::take_buffer() {
@@ -94,11 +93,7 @@ bool packer::may_send_chunk() const noexcept {
 }
 
 std::span<const std::byte> packer::with_header(buffer& pack, lane from) {
-  std::byte* const at = pack.data();
-  base::put(at, pack::magic);
-  base::put(at + pack::stay_at, stay_);
-  base::put(at + pack::number_at, packs_sent_ + 1);
-  base::put(at + pack::header_length_at, static_cast<std::uint16_t>(pack::header_bytes));
+  put_pack_header(pack.data(), stay_, packs_sent_ + 1);
   offered_ = from;
   offered_bytes_ = pack.size();
   return pack;
