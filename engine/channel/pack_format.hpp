@@ -30,14 +30,14 @@ inline constexpr std::size_t padded(std::size_t bytes) noexcept { return (bytes 
 // Fixed parts of control records.
 inline constexpr std::size_t hello_bytes = 24;      // node, pid, stay (8), number, 0
 inline constexpr std::size_t state_bytes = 32;      // as HELLO; then u16 part, u16 of, u32 bytes of all parts
-inline constexpr std::size_t operations_bytes = 8;  // number of the first operation
 inline constexpr std::size_t join_entry_bytes = 4;  // u16 alias, u8 length of the name, 0; the name, padded
 inline constexpr std::size_t leave_entry_bytes = 4;  // u16 alias, u16 reason
 inline constexpr std::size_t chunk_bytes = 24;  // u16 alias, u16 part, u32 transfer, u64 total, u64 offset
 
-// The body of a STATE: u32 names, u32 processes; each name as in a JOIN entry with alias 0; each process.
-inline constexpr std::size_t process_bytes = 28;  // node, pid, stay (8), operations (8), u32 runs
-inline constexpr std::size_t run_bytes = 12;      // u16 first alias, u16 0, u32 first name, u32 length
+// JOIN and LEAVE begin with the u64 number of their first operation. The body of a STATE: u32 names, u32
+// processes; each name as in a JOIN entry with alias 0; each process: node, pid, stay (8), operations (8),
+// u32 runs, and its runs.
+inline constexpr std::size_t run_bytes = 12;  // u16 first alias, u16 0, u32 first name, u32 length
 
 /// What a control record holds at most; more goes into another record.
 inline constexpr std::size_t part_max = 32 * 1024;

@@ -56,7 +56,7 @@ class receiver final : public table_listener {
     table_.deliver({1, 0}, 0, one);  // its own, which comes back
   }
   void send(const state_record& one) override { table_.deliver({1, 0}, 0, one); }
-  void send(const join_record& one) override { joins_.push_back(one); }
+  void send(const join_record& /*one*/) override {}
   void send(const leave_record& /*one*/) override {}
   void changed(const light_view& now) override {
     demand(now.channel != no_channel && now.joined.size() + now.left.size() != 0);
@@ -104,7 +104,6 @@ class receiver final : public table_listener {
   base::time_point now_{std::chrono::seconds(1)};
   table table_;
   state_assembler states_;
-  std::vector<join_record> joins_;
   bool lost_ = false;
 };
 
